@@ -1,0 +1,348 @@
+"""Who is whose parent, level by level: the one concept that every other room speaks in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import fcluster
+
+
+class Hierarchy:
+    """An immutable tree of classes with levels counted as in PML: 0 is the finest.
+
+    Every class of a level has exactly one parent in the level above it, and the classes of a
+    level of size ``C`` are numbered ``0..C-1``. There is no explicit root: the classes of the
+    coarsest level have none, so a flat hierarchy is one of a single level.
+
+    Arguments:
+        class_labels: integers of shape ``(num_classes, num_levels)``. Row ``c`` holds the classes
+            that fine class ``c`` belongs to, from the finest level (``c`` itself) to the coarsest.
+        names: optionally, for every level a sequence of the names of its classes.
+
+    Raises:
+        TypeError: if the labels are not integers.
+        ValueError: if a class has two parents, a level is not numbered without gaps, a level is
+            not smaller than the one below it, or the names do not fit.
+
+    Example:
+        >>> tree = Hierarchy.from_paths(["fruit/apple", "fruit/pear", "dairy/milk"])
+        >>> tree.sizes
+        (3, 2)
+        >>> tree.ancestors([0, 1, 2], level=1).tolist()
+        [0, 0, 1]
+        >>> tree.lca_height([0, 0, 0], [0, 1, 2]).tolist()
+        [0, 1, 2]
+    """
+
+    __slots__ = ("_names", "_table")
+
+    def __init__(self, class_labels: Any, names: Sequence[Sequence[str]] | None = None) -> None:
+        table = _integer_array(class_labels, "class_labels", ndim=2).copy()
+        if len(table) == 0:
+            raise ValueError("a hierarchy needs at least one class, got an empty class_labels")
+        expected = np.arange(len(table))
+        if not np.array_equal(table[:, 0], expected):
+            raise ValueError(
+                "column 0 of class_labels must number the fine classes 0..num_classes-1 in order; "
+                f"row {int(np.argmax(table[:, 0] != expected))} does not hold its own number. "
+                "Use Hierarchy.from_labels for the labels of samples."
+            )
+        _check_levels(table)
+        table.setflags(write=False)
+        self._table = table
+        self._names = _checked_names(names, self.sizes)
+
+    # ------------------------------------------------------------------ construction
+    @classmethod
+    def flat(cls, num_classes: int) -> Hierarchy:
+        """``num_classes`` classes and nothing above them."""
+        return cls(np.arange(num_classes)[:, None])
+
+    @classmethod
+    def from_labels(cls, labels: Any, names: Sequence[Sequence[str]] | None = None) -> Hierarchy:
+        """Build from the 2-D labels of samples, as PML's ``HierarchicalSampler`` takes them.
+
+        Arguments:
+            labels: integers of shape ``(num_samples, num_levels)``, column 0 the finest. Every
+                fine class ``0..num_classes-1`` must occur, any number of times.
+            names: as in the constructor.
+
+        Raises:
+            ValueError: if a class has two parents (named in the message), or a class is missing.
+        """
+        labels = _integer_array(labels, "labels", ndim=2)
+        if len(labels) == 0:
+            raise ValueError("labels holds no sample: a hierarchy needs at least one class")
+        for level in range(labels.shape[1]):
+            _check_numbering(labels[:, level], level)
+        _, first = np.unique(labels[:, 0], return_index=True)
+        table = labels[first]
+        different = (table[labels[:, 0]] != labels).any(axis=0)
+        if different.any():
+            level = int(np.argmax(different))
+            sample = int(np.argmax(table[labels[:, 0], level] != labels[:, level]))
+            fine = int(labels[sample, 0])
+            raise ValueError(
+                f"class {fine} of level 0 has two parents at level {level}: {table[fine, level]} "
+                f"and {labels[sample, level]} (sample {sample}). Every class needs exactly one."
+            )
+        return cls(table, names)
+
+    @classmethod
+    def from_parents(
+        cls, parents: Sequence[Any], names: Sequence[Sequence[str]] | None = None
+    ) -> Hierarchy:
+        """Build from one parent vector per level but the coarsest.
+
+        Arguments:
+            parents: ``parents[l][c]`` is the class of level ``l + 1`` above class ``c`` of level
+                ``l``. One vector makes two levels.
+            names: as in the constructor.
+        """
+        if len(parents) == 0:
+            raise ValueError("parents is empty: use Hierarchy.flat(num_classes) for a single level")
+        vectors = [_integer_array(p, f"parents[{i}]", ndim=1) for i, p in enumerate(parents)]
+        columns = [np.arange(len(vectors[0]))]
+        for level, vector in enumerate(vectors):
+            size = int(columns[-1].max()) + 1
+            if len(vector) != size:
+                raise ValueError(
+                    f"parents[{level}] has {len(vector)} entries, but level {level} has {size} "
+                    "classes: every class needs exactly one parent"
+                )
+            columns.append(vector[columns[-1]])
+        return cls(np.stack(columns, axis=1), names)
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[str], separator: str = "/") -> Hierarchy:
+        """Build from one path per fine class, coarsest name first: ``"fruit/apple"``.
+
+        Fine class ``c`` is ``paths[c]``; coarser classes are numbered in order of appearance, and
+        two nodes of the same name under different parents are different classes. The names of
+        the hierarchy are the paths down to each node.
+        """
+        split = [path.split(separator) for path in paths]
+        depths = {len(parts) for parts in split}
+        if len(depths) != 1:
+            shortest, longest = (f(split, key=len) for f in (min, max))
+            raise ValueError(
+                f"all paths need the same depth, got {separator.join(shortest)!r} (depth "
+                f"{len(shortest)}) and {separator.join(longest)!r} (depth {len(longest)})"
+                if split
+                else "paths is empty: a hierarchy needs at least one class"
+            )
+        duplicates = sorted({path for path in paths if list(paths).count(path) > 1})
+        if duplicates:
+            raise ValueError(f"paths must be unique, got {duplicates[0]!r} more than once")
+        columns, names = [], []
+        for depth in range(depths.pop(), 0, -1):
+            numbers: dict[str, int] = {}
+            nodes = [separator.join(parts[:depth]) for parts in split]
+            columns.append([numbers.setdefault(node, len(numbers)) for node in nodes])
+            names.append(list(numbers))
+        return cls(np.array(columns).T, names)
+
+    @classmethod
+    def from_mapping(cls, parent_of: Mapping[str, str]) -> Hierarchy:
+        """Build from ``{name: name of its parent}``, for as many levels as the mapping spells out.
+
+        The fine classes are the names that are nobody's parent, numbered in order of appearance.
+
+        Raises:
+            ValueError: for a cycle, or fine classes that do not all have the same depth.
+        """
+        parents = set(parent_of.values())
+        paths = []
+        for leaf in (name for name in parent_of if name not in parents):
+            path = [leaf]
+            while path[-1] in parent_of:
+                path.append(parent_of[path[-1]])
+            paths.append(path[::-1])
+        reached = {name for path in paths for name in path}
+        in_cycle = [name for name in parent_of if name not in reached]
+        if in_cycle:
+            raise ValueError(f"the mapping has a cycle through {in_cycle[0]!r}")
+        separator = "\x1f"
+        tree = cls.from_paths([separator.join(path) for path in paths], separator)
+        names = [[name.split(separator)[-1] for name in level] for level in tree._names or ()]
+        return cls(tree.class_labels, names)
+
+    @classmethod
+    def from_linkage(cls, linkage: Any, num_superclasses: int | Sequence[int]) -> Hierarchy:
+        """Cut a linkage matrix of ``scipy.cluster.hierarchy`` into one level per entry.
+
+        Arguments:
+            linkage: of shape ``(num_classes - 1, 4)``, as ``scipy`` returns it.
+            num_superclasses: the size of the coarse level, or the decreasing sizes of several.
+        """
+        wanted = np.atleast_1d(np.asarray(num_superclasses)).tolist()
+        columns = [np.arange(len(linkage) + 1)]
+        for size in wanted:
+            flat = fcluster(linkage, size, criterion="maxclust")
+            found = len(np.unique(flat))
+            if found != size:
+                raise ValueError(
+                    f"the linkage cannot be cut into {size} superclasses (it gives {found}: "
+                    "some merges happen at the same distance)"
+                )
+            columns.append(np.unique(flat, return_inverse=True)[1].reshape(-1))
+        return cls(np.stack(columns, axis=1))
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Hierarchy:
+        """Rebuild what :meth:`to_dict` wrote."""
+        return cls(state["class_labels"], state.get("names"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists that JSON can hold; the inverse of :meth:`from_dict`."""
+        names = None if self._names is None else [list(level) for level in self._names]
+        return {"class_labels": self._table.tolist(), "names": names}
+
+    # ------------------------------------------------------------------ what it answers
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of classes of each level, finest first."""
+        return tuple(int(size) for size in self._table.max(axis=0) + 1)
+
+    @property
+    def num_levels(self) -> int:
+        """How many levels there are, the finest included."""
+        return int(self._table.shape[1])
+
+    @property
+    def num_classes(self) -> int:
+        """How many fine classes there are."""
+        return len(self._table)
+
+    @property
+    def class_labels(self) -> np.ndarray:
+        """Read-only ``int64`` of shape ``(num_classes, num_levels)``; see the constructor."""
+        return self._table
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...] | None:
+        """The names of the classes of each level, or ``None``."""
+        return self._names
+
+    def parents(self, level: int) -> np.ndarray:
+        """For every class of ``level`` the class above it, of shape ``(sizes[level],)``."""
+        self._check_level(level + 1)
+        _, first = np.unique(self._table[:, level], return_index=True)
+        return self._table[first, level + 1]
+
+    def members(self, level: int, node: int) -> np.ndarray:
+        """The fine classes below class ``node`` of ``level``, ascending."""
+        self._check_level(level)
+        if not 0 <= node < self.sizes[level]:
+            raise ValueError(
+                f"level {level} has the classes 0..{self.sizes[level] - 1}, got {node}"
+            )
+        return np.flatnonzero(self._table[:, level] == node)
+
+    @overload
+    def ancestors(self, labels: torch.Tensor, level: int) -> torch.Tensor: ...
+    @overload
+    def ancestors(self, labels: Any, level: int) -> np.ndarray: ...
+    def ancestors(self, labels: Any, level: int) -> np.ndarray | torch.Tensor:
+        """The classes of ``level`` that fine ``labels`` (any shape, array or tensor) belong to."""
+        self._check_level(level)
+        column = self._table[:, level]
+        if isinstance(labels, torch.Tensor):
+            self._check_labels(labels)
+            return torch.tensor(column, device=labels.device)[labels]
+        labels = _integer_array(labels, "labels")
+        self._check_labels(labels)
+        return column[labels]
+
+    def lca_height(self, a: Any, b: Any) -> np.ndarray:
+        """Height of the lowest common ancestor of fine labels ``a`` and ``b``, which broadcast.
+
+        0 for the same class, 1 for classes of the same parent, ..., ``num_levels`` for classes
+        that share nothing: the height of the root that all levels hang from.
+        """
+        a, b = (_integer_array(x, name) for x, name in ((a, "a"), (b, "b")))
+        self._check_labels(a)
+        self._check_labels(b)
+        return (self._table[a] != self._table[b]).sum(axis=-1)
+
+    def _check_level(self, level: int) -> None:
+        if not 0 <= level < self.num_levels:
+            raise ValueError(
+                f"level must be in 0..{self.num_levels - 1} (0 is the finest), got {level}"
+            )
+
+    def _check_labels(self, labels: np.ndarray | torch.Tensor) -> None:
+        if len(labels.reshape(-1)) and not (
+            int(labels.min()) >= 0 and int(labels.max()) < self.num_classes
+        ):
+            raise ValueError(
+                f"labels must be in 0..{self.num_classes - 1}, the fine classes of the hierarchy; "
+                f"got {int(labels.min())}..{int(labels.max())}"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Hierarchy):
+            return NotImplemented
+        return np.array_equal(self._table, other._table) and self._names == other._names
+
+    def __hash__(self) -> int:
+        return hash((self._table.tobytes(), self._table.shape, self._names))
+
+    def __repr__(self) -> str:
+        return f"Hierarchy(sizes={self.sizes})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Hierarchy, (np.array(self._table), self._names))
+
+
+def _integer_array(values: Any, name: str, ndim: int | None = None) -> np.ndarray:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
+    array = np.asarray(values)
+    if array.size == 0 and not np.issubdtype(array.dtype, np.integer):
+        array = array.astype(np.int64)  # an empty list has no dtype of its own
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} must be {ndim}-D, got shape {array.shape}")
+    return array.astype(np.int64)
+
+
+def _check_numbering(column: np.ndarray, level: int) -> None:
+    present = np.unique(column)
+    if present[0] < 0:
+        raise ValueError(f"level {level} has the negative class {present[0]}")
+    if len(present) != present[-1] + 1:
+        missing = int(np.argmax(present != np.arange(len(present))))
+        raise ValueError(
+            f"the classes of level {level} must be numbered 0..{present[-1]} without gaps, but "
+            f"class {missing} is missing; np.unique(labels, return_inverse=True) renumbers"
+        )
+
+
+def _check_levels(table: np.ndarray) -> None:
+    for level in range(table.shape[1]):
+        _check_numbering(table[:, level], level)
+    for level in range(table.shape[1] - 1):
+        pairs = np.unique(table[:, level : level + 2], axis=0)
+        repeated = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
+        if len(repeated):
+            node, first = pairs[repeated[0]]
+            raise ValueError(
+                f"class {node} of level {level} has two parents at level {level + 1}: {first} and "
+                f"{pairs[repeated[0] + 1, 1]}. Every class needs exactly one."
+            )
+
+
+def _checked_names(
+    names: Sequence[Sequence[str]] | None, sizes: tuple[int, ...]
+) -> tuple[tuple[str, ...], ...] | None:
+    if names is None:
+        return None
+    given = tuple(len(level) for level in names)
+    if given != sizes:
+        raise ValueError(f"names must hold one name per class: {sizes} a level, got {given}")
+    return tuple(tuple(str(name) for name in level) for level in names)
