@@ -1,0 +1,1 @@
+"""Data sets with a hierarchy, each as a :class:`~benchmarks.datasets.base.RetrievalData`."""
