@@ -1,0 +1,93 @@
+"""Arrays that take long to compute, kept on disk between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ENVIRONMENT_VARIABLE = "PML_HIERARCHICAL_CACHE"
+
+
+def cache_directory() -> Path:
+    """Where the benchmarks keep what they computed; the directory need not exist yet.
+
+    ``$PML_HIERARCHICAL_CACHE``, or else ``$XDG_CACHE_HOME/pml-hierarchical``, or else
+    ``~/.cache/pml-hierarchical``.
+    """
+    if os.environ.get(ENVIRONMENT_VARIABLE):
+        return Path(os.environ[ENVIRONMENT_VARIABLE]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pml-hierarchical"
+
+
+def cached_arrays(
+    name: str,
+    key: Mapping[str, Any],
+    compute: Callable[[], dict[str, np.ndarray]],
+    directory: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """What ``compute`` returns, computed once for every ``key``.
+
+    Arguments:
+        name: the start of the file's name, for people who look into the directory.
+        key: all that the arrays depend on, as values that JSON can hold. Every key has a file of
+            its own, so two versions do not overwrite one another.
+        compute: returns the arrays by name; object arrays are not supported.
+        directory: :func:`cache_directory` by default; made if it does not exist.
+
+    Returns:
+        The arrays by name. A file that cannot be read, or that was written for another key, is
+        computed again with a warning.
+
+    Raises:
+        OSError: if the directory cannot be made (before anything is computed) or written to.
+    """
+    directory = cache_directory() if directory is None else directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"cannot make the cache directory {directory} ({error.strerror}); set the environment "
+            f"variable {ENVIRONMENT_VARIABLE} to a directory that you can write to"
+        ) from error
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    path = directory / f"{name}-{digest[:16]}.npz"
+    if path.exists():
+        try:
+            return _load(path, digest)
+        # what numpy and zipfile raise for files that are cut short, overwritten or not theirs
+        except (zipfile.BadZipFile, OSError, EOFError, KeyError, RuntimeError, ValueError) as error:
+            warnings.warn(
+                f"the cache file {path} is unusable and will be computed again: {error}",
+                stacklevel=2,
+            )
+    arrays = compute()
+    _save(path, digest, arrays)
+    return arrays
+
+
+def _load(path: Path, digest: str) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    found = str(arrays.pop("key"))
+    if found != digest:
+        raise ValueError(f"it was written for the key {found}, expected {digest}")
+    return arrays
+
+
+def _save(path: Path, digest: str, arrays: dict[str, np.ndarray]) -> None:
+    """Write beside the target and rename, so that no reader ever meets half a file."""
+    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, key=np.array(digest), **arrays)  # type: ignore[arg-type]
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
