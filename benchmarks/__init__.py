@@ -1,1 +1,1 @@
-"""`python -m benchmarks`: hierarchical proxy losses against nine baselines, on PML's trainers and testers."""
+"""`python -m benchmarks`: hierarchical proxy losses beside nine baselines, trained with PML."""

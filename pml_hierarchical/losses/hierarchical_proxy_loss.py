@@ -116,7 +116,10 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             distance=fine.distance,
             reducer=fine.reducer if keeps_reducer else None,
         )
-        self.level_losses = torch.nn.ModuleList(losses)
+        # Not a ModuleList: record-keeper makes SQL tables of the names, which cannot begin with 0.
+        self.level_losses = torch.nn.ModuleDict(
+            {f"level{level}": loss for level, loss in enumerate(losses)}
+        )
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.sizes = sizes
@@ -148,7 +151,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         c_f.labels_required(labels)
         c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
         check_batch(embeddings, labels, self.num_classes, self.embedding_size)
-        fine: Any = self.level_losses[0]
+        fine = self.level_loss(0)
         loss_dict: dict[str, Any] = {}
         if self._flat_names is not None:
             loss_dict = fine.compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
@@ -158,7 +161,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             self._before_training_step()
         for level, name in enumerate(self._level_names if self.is_active else ["loss_level0"]):
             level_labels = labels if level == 0 else self.class_labels[labels.long(), level]
-            loss = self._level_loss(level, embeddings, level_labels, indices_tuple)
+            loss = self._loss_at(level, embeddings, level_labels, indices_tuple)
             weight = self.level_weights[level]
             if isinstance(loss, dict):  # what a DoNothingReducer leaves: every element on its own
                 for element, info in loss.items():
@@ -175,10 +178,10 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             }
         return loss_dict
 
-    def _level_loss(
+    def _loss_at(
         self, level: int, embeddings: torch.Tensor, labels: torch.Tensor, indices_tuple: Any
     ) -> Any:
-        loss_func = self.level_losses[level]
+        loss_func = self.level_loss(level)
         proxies = getattr(loss_func, self._layout.attribute)
         wanted = proxies.dtype if torch.is_autocast_enabled() else embeddings.dtype
         if proxies.dtype == wanted and proxies.device == embeddings.device:
@@ -187,6 +190,10 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         # Here the loss sees a cast copy instead, and the gradient flows back to the parameter.
         cast = {self._layout.attribute: proxies.to(embeddings.device, wanted)}
         return torch.func.functional_call(loss_func, cast, (embeddings, labels, indices_tuple))
+
+    def level_loss(self, level: int) -> Any:
+        """The loss of PML that is summed at a level; at level 0 the one with the parameters."""
+        return self.level_losses[f"level{level}"]
 
     def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> torch.Tensor:
         """The base loss's logits of the classes of a level: ``(batch_size, sizes[level])``.
@@ -200,8 +207,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
                 f"{self.schedule.warmup} training steps ({self.schedule.step} are done), or by "
                 "recluster()"
             )
-        level_loss: Any = self.level_losses[level]
-        logits: torch.Tensor = level_loss.get_logits(embeddings)
+        logits: torch.Tensor = self.level_loss(level).get_logits(embeddings)
         return logits
 
     def _sub_loss_names(self) -> list[str]:
@@ -227,7 +233,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         The clustering starts from the hierarchy in use, so that superclasses keep their number.
         """
         start = time.perf_counter()
-        fine_loss = self.level_losses[0]
+        fine_loss = self.level_loss(0)
         fine = get_proxies(fine_loss, self._layout)
         before = after = self.hierarchy
         if after is None or not self._is_given:
@@ -235,7 +241,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             self.class_labels.copy_(torch.tensor(after.class_labels))
         points = torch.nn.functional.normalize(fine) if normalises(fine_loss) else fine
         for level in range(1, len(self.sizes)):
-            coarse = get_proxies(self.level_losses[level], self._layout)
+            coarse = get_proxies(self.level_loss(level), self._layout)
             coarse.zero_().index_add_(0, self.class_labels[:, level], points.to(coarse.dtype))
             coarse /= self.class_labels[:, level].bincount().unsqueeze(1)
         self.schedule.num_updates += 1
@@ -291,7 +297,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             levels = self.__dict__.get("_modules", {}).get("level_losses")
             if levels is None or name.startswith("_"):
                 raise
-            return getattr(levels[0], name)
+            return getattr(levels["level0"], name)
 
     def extra_repr(self) -> str:
         """The line that ``print(loss)`` adds."""

@@ -44,7 +44,7 @@ def register_proxy_loss(loss_class: type, attribute: str, class_dim: int = 0) ->
         ...         super().__init__(**kwargs)
         ...         self.centres = torch.nn.Parameter(torch.randn(num_classes, embedding_size))
         >>> register_proxy_loss(MyLoss, "centres")
-        >>> losses.HierarchicalProxyLoss(20, 8, base_loss=MyLoss).level_losses[0].centres.shape
+        >>> losses.HierarchicalProxyLoss(20, 8, base_loss=MyLoss).level_loss(0).centres.shape
         torch.Size([20, 8])
     """
     if class_dim not in (0, 1):

@@ -141,7 +141,7 @@ def test_gradients_of_every_level_are_right():
 
 def test_coarse_proxies_are_fixed_between_updates_and_not_parameters():
     loss_func = HierarchicalProxyLoss(C, D, hierarchy=TREE, warmup=0, recluster_every=3)
-    assert [name for name, _ in loss_func.named_parameters()] == ["level_losses.0.proxies"]
+    assert [name for name, _ in loss_func.named_parameters()] == ["level_losses.level0.proxies"]
     optimizer = torch.optim.SGD(loss_func.parameters(), lr=10.0)
     seen = []
     for _ in range(7):
@@ -149,7 +149,7 @@ def test_coarse_proxies_are_fixed_between_updates_and_not_parameters():
         optimizer.zero_grad()
         loss_func(embeddings, labels).backward()
         optimizer.step()
-        seen.append(loss_func.level_losses[1].proxies.clone())
+        seen.append(loss_func.level_loss(1).proxies.clone())
     changed = [not torch.equal(a, b) for a, b in itertools.pairwise(seen)]
     assert changed == [False, False, True, False, False, True]
     assert loss_func.num_updates == 3
@@ -160,12 +160,12 @@ def test_means_are_of_the_raw_proxies_where_the_loss_does_not_normalise():
     loss_func = HierarchicalProxyLoss(C, D, hierarchy=TREE, distance=distance)
     loss_func.recluster()
     expected = loss_func.proxies.detach()[TREE.members(1, 2)].mean(dim=0)
-    torch.testing.assert_close(loss_func.level_losses[1].proxies[2], expected)
+    torch.testing.assert_close(loss_func.level_loss(1).proxies[2], expected)
 
 
 def test_warm_up_trains_the_fine_level_alone():
     loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3, warmup=2, recluster_every=5)
-    flat = copy.deepcopy(loss_func.level_losses[0])
+    flat = copy.deepcopy(loss_func.level_loss(0))
     for step in range(4):
         embeddings, labels = batch(torch.float32)
         loss = loss_func(embeddings, labels)
@@ -252,7 +252,7 @@ def test_random_numbers_of_the_script_are_those_with_the_base_loss():
 def test_users_of_the_base_loss_find_its_attributes():
     loss_func = HierarchicalProxyLoss(C, D, margin=0.2, alpha=16)
     assert (loss_func.margin, loss_func.alpha) == (0.2, 16)
-    assert loss_func.proxies is loss_func.level_losses[0].proxies
+    assert loss_func.proxies is loss_func.level_loss(0).proxies
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = loss_func.no_such_thing
 

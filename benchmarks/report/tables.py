@@ -1,0 +1,133 @@
+"""The table of a suite: every metric at every level, one row per loss, the best in bold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rich.console import Group
+from rich.table import Table
+
+from ..results import METRIC_NAMES, Summary, mean_and_interval
+
+SECONDS = "seconds"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell, and whether it is the best of its column."""
+
+    text: str
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A loss (or an embedding without training) and its cells."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+def headers(summary: Summary) -> list[tuple[str, str]]:
+    """For each column of cells the level's name and the metric's; seconds belong to no level."""
+    named = []
+    for key in summary.metrics:
+        metric, _, level = key.rpartition("_level")
+        named.append((summary.level_names[int(level)], METRIC_NAMES[metric]))
+    return [*named, ("", "s")]
+
+
+def rows(summary: Summary) -> list[Row]:
+    """The rows of the table, first the embedding without training."""
+    means = {
+        (loss, key): mean_and_interval(summary.values(loss, key))
+        for loss in summary.losses
+        for key in summary.metrics
+    }
+    best = {key: max(means[loss, key][0] for loss in summary.losses) for key in summary.metrics}
+    untrained = [Cell(f"{summary.untrained[key].mean():.1f}") for key in summary.metrics]
+    table = [Row(f"({summary.untrained_name})", (*untrained, Cell("–")))]
+    for loss in summary.losses:
+        cells = [
+            Cell(_number(*means[loss, key]), is_best=means[loss, key][0] == best[key])
+            for key in summary.metrics
+        ]
+        seconds = Cell(f"{summary.values(loss, SECONDS).mean():.0f}")
+        table.append(Row(loss, (*cells, seconds)))
+    return table
+
+
+def difference_rows(summary: Summary) -> list[Row]:
+    """For each hierarchical loss the paired difference to its base loss, in points."""
+    table = []
+    for loss, base in summary.hierarchical():
+        cells = []
+        for key in summary.metrics:
+            mean, half = mean_and_interval(summary.paired_differences(loss, base, key))
+            # bold where the interval does not hold 0
+            cells.append(Cell(_number(mean, half, sign=True), is_best=abs(mean) > half))
+        table.append(Row(f"{loss} − {base}", tuple(cells)))
+    return table
+
+
+def terminal_table(summary: Summary, width: int) -> Table | Group:
+    """The table for a terminal of ``width`` columns; one below the other where it is too wide."""
+    columns = headers(summary)
+    body = rows(summary)
+    needed = 4 + max(len(row.name) for row in body)
+    needed += sum(
+        3 + max(len(columns[i][0]), *(len(row.cells[i].text) for row in body))
+        for i in range(len(columns))
+    )
+    if needed <= width:
+        return _rich_table(columns, body, range(len(columns)), with_level=True)
+    tables = []
+    for level in summary.level_names:
+        chosen = [i for i, (name, _) in enumerate(columns) if name in (level, "")]
+        tables.append(_rich_table(columns, body, chosen, title=level))
+    return Group(*tables)
+
+
+def _rich_table(
+    columns: list[tuple[str, str]],
+    body: list[Row],
+    chosen: range | list[int],
+    with_level: bool = False,
+    title: str | None = None,
+) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("loss", no_wrap=True, vertical="bottom")
+    previous = ""
+    for i in chosen:
+        level, metric = columns[i]
+        shown = level if level != previous else ""
+        previous = level
+        header = f"{shown}\n{metric}" if with_level else metric
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in body:
+        cells = [row.cells[i] for i in chosen]
+        table.add_row(row.name, *(f"[bold]{c.text}[/]" if c.is_best else c.text for c in cells))
+    return table
+
+
+def markdown_table(columns: list[tuple[str, str]], body: list[Row]) -> str:
+    """A pipe table whose source lines up, too; the level's name stands before the metric."""
+    header = ["loss", *(f"{level}<br>{metric}" if level else metric for level, metric in columns)]
+    lines = [header]
+    for row in body:
+        cells = [f"**{c.text}**" if c.is_best else c.text for c in row.cells]
+        lines.append([row.name, *cells])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    text = []
+    for first, *others in (header, rule, *lines[1:]):
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        text.append(f"| {' | '.join([first.ljust(widths[0]), *cells])} |")
+    return "\n".join(text)
+
+
+def _number(mean: float, half_width: float, sign: bool = False) -> str:
+    mean = round(mean, 1) + 0.0  # no "-0.0"
+    text = f"{mean:+.1f}" if sign else f"{mean:.1f}"
+    return text if math.isnan(half_width) else f"{text} ±{half_width:.1f}"

@@ -1,0 +1,55 @@
+"""How each data set is trained: the same for all losses but for the settings of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The optimisation that all losses share on a data set.
+
+    Attributes:
+        embedding_size: of the embedder's output.
+        epochs: an epoch is ``iterations_per_epoch`` batches; validation follows each.
+        batch_size: embeddings per batch, ``samples_per_class`` of each class that occurs.
+        learning_rate: of trunk and embedder (AdamW, with a cosine decay to 0; so has the loss).
+        weight_decay: of trunk and embedder.
+        losses: settings of single losses that differ from the registry's; see ``find_loss``.
+    """
+
+    embedding_size: int
+    epochs: int
+    iterations_per_epoch: int
+    batch_size: int
+    samples_per_class: int
+    learning_rate: float
+    weight_decay: float
+    losses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+# Chosen on validation folds of the training classes, never on the test classes.
+SETTINGS: dict[str, TrainingSettings] = {
+    "glyphs": TrainingSettings(
+        embedding_size=128,
+        epochs=10,
+        iterations_per_epoch=60,
+        batch_size=128,
+        samples_per_class=4,
+        learning_rate=3e-3,
+        weight_decay=1.0,  # a small network from scratch learns 7,000 pictures by heart otherwise
+        losses={"hpl": {"warmup": 300}, "hpl_given": {"warmup": 300}},
+    ),
+    "grocery": TrainingSettings(
+        embedding_size=512,
+        epochs=10,
+        iterations_per_epoch=60,
+        batch_size=64,
+        samples_per_class=4,
+        learning_rate=3e-4,
+        weight_decay=1e-4,
+        losses={"hpl": {"num_superclasses": 3}},
+    ),
+}

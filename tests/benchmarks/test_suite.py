@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from benchmarks import suite, training
+from benchmarks.__main__ import main
+from pml_hierarchical import Hierarchy
+
+pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
+
+
+def test_one_run_is_one_folder(make_plan):
+    planned = make_plan(losses=["hpl:proxy_anchor"])
+    (result,) = suite.run(planned, Console()).results
+    folder = planned.runs[0].folder(planned.out)
+    assert folder == planned.out / "small" / "hpl-proxy_anchor" / "seed0_fold0"
+    assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(result))
+    assert (folder / "records" / "logs.db").exists()
+    assert list((folder / "records").glob("*.csv"))
+    assert list((folder / "tensorboard").glob("events*"))
+    assert list((folder / "models").glob("trunk_best*.pth"))
+    assert result["config"]["loss_settings"]["warmup"] == 4
+    assert result["validation"]["epoch"] == [1, 2, 3]
+    assert {f"precision_at_1_level{level}" for level in range(3)} <= set(result["test"])
+    assert result["num_images"] == {"train": 96, "val": 32, "test": 128}
+
+
+def test_same_seed_same_numbers(make_plan, tmp_path):
+    first, second = (suite.run(make_plan(out=tmp_path / name), Console()).results for name in "ab")
+    for a, b in zip(first, second, strict=True):
+        assert a["test"] == b["test"]
+        assert a["training_loss"] == b["training_loss"]
+    (other,) = suite.run(make_plan(losses=["proxy_anchor"], seeds=[1]), Console()).results
+    assert other["training_loss"] != first[0]["training_loss"]
+
+
+def test_interrupted_suite_goes_on_where_it_stopped(make_plan, monkeypatch):
+    planned = make_plan(losses=["contrastive", "proxy_anchor", "proxy_nca"])
+    trained = []
+    original = training.train
+
+    def interrupted(config, *args):
+        if config.loss.name == "proxy_anchor" and "proxy_anchor" not in trained:
+            trained.append(config.loss.name)
+            (config.folder(planned.out) / "records").mkdir(parents=True)  # half a run
+            raise KeyboardInterrupt
+        trained.append(config.loss.name)
+        return original(config, *args)
+
+    monkeypatch.setattr(suite, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        suite.run(planned, Console())
+    results = suite.run(planned, Console()).results
+    assert trained == ["contrastive", "proxy_anchor", "proxy_anchor", "proxy_nca"]
+    assert [r["config"]["loss"] for r in results] == ["contrastive", "proxy_anchor", "proxy_nca"]
+    suite.run(planned, Console())
+    assert len(trained) == 4
+
+
+def test_results_of_other_settings_are_not_taken_for_these(make_plan):
+    suite.run(make_plan(losses=["proxy_anchor"], epochs=1), Console())
+    with pytest.raises(ValueError, match=r"other settings \(training.*another --out"):
+        make_plan(losses=["proxy_anchor"], epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "glyfs"}, r"unknown data set 'glyfs'.*'glyphs'"),
+        ({"losses": ["proxy_ancor"]}, "did you mean 'proxy_anchor'"),
+        ({"losses": ["arcface", "arcface"]}, "--losses has arcface more than once"),
+        ({"seeds": [1, 1]}, "--seeds has 1 more than once"),
+        ({"seeds": [-1]}, "not be negative, got -1"),
+        ({"folds": [4]}, r"in 0\.\.3, got 4"),
+        ({"epochs": 0}, "at least 1, got 0"),
+        ({"device": "gpu"}, "--device gpu"),
+    ],
+)
+def test_bad_input_before_any_training(make_plan, changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        make_plan(**changes)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_training_tree_leaves_out_levels_that_say_nothing():
+    labels = np.array([[3, 7, 1], [5, 7, 1], [9, 8, 1], [3, 7, 1]])
+    fine, tree = training.training_tree(labels)
+    assert fine.tolist() == [0, 1, 2, 0]
+    assert tree == Hierarchy.from_parents([[0, 0, 1]])
+    assert training.training_tree(labels[:, [0]])[1] == Hierarchy.flat(3)
+    assert training.training_tree(labels[1:3])[1] == Hierarchy.flat(2)
+
+
+def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
+    out = tmp_path / "runs"
+    arguments = ["run", "--dataset", "small", "--losses", "proxy_nca", "hpl:proxy_nca"]
+    assert main([*arguments, "--seeds", "0", "1", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "hpl:proxy_nca" in printed
+    assert "(raw features)" in printed
+    report = (out / "small" / "report.md").read_text()
+    for name in ("training", "levels", "gain", "retrievals"):
+        assert f"figures/{name}.png" in report
+        assert (out / "small" / "figures" / f"{name}.png").stat().st_size > 1000
+    html = (out / "small" / "report.html").read_text()
+    assert html.count("data:image/png;base64,") == 4
+    assert 'src="figures' not in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "nothing"], "unknown data set"),
+        (["--losses", "hpl:nothing"], "unknown loss"),
+        (["--dataset", "grocery"], "--data-root"),
+        (["--dataset", "grocery", "--data-root", "/no/such/folder"], "/no/such/folder"),
+        (["--dataset", "glyphs", "--data-root", "."], "leave --data-root out"),
+    ],
+)
+def test_errors_of_the_command_line(arguments, message, capsys, tmp_path):
+    assert main(["run", *arguments, "--out", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_list_shows_data_sets_and_losses(capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("glyphs", "grocery", "triplet_margin", "hpl:LOSS"):
+        assert name in printed
+
+
+def test_device_of_the_models_is_the_one_asked_for(make_plan):
+    assert make_plan(device="cpu").device == torch.device("cpu")
