@@ -126,7 +126,7 @@ BASELINES: dict[str, LossSpec] = {
             losses.SoftTripleLoss,
             {"centers_per_class": 10, "la": 20.0, "gamma": 0.1, "margin": 0.01},
             "its authors (Qian et al. 2019), PML's defaults",
-            proxy_learning_rate=0.003,
+            proxy_learning_rate=0.001,
         ),
         LossSpec(
             "proxy_nca",

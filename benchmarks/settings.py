@@ -40,7 +40,10 @@ SETTINGS: dict[str, TrainingSettings] = {
         samples_per_class=4,
         learning_rate=3e-3,
         weight_decay=1.0,  # a small network from scratch learns 7,000 pictures by heart otherwise
-        losses={"hpl": {"warmup": 300}, "hpl_given": {"warmup": 300}},
+        losses={
+            "hpl": {"num_superclasses": 100, "level_weights": 0.1, "warmup": 300},
+            "hpl_given": {"level_weights": 0.1, "warmup": 300},
+        },
     ),
     "grocery": TrainingSettings(
         embedding_size=512,
@@ -50,6 +53,5 @@ SETTINGS: dict[str, TrainingSettings] = {
         samples_per_class=4,
         learning_rate=3e-4,
         weight_decay=1e-4,
-        losses={"hpl": {"num_superclasses": 3}},
     ),
 }

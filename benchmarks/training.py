@@ -104,12 +104,12 @@ def evaluate_untrained(data: RetrievalData, fold: int) -> dict[str, float]:
     test = split_by_class(data.labels, fold).test
     embeddings = torch.nn.functional.normalize(torch.from_numpy(data.untrained[test]))
     labels = torch.from_numpy(data.labels[test])
-    accuracies: dict[str, float] = _calculator().get_accuracy(embeddings, labels)
+    accuracies: dict[str, float] = _calculator(torch.device("cpu")).get_accuracy(embeddings, labels)
     return accuracies
 
 
-def _calculator() -> HierarchicalAccuracyCalculator:
-    return HierarchicalAccuracyCalculator(include=METRICS, device=torch.device("cpu"))
+def _calculator(device: torch.device) -> HierarchicalAccuracyCalculator:
+    return HierarchicalAccuracyCalculator(include=METRICS, device=device, progress_bar=False)
 
 
 class _Session:
@@ -140,7 +140,7 @@ class _Session:
             label_hierarchy_level="all",
             primary_level=0,
             progress_bar=False,
-            accuracy_calculator=_calculator(),
+            accuracy_calculator=_calculator(device),
             end_of_testing_hook=self.hooks.end_of_testing_hook,
         )
         labels, tree = training_tree(data.labels[split.train])

@@ -1,0 +1,129 @@
+"""Evaluation beside PML's ``AccuracyCalculator``: each side in a process of its own.
+
+At the size of Stanford Online Products, which takes PML 20 GB and minutes::
+
+    python -m benchmarks speed --what evaluation
+
+and where PML does not fit::
+
+    python -m benchmarks speed --what evaluation --samples 500000 --superclasses 2000 12 \
+        --sides floor ours
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+SIDES = ("floor", "ours", "ours_hierarchical", "pml")
+_OPTIONS = ("samples", "embedding_size", "class_size", "superclasses", "threads", "device", "seed")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the measurement; the defaults are the test set of SOP."""
+    add = parser.add_argument_group("evaluation").add_argument
+    add("--samples", type=int, default=60_502, metavar="N")
+    add("--embedding-size", type=int, default=128, metavar="D")
+    add("--class-size", type=int, default=5, metavar="N", help="samples of a fine class")
+    add("--superclasses", type=int, nargs="*", default=[12], metavar="C",
+        help="how many classes each coarser level has")  # fmt: skip
+    add("--sides", nargs="+", choices=SIDES, default=SIDES)
+    add("--threads", type=int, default=torch.get_num_threads())
+    add("--device", default="cpu")
+    add("--seed", type=int, default=0)
+    add("--output", type=Path, default=Path("evaluation_speed.json"), metavar="JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure the sides one after another, print the table and write the JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        embeddings, labels = make_embeddings(
+            args.samples, args.embedding_size, args.class_size, args.superclasses, args.seed
+        )
+        np.save(Path(folder, "embeddings.npy"), embeddings)
+        np.save(Path(folder, "labels.npy"), labels)
+        del embeddings
+        sides = {}
+        for side in args.sides:
+            print(f"measuring {side} ...", file=sys.stderr, flush=True)
+            sides[side] = _in_own_process(side, folder, args.threads, args.device)
+    print(_table(sides))
+    difference = largest_difference(sides)
+    if difference is not None:
+        print(f"\nlargest difference from PML: {difference:.2e}")
+    options = {key: value for key, value in vars(args).items() if key in _OPTIONS}
+    record = options | {"results": sides, "largest_difference": difference}
+    args.output.write_text(json.dumps(record, indent=2) + "\n")
+    print(f"written to {args.output}")
+
+
+def make_embeddings(
+    num_samples: int,
+    embedding_size: int,
+    class_size: int,
+    superclasses: list[int],
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors around the centres of a random tree, in random order.
+
+    Returns:
+        ``float32`` of shape ``(num_samples, embedding_size)`` and ``int64`` labels of shape
+        ``(num_samples, 1 + len(superclasses))``.
+    """
+    rng = np.random.default_rng(seed)
+    columns = [np.arange(num_samples) // class_size]
+    for size in superclasses:
+        columns.append(rng.integers(0, size, columns[-1].max() + 1)[columns[-1]])
+    labels = np.stack(columns, axis=1)[rng.permutation(num_samples)]
+    vectors = 1.2 * rng.standard_normal((num_samples, embedding_size), dtype=np.float32)
+    for level, column in enumerate(labels.T):
+        shape = (column.max() + 1, embedding_size)
+        vectors += 0.5**level * rng.standard_normal(shape, dtype=np.float32)[column]
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), labels
+
+
+def largest_difference(sides: dict[str, dict[str, Any]]) -> float | None:
+    """Between PML's numbers and ours, over all sides that computed the same."""
+    pml = sides.get("pml", {}).get("metrics", {})
+    gaps = [
+        abs(value - pml[key])
+        for side, measured in sides.items()
+        for key, value in measured.get("metrics", {}).items()
+        if side != "pml" and key in pml
+    ]
+    return max(gaps, default=None)
+
+
+def _in_own_process(side: str, folder: str, threads: int, device: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.speed.side", side, folder, str(threads), device]
+    root = Path(__file__).parents[2]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=root)
+    if finished.returncode != 0:
+        return {"failed": f"exit status {finished.returncode} (-9: out of memory)"}
+    measured: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return measured
+
+
+def _table(sides: dict[str, dict[str, Any]]) -> str:
+    pml = sides.get("pml", {})
+    rows = []
+    for side, measured in sides.items():
+        if "failed" in measured:
+            rows.append([side, measured["failed"]])
+            continue
+        row = [side, f"{measured['seconds']:.1f}", f"{measured['peak_bytes'] / 2**30:.2f}"]
+        row.append(f"{measured['peak_bytes_before'] / 2**30:.2f}")
+        for key in ("seconds", "peak_bytes"):
+            row.append(f"{measured[key] / pml[key]:.3f}" if key in pml else "")
+        rows.append(row)
+    headers = ["side", "seconds", "peak GiB", "of it before", "time / PML", "memory / PML"]
+    return tabulate(rows, headers, disable_numparse=True, stralign="right")

@@ -1,0 +1,76 @@
+"""One pass over ranked blocks that fills every mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .averaging import StreamingMean
+from .catalogue import Metric
+from .labels import LabelCodes
+from .ranking import Neighbours, RankedBlock
+
+_QUICK = 5  # seconds that an evaluation may take without a progress bar
+
+
+@dataclass(frozen=True)
+class Task:
+    """A metric to compute at a level.
+
+    Attributes:
+        key: its name in the result.
+        metric: what to compute.
+        level: the column of the codes that the metric is computed at.
+    """
+
+    key: str
+    metric: Metric
+    level: int
+
+    def values(self, block: RankedBlock) -> Tensor:
+        """One value per query of the block, NaN for those without a partner."""
+        partners = block.num_partners[:, self._level_of_partners]
+        values = self.metric.compute(block, self.level)
+        return torch.where(partners > 0, values, torch.nan)
+
+    def depth(self, codes: LabelCodes) -> int:
+        """How many neighbours of a query it looks at."""
+        level = self.level if self.metric.per_level else codes.num_levels - 1
+        return self.metric.depth(codes.max_partners(level))
+
+    @property
+    def _level_of_partners(self) -> int:
+        if self.metric.per_level:
+            return self.level
+        return 0 if self.metric.needs_fine_partner else -1
+
+
+def average_over_queries(
+    tasks: Sequence[Task], neighbours: Neighbours, by_class: bool, progress_bar: bool
+) -> list[StreamingMean]:
+    """The mean of every task, over the queries or class by class.
+
+    The classes of a metric over the hierarchy are those of the finest level.
+    """
+    codes = neighbours.codes
+    means = [
+        StreamingMean(len(codes.classes[task.level]) if by_class else None, codes.queries.device)
+        for task in tasks
+    ]
+    bar = tqdm(
+        total=len(neighbours.queries),
+        desc="evaluating",
+        unit=" queries",
+        delay=_QUICK,
+        disable=not progress_bar,
+    )
+    with bar:
+        for block in neighbours.blocks():
+            for task, mean in zip(tasks, means, strict=True):
+                mean.update(task.values(block), codes.queries[task.level, block.start : block.stop])
+            bar.update(block.stop - block.start)
+    return means

@@ -1,0 +1,165 @@
+"""Metrics over the whole hierarchy, as pure functions on a block of ranked lists.
+
+Every function takes ``levels``, integers of shape ``(num_queries, num_items)``: how many of the
+``L`` levels an item shares with the query, from 0 (nothing) to ``L`` (the same fine class). This
+is the design's ``l(k)``; ``Om_l`` are the items at exactly ``l`` and ``Om+`` those above 0.
+``level_counts``, of shape ``(num_queries, L)``, says how many items of the gallery are at exactly
+``1, ..., L``, retrieved or not. ``ranks`` is as in :mod:`.flat`: a list may be given in part.
+
+All return ``float64`` of shape ``(num_queries,)``, NaN where a metric is not defined for a query,
+as when nothing in the gallery is related to it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from .flat import checked_ranks
+
+
+def count_levels(levels: Tensor, num_levels: int) -> Tensor:
+    """How many items of whole lists are at exactly ``1, ..., num_levels``.
+
+    Returns:
+        ``int64`` of shape ``(num_queries, num_levels)``, the ``level_counts`` of the metrics.
+
+    Example:
+        >>> count_levels(torch.tensor([[2, 0, 1, 1]]), num_levels=2).tolist()
+        [[2, 1]]
+    """
+    counts = [(levels == level).sum(dim=1) for level in range(1, num_levels + 1)]
+    return torch.stack(counts, dim=1)
+
+
+def hierarchical_average_precision(
+    levels: Tensor, level_counts: Tensor, ranks: Tensor | None = None, alpha: float = 1.0
+) -> Tensor:
+    r"""H-AP of Ramzi et al., "Hierarchical Average Precision Training for Pertinent Image
+    Retrieval" (HAPPIER), ECCV 2022.
+
+    .. math::
+        \frac{\sum_{k \in \Omega^+} Hrank(k) / rank(k)}{\sum_{k \in \Omega^+} rel(k)}, \quad
+        Hrank(k) = rel(k) + \sum_{j \in \Omega^+,\, j \prec k} \min(rel(k), rel(j)), \quad
+        rel(k) = \frac{(l(k)/L)^\alpha}{|\Omega_{l(k)}|}
+
+    With one level it is the average precision. Cumulative counts per level give it in ``O(n L)``.
+
+    Arguments:
+        levels: integers of shape ``(num_queries, num_items)``; see the module.
+        level_counts: integers of shape ``(num_queries, L)``; see the module.
+        ranks: integers of the shape of ``levels``; see the module.
+        alpha: how much more a fine match counts than a coarse one.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    Example:
+        >>> levels = torch.tensor([[1, 2]])
+        >>> hierarchical_average_precision(levels, count_levels(levels, 2)).tolist()
+        [0.8333333333333334]
+    """
+    ranks = checked_ranks(levels, ranks)
+    check_level_counts(levels, level_counts)
+    num_levels = level_counts.shape[1]
+    steps = torch.arange(1, num_levels + 1, dtype=torch.float64, device=levels.device)
+    worth = (steps / num_levels) ** alpha
+    relevance = worth / level_counts.clamp(min=1)  # (num_queries, L), per item of a level
+    total = torch.zeros(len(levels), dtype=torch.float64, device=levels.device)
+    at_level = [levels == level for level in range(1, num_levels + 1)]
+    above = [mask.cumsum(dim=1, dtype=torch.float64) for mask in at_level]
+    for column, mask in enumerate(at_level):
+        own = relevance[:, column, None]
+        # an item's own level counts the item itself: the leading rel(k) of Hrank(k)
+        hrank = sum(
+            count * torch.minimum(own, relevance[:, other, None])
+            for other, count in enumerate(above)
+        )
+        total += (hrank / ranks * mask).sum(dim=1)
+    return total / ((level_counts > 0) * worth).sum(dim=1)
+
+
+def average_set_intersection(
+    levels: Tensor, level_counts: Tensor, ranks: Tensor | None = None
+) -> Tensor:
+    r"""ASI of Sun et al., "Dynamic Metric Learning" (DyML), CVPR 2021.
+
+    .. math::
+        \frac{1}{R} \sum_{k=1}^{R} SI@k, \quad SI@k = \frac{1}{k} \sum_{v=1}^{L}
+        \min(\#v \text{ in the top } k,\ \#v \text{ in the ideal top } k), \quad R = |\Omega^+|
+
+    where the ideal list has the items of level ``L`` first, then those of ``L - 1``, and so on.
+    Arguments and errors as in :func:`hierarchical_average_precision`.
+
+    Example:
+        >>> levels = torch.tensor([[1, 2]])
+        >>> average_set_intersection(levels, count_levels(levels, 2)).tolist()
+        [0.5]
+    """
+    ranks = checked_ranks(levels, ranks).expand_as(levels)
+    check_level_counts(levels, level_counts)
+    num_relevant = level_counts.sum(dim=1)
+    depth = int(num_relevant.max()) if len(levels) else 0
+    whole = levels.new_zeros((len(levels), depth + 1))
+    column = (ranks[:, :depth].long() - 1).clamp(max=depth)  # the last one is thrown away
+    whole.scatter_(1, column, levels[:, :depth])
+    k = torch.arange(1, depth + 1, dtype=torch.float64, device=levels.device)
+    shared = torch.zeros(len(levels), depth, dtype=torch.float64, device=levels.device)
+    before = torch.zeros_like(num_relevant)
+    for level in range(level_counts.shape[1], 0, -1):
+        here = level_counts[:, level - 1]
+        ideal = (k - before[:, None]).clamp(min=0).minimum(here[:, None])
+        found = (whole[:, :depth] == level).cumsum(dim=1, dtype=torch.float64)
+        shared += torch.minimum(found, ideal)
+        before = before + here
+    return (shared / k * (k <= num_relevant[:, None])).sum(dim=1) / num_relevant
+
+
+def ndcg(levels: Tensor, level_counts: Tensor, ranks: Tensor | None = None) -> Tensor:
+    r"""Normalised discounted cumulative gain over the whole list: Järvelin & Kekäläinen, "Cumulated
+    gain-based evaluation of IR techniques", TOIS 2002, with the exponential gain of Burges et al.,
+    ICML 2005.
+
+    .. math:: \frac{DCG}{IDCG}, \quad DCG = \sum_{k} \frac{2^{l(k)} - 1}{\log_2(1 + rank(k))}
+
+    IDCG is the DCG of the ideal list of the whole gallery, not of what was retrieved.
+    Arguments and errors as in :func:`hierarchical_average_precision`.
+
+    Example:
+        >>> levels = torch.tensor([[1, 2], [2, 1]])
+        >>> [round(value, 6) for value in ndcg(levels, count_levels(levels, 2)).tolist()]
+        [0.796708, 1.0]
+    """
+    ranks = checked_ranks(levels, ranks).expand_as(levels)
+    check_level_counts(levels, level_counts)
+    num_relevant = int(level_counts.sum(dim=1).max()) if len(levels) else 0
+    last = max(int(ranks.max()) if ranks.numel() else 0, num_relevant)
+    discount, cumulative = _discounts(2 ** last.bit_length(), levels.device)
+    gain = 2.0 ** torch.arange(level_counts.shape[1] + 1, device=levels.device).double() - 1
+    found = (gain[levels.long()] * discount[ranks.long()]).sum(dim=1)
+    ideal = torch.zeros_like(found)
+    before = torch.zeros_like(level_counts[:, 0])
+    for level in range(level_counts.shape[1], 0, -1):
+        after = before + level_counts[:, level - 1]
+        ideal += gain[level] * (cumulative[after] - cumulative[before])
+        before = after
+    return found / ideal
+
+
+@lru_cache(maxsize=4)
+def _discounts(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The discounts of the ranks below ``size``, 0 for the rank 0 that is none, and their sums."""
+    discount = 1 / torch.log2(1 + torch.arange(size, dtype=torch.float64, device=device))
+    discount[0] = 0
+    return discount, discount.cumsum(dim=0)
+
+
+def check_level_counts(levels: Tensor, level_counts: Tensor) -> None:
+    """Raise unless there is one row of counts per query."""
+    if level_counts.ndim != 2 or len(level_counts) != len(levels):
+        raise ValueError(
+            f"level_counts must have shape ({len(levels)}, num_levels), one row per query, "
+            f"got {tuple(level_counts.shape)}; count_levels gives it for whole lists"
+        )

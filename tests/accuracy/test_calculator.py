@@ -1,0 +1,354 @@
+"""The calculator against brute force in float64, against PML, and against its own promises."""
+
+import math
+
+import brute_force
+import numpy as np
+import pytest
+import torch
+from pytorch_metric_learning import distances
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from pytorch_metric_learning.utils.inference import CustomKNN, FaissKNN
+
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
+
+NO_CLUSTERING = ("NMI", "AMI")
+RETRIEVAL = (
+    "precision_at_1",
+    "r_precision",
+    "mean_average_precision_at_r",
+    "mean_average_precision",
+    "mean_reciprocal_rank",
+)
+
+
+def calculator(**kwargs):
+    kwargs.setdefault("exclude", () if "include" in kwargs else NO_CLUSTERING)
+    return HierarchicalAccuracyCalculator(device="cpu", **kwargs)
+
+
+def tree_sample(num_samples=150, num_levels=3, seed=0, dtype=np.float64):
+    """Clustered embeddings, and labels of classes of uneven size, some of a single sample."""
+    rng = np.random.default_rng(seed)
+    labels = [np.sort(rng.integers(0, num_samples // 4, num_samples))]
+    for level in range(1, num_levels):
+        labels.append(labels[-1] // (level + 2))
+    labels = np.stack(labels, axis=1)
+    embeddings = rng.standard_normal((num_samples, 8))
+    for level in range(num_levels):
+        embeddings += rng.standard_normal((labels.max() + 1, 8))[labels[:, level]] * 0.5
+    order = rng.permutation(num_samples)
+    return embeddings[order].astype(dtype), labels[order] * 7 - 5  # ids need not start at 0
+
+
+@pytest.mark.parametrize("num_levels", [1, 2, 3])
+@pytest.mark.parametrize("block_size", [None, 11])
+def test_equal_to_brute_force(num_levels, block_size):
+    embeddings, labels = tree_sample(num_levels=num_levels)
+    lists = brute_force.ranked_lists(embeddings, labels, embeddings, labels, True)
+    expected = brute_force.all_metrics(lists, num_levels)
+    found = calculator(block_size=block_size).get_accuracy(embeddings, labels)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_equal_to_brute_force_in_a_gallery_apart():
+    embeddings, labels = tree_sample(200)
+    query, gallery = slice(0, 60), slice(60, 200)
+    lists = brute_force.ranked_lists(
+        embeddings[query], labels[query], embeddings[gallery], labels[gallery]
+    )
+    found = calculator().get_accuracy(
+        embeddings[query], labels[query], embeddings[gallery], labels[gallery]
+    )
+    assert found == pytest.approx(brute_force.all_metrics(lists, 3), abs=1e-9)
+    assert sum(calculator().get_accuracy(embeddings, labels)[k] != found[k] for k in found) > 10
+
+
+# ------------------------------------------------------------------ PML
+def pml(embeddings, labels, *reference, names=RETRIEVAL, get=None, **kwargs):
+    """What PML's calculator finds, level by level."""
+    found = {}
+    theirs = AccuracyCalculator(include=names, device=torch.device("cpu"), **kwargs)
+    for level in range(labels.shape[1]):
+        others = [reference[0], reference[1][:, level]] if reference else []
+        values = theirs.get_accuracy(embeddings, labels[:, level], *others, **(get or {}))
+        found |= {f"{name}_level{level}": value for name, value in values.items()}
+    return found
+
+
+def close_to_pml(found, expected):
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, abs=1e-6, nan_ok=True), key
+
+
+OPTIONS = [
+    {},
+    {"avg_of_avgs": True},
+    {"return_per_class": True},
+    {"k": 1},
+    {"k": 7},
+    {"k": "max_bin_count"},
+    {"k": 7, "avg_of_avgs": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("normalised", [True, False])
+def test_equal_to_pml(options, normalised):
+    embeddings, labels = tree_sample(300, dtype=np.float32)
+    if normalised:
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    names = RETRIEVAL
+    if options.get("k") == "max_bin_count":  # to PML the largest class of the level at hand
+        names = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
+    found = calculator(include=names, **options).get_accuracy(embeddings, labels)
+    close_to_pml(found, pml(embeddings, labels, names=names, **options))
+
+
+def test_max_bin_count_is_that_of_pml():
+    embeddings, labels = tree_sample(300, num_levels=1, dtype=np.float32)
+    found = calculator(include=RETRIEVAL, k="max_bin_count").get_accuracy(embeddings, labels)
+    close_to_pml(found, pml(embeddings, labels, k="max_bin_count"))
+    assert found != calculator(include=RETRIEVAL).get_accuracy(embeddings, labels)
+
+
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
+@pytest.mark.parametrize("includes_query", [True, False])
+def test_equal_to_pml_with_references(options, includes_query):
+    embeddings, labels = tree_sample(300, dtype=np.float32)
+    start = 0 if includes_query else 100
+    arguments = (embeddings[:100], labels[:100], embeddings[start:], labels[start:])
+    found = calculator(include=RETRIEVAL, **options).get_accuracy(*arguments, includes_query)
+    expected = pml(*arguments, get={"ref_includes_query": includes_query}, **options)
+    close_to_pml(found, expected)
+
+
+def test_nmi_and_ami_are_those_of_pml():
+    embeddings, labels = tree_sample(300, dtype=np.float32)
+
+    def kmeans(x, num_clusters):
+        return (x[:, 0] * 3).long() % num_clusters
+
+    found = calculator(include=NO_CLUSTERING, kmeans_func=kmeans).get_accuracy(embeddings, labels)
+    close_to_pml(found, pml(embeddings, labels, names=NO_CLUSTERING, kmeans_func=kmeans))
+    default = calculator(include=("NMI",)).get_accuracy(embeddings, labels)
+    assert default == pytest.approx(pml(embeddings, labels, names=("NMI",)), abs=1e-9)
+
+
+def test_a_drop_in_for_labels_without_levels():
+    embeddings, labels = tree_sample(200, num_levels=1, dtype=np.float32)
+    theirs = AccuracyCalculator(device=torch.device("cpu"))
+    ours = HierarchicalAccuracyCalculator(device=torch.device("cpu"))
+    expected = theirs.get_accuracy(torch.from_numpy(embeddings), torch.from_numpy(labels[:, 0]))
+    found = ours.get_accuracy(torch.from_numpy(embeddings), torch.from_numpy(labels[:, 0]))
+    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+    assert set(theirs.get_curr_metrics()) <= set(ours.get_curr_metrics())
+    assert ours.description() == theirs.description() == ""
+    assert calculator(avg_of_avgs=True).description() == "avg_of_avgs"
+
+
+def test_a_hierarchy_above_plain_labels():
+    embeddings, labels = tree_sample(200)
+    labels = np.stack([np.unique(c, return_inverse=True)[1] for c in labels.T], axis=1)
+    tree = Hierarchy.from_labels(labels)
+    found = calculator(hierarchy=tree).get_accuracy(embeddings, labels[:, 0])
+    assert found == calculator().get_accuracy(embeddings, labels)
+    assert found == calculator(hierarchy=tree).get_accuracy(embeddings, labels[:, :1])
+
+
+@pytest.mark.parametrize(
+    "knn_func",
+    [FaissKNN(), CustomKNN(distances.LpDistance(normalize_embeddings=False), batch_size=64)],
+    ids=["faiss", "custom"],
+)
+def test_neighbours_of_a_function_of_pml(knn_func):
+    embeddings, labels = tree_sample(200, dtype=np.float32)
+    found = calculator(knn_func=knn_func, block_size=33).get_accuracy(embeddings, labels)
+    assert found == pytest.approx(calculator().get_accuracy(embeddings, labels), abs=1e-9)
+
+
+def test_distance():
+    embeddings, labels = tree_sample(200)
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    found = calculator(distance=distances.CosineSimilarity()).get_accuracy(embeddings, labels)
+    assert found == pytest.approx(calculator().get_accuracy(unit, labels), abs=1e-9)
+    assert found != calculator().get_accuracy(embeddings, labels)
+
+
+# ------------------------------------------------------------------ which queries count
+def test_queries_without_a_partner_are_left_out_and_counted():
+    embeddings = np.array([[0.0], [0.1], [5.0], [9.0]])
+    labels = np.array([[0, 0], [0, 0], [1, 0], [2, 1]])
+    ours = calculator(include=("precision_at_1", "ndcg", "mistake_severity", "recall_at_2"))
+    found = ours.get_accuracy(embeddings, labels)
+    assert ours.num_lone_queries == {0: 2, 1: 1}
+    assert found["precision_at_1_level0"] == 1.0
+    assert found["precision_at_1_level1"] == pytest.approx(2 / 3)  # the nearest of 5.0 is 9.0
+    assert math.isnan(found["mistake_severity"])  # no mistake among those that could be right
+
+
+def test_no_partner_at_all(caplog):
+    ours = calculator()
+    found = ours.get_accuracy(np.eye(3), np.array([[0, 0], [1, 1], [2, 2]]))
+    assert all(math.isnan(value) for value in found.values())
+    assert "no query has a partner at level 1" in caplog.text
+    per_class = calculator(include=("r_precision",), return_per_class=True)
+    values = per_class.get_accuracy(np.eye(3), np.arange(3))["r_precision"]
+    assert len(values) == 3
+    assert all(map(math.isnan, values))
+    alone = ours.get_accuracy(np.ones((1, 2)), np.array([[0, 0]]))
+    assert all(math.isnan(value) for value in alone.values())
+
+
+def test_duplicates_of_the_query_stay():
+    """PML leaves out by index too, but only if its index returns the query among the first k."""
+    embeddings = np.repeat(np.array([[1.0, 0], [0, 1]], dtype=np.float32), 40, axis=0)
+    labels = np.repeat([0, 1], 40)
+    found = calculator(include=("r_precision", "precision_at_1")).get_accuracy(embeddings, labels)
+    assert found == {"r_precision": 1.0, "precision_at_1": 1.0}
+    apart = calculator(include=("r_precision",))
+    assert apart.get_accuracy(embeddings, labels, embeddings, labels) == {"r_precision": 1.0}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_ties_go_to_the_smaller_index(dtype):
+    same = np.ones((6, 4), dtype=dtype)
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    lists = brute_force.ranked_lists(same, labels[:, None], same, labels[:, None], True)
+    expected = brute_force.all_metrics(lists, 1)
+    found = calculator(block_size=2).get_accuracy(same, labels)
+    assert found == pytest.approx({k.replace("_level0", ""): v for k, v in expected.items()})
+
+
+def test_label_ids_that_float32_would_merge():
+    base = 2**24
+    embeddings = np.array([[0.0], [0.1], [5.0], [5.1]], dtype=np.float32)
+    labels = np.array([base, base + 1, base, base + 1])
+    assert calculator(include=("precision_at_1",)).get_accuracy(embeddings, labels) == {
+        "precision_at_1": 0.0
+    }
+    theirs = AccuracyCalculator(include=("precision_at_1",), device=torch.device("cpu"))
+    assert theirs.get_accuracy(embeddings, labels)["precision_at_1"] == 1.0  # the trap
+    huge = labels + 2**62
+    assert calculator(include=("precision_at_1",)).get_accuracy(embeddings, huge) == {
+        "precision_at_1": 0.0
+    }
+
+
+def test_k_beyond_the_gallery():
+    embeddings, labels = tree_sample(60)
+    names = ("recall_at_1000", "mistake_severity_at_1000", "hierarchical_precision_at_1000")
+    area = "hierarchical_precision_area_at_1000"
+    lists = brute_force.ranked_lists(embeddings, labels, embeddings, labels, True)
+    expected = brute_force.all_metrics(lists, 3, ks=(1000,))
+    found = calculator(include=(*names, area), k=1000).get_accuracy(embeddings, labels)
+    assert found["recall_at_1000_level0"] == 1.0
+    for name in names[1:]:
+        assert found[name] == pytest.approx(expected[name])
+    assert found[area] == pytest.approx(expected["hierarchical_precision_area_at_250"])
+
+
+def test_too_small_a_k_warns(caplog):
+    embeddings, labels = tree_sample(60)
+    calculator(include=("r_precision",), k=2).get_accuracy(embeddings, labels)
+    assert "k=2 is less than" in caplog.text
+
+
+# ------------------------------------------------------------------ choosing metrics and levels
+def test_include_exclude_and_any_k():
+    embeddings, labels = tree_sample(60, num_levels=2)
+    ours = calculator(include=("recall_at_3", "ndcg", "precision_at_5", "r_precision"))
+    found = ours.get_accuracy(embeddings, labels, exclude=("r_precision",))
+    assert set(found) == {f"{m}_at_{k}_level{n}" for m, k in (("recall", 3), ("precision", 5))
+                          for n in (0, 1)} | {"ndcg"}  # fmt: skip
+    assert ours.get_curr_metrics() == ["recall_at_3", "ndcg", "precision_at_5"]
+    assert set(ours.get_accuracy(embeddings, labels, include=["mistake_severity"])) == {
+        "mistake_severity"
+    }
+    assert "recall_at_4" in calculator(at_k=(2, 4)).get_curr_metrics()
+    assert "recall_at_1" not in calculator(at_k=(2, 4)).get_curr_metrics()
+
+
+def test_negatives_for_whoever_takes_the_largest():
+    embeddings, labels = tree_sample(60, num_levels=2)
+    names = ("mistake_severity", "mistake_severity_at_5")
+    found = calculator(include=(*names, *(f"neg_{n}" for n in names)))
+    values = found.get_accuracy(embeddings, labels)
+    assert all(values[f"neg_{name}"] == -values[name] != 0 for name in names)
+
+
+def test_levels_to_evaluate():
+    embeddings, labels = tree_sample(60)
+    every = calculator().get_accuracy(embeddings, labels)
+    some = calculator().get_accuracy(embeddings, labels, levels=[2, 0])
+    assert set(some) == {key for key in every if "level1" not in key}
+    assert some == {key: every[key] for key in some}
+    with pytest.raises(ValueError, match=r"levels must be some of 0\.\.2"):
+        calculator().get_accuracy(embeddings, labels, levels=[3])
+    with pytest.raises(ValueError, match=r"levels must be some of 0\.\.2"):
+        calculator().get_accuracy(embeddings, labels, levels=[])
+
+
+def test_levels_that_are_not_nested():
+    embeddings, labels = tree_sample(200, dtype=np.float32)
+    labels[:, 1] = np.arange(200) % 3  # a fine class in several classes of level 1
+    with pytest.raises(ValueError, match=r"class -5 of level 0 lies in two classes of level 1: 0"):
+        calculator().get_accuracy(embeddings, labels)
+    per_level = calculator(include=RETRIEVAL)
+    close_to_pml(per_level.get_accuracy(embeddings, labels), pml(embeddings, labels))
+    assert per_level.num_lone_queries.keys() == {0, 1, 2}
+
+
+# ------------------------------------------------------------------ a metric of one's own
+class WithOwnMetrics(HierarchicalAccuracyCalculator):
+    def calculate_second_is_right(self, knn_labels, query_labels, **kwargs):
+        return (knn_labels[:, 1] == query_labels).float()
+
+    def calculate_num_clusters(self, query_labels, cluster_labels, **kwargs):
+        return len(np.unique(cluster_labels)) / len(np.unique(query_labels))
+
+    def requires_clustering(self):
+        return [*super().requires_clustering(), "num_clusters"]
+
+
+def test_own_metrics():
+    embeddings, labels = tree_sample(100, num_levels=2)
+    lists = brute_force.ranked_lists(embeddings, labels, embeddings, labels, True)
+    ours = WithOwnMetrics(
+        include=("second_is_right", "num_clusters", "ndcg"), device="cpu", block_size=13,
+        kmeans_func=lambda x, n: torch.arange(len(x)) % n,
+    )  # fmt: skip
+    found = ours.get_accuracy(embeddings, labels)
+    for level in (0, 1):
+        least = 2 - level
+        expected = [x[1] >= least for x in lists if any(v >= least for v in x)]
+        assert found[f"second_is_right_level{level}"] == pytest.approx(np.mean(expected))
+        assert found[f"num_clusters_level{level}"] == 1.0
+    assert "second_is_right" in WithOwnMetrics(device="cpu").get_curr_metrics()
+    assert ours.is_per_level("second_is_right")
+
+
+def test_own_metric_that_averages_by_itself():
+    class Wrong(HierarchicalAccuracyCalculator):
+        def calculate_mean(self, knn_labels, query_labels, **kwargs):
+            return (knn_labels[:, 0] == query_labels).float().mean()
+
+    with pytest.raises(TypeError, match=r"calculate_mean must return a tensor of shape \(10,\)"):
+        Wrong(include=("mean",), device="cpu").get_accuracy(np.eye(10), np.zeros(10, dtype=int))
+
+
+# ------------------------------------------------------------------ progress
+@pytest.mark.parametrize("progress_bar", [True, False])
+def test_progress_bar(progress_bar, monkeypatch, capsys):
+    monkeypatch.setattr("pml_hierarchical.accuracy.evaluation._QUICK", 0)
+    embeddings, labels = tree_sample(60)
+    calculator(progress_bar=progress_bar).get_accuracy(embeddings, labels)
+    assert ("60/60" in capsys.readouterr().err) == progress_bar
+
+
+def test_quick_evaluations_are_silent(capsys):
+    embeddings, labels = tree_sample(60)
+    calculator().get_accuracy(embeddings, labels)
+    assert capsys.readouterr().err == ""
