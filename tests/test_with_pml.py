@@ -68,7 +68,7 @@ METRICS = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
 
 
 def test_trained_recorded_evaluated_and_loaded_again(data, tmp_path):
-    trainer, hooks, tester, loss_func, dataset = make_run(data, tmp_path)
+    trainer, hooks, _, loss_func, _ = make_run(data, tmp_path)
     trainer.train(num_epochs=3)
     assert loss_func.num_updates == 5  # after iterations 3, 5, 7, 9 and 11
 

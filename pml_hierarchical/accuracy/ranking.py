@@ -19,8 +19,6 @@ from .distances import Embeddings, ReferenceDistances
 from .labels import LabelCodes
 from .sorting import rank_by_distance, rank_by_order
 
-_PIECE = 2**17  # related references of a piece of a block: what metrics make of it stays in caches
-
 KnnFunction = Callable[..., tuple[Tensor, Tensor]]
 
 
@@ -131,8 +129,7 @@ class Neighbours:
             else:
                 indices = self._ask(rows, start, references)
                 ranks, levels = rank_by_order(indices, codes, self.codes.references, width)
-            block = RankedBlock(start, stop, ranks, levels, partners, self.depth, indices)
-            yield from block.split(_PIECE) if rows.device.type == "cpu" else (block,)
+            yield RankedBlock(start, stop, ranks, levels, partners, self.depth, indices)
 
     def _all_references(self) -> Tensor:
         return self.references.rows(0, len(self.references))
