@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ _QUICK = 5  # seconds that an evaluation may take without a progress bar
 # Related references of a piece of a block. torch computes so few in the calling thread: threads of
 # pieces are then faster than threads inside of every operation, by far so on a busy machine.
 _PIECE = 2**15 - 1
+_PIECE_ON_GPU = 2**24
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,28 @@ def average_over_queries(
         delay=_QUICK,
         disable=not progress_bar,
     )
+    depths = [task.depth(codes) for task in tasks]
     # a user's own metric, the only one that sees indices, need not bear threads
     threads = 1 if neighbours.with_indices else torch.get_num_threads()
     with bar, ThreadPoolExecutor(threads) as pool:
         for block in neighbours.blocks():
-            pieces = list(block.split(_PIECE)) if block.ranks.device.type == "cpu" else [block]
-            found = pool.map(lambda piece: [task.values(piece) for task in tasks], pieces)
-            for piece, values in zip(pieces, found, strict=True):
-                queries = slice(piece.start, piece.stop)
-                for task, mean, value in zip(tasks, means, values, strict=True):
-                    mean.update(value, codes.queries[task.level, queries])
+            queries = slice(block.start, block.stop)
+            for task, mean, values in zip(
+                tasks, means, _values(tasks, depths, block, pool), strict=True
+            ):
+                mean.update(values, codes.queries[task.level, queries])
             bar.update(block.stop - block.start)
     return means
+
+
+def _values(
+    tasks: Sequence[Task], depths: Sequence[int], block: RankedBlock, pool: Executor
+) -> Iterator[Tensor]:
+    """The values of every task for all the queries of a block."""
+    size = _PIECE if block.ranks.device.type == "cpu" else _PIECE_ON_GPU
+    jobs = [
+        [pool.submit(task.values, piece) for piece in block.first(depth).split(size)]
+        for task, depth in zip(tasks, depths, strict=True)
+    ]
+    for pieces in jobs:
+        yield torch.cat([piece.result() for piece in pieces])

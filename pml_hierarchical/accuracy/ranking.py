@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -60,19 +60,24 @@ class RankedBlock:
         coarse_first = self.num_partners.flip(1)
         return coarse_first - torch.nn.functional.pad(coarse_first[:, 1:], (0, 1))
 
+    def first(self, depth: int) -> RankedBlock:
+        """What a metric needs that looks at ``depth`` neighbours only."""
+        # ranks ascend from 1, so that rank k is never further right than column k
+        return replace(self, ranks=self.ranks[:, :depth], levels=self.levels[:, :depth])
+
     def split(self, size: int) -> Iterator[RankedBlock]:
         """Blocks of fewer queries with at most ``size`` related references, or one query."""
         step = max(1, size // max(1, self.ranks.shape[1]))
         for first in range(0, self.stop - self.start, step):
             rows = slice(first, first + step)
-            yield RankedBlock(
-                self.start + first,
-                min(self.start + first + step, self.stop),
-                self.ranks[rows],
-                self.levels[rows],
-                self.num_partners[rows],
-                self.depth,
-                None if self.indices is None else self.indices[rows],
+            yield replace(
+                self,
+                start=self.start + first,
+                stop=min(self.start + first + step, self.stop),
+                ranks=self.ranks[rows],
+                levels=self.levels[rows],
+                num_partners=self.num_partners[rows],
+                indices=None if self.indices is None else self.indices[rows],
             )
 
 

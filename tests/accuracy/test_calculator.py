@@ -330,6 +330,20 @@ def test_own_metrics():
     assert ours.is_per_level("second_is_right")
 
 
+def test_own_metrics_of_blocks_in_pieces(monkeypatch):
+    monkeypatch.setattr("pml_hierarchical.accuracy.evaluation._PIECE", 100)
+
+    class Labels(HierarchicalAccuracyCalculator):
+        def calculate_label(self, knn_labels, query_labels, **kwargs):
+            return query_labels
+
+    embeddings, labels = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60) // 2
+    ours = Labels(include=("label",), device="cpu", return_per_class=True)
+    assert ours.get_accuracy(embeddings, labels)["label"] == list(range(30))
+    both = np.stack([labels, np.zeros(60, dtype=int)], axis=1)  # 59 partners: a row is a piece
+    assert ours.get_accuracy(embeddings, both)["label_level0"] == list(range(30))
+
+
 def test_own_metric_that_averages_by_itself():
     class Wrong(HierarchicalAccuracyCalculator):
         def calculate_mean(self, knn_labels, query_labels, **kwargs):

@@ -64,20 +64,14 @@ def hierarchical_average_precision(
     ranks = checked_ranks(levels, ranks)
     check_level_counts(levels, level_counts)
     num_levels = level_counts.shape[1]
-    steps = torch.arange(1, num_levels + 1, dtype=torch.float64, device=levels.device)
-    worth = (steps / num_levels) ** alpha
-    relevance = worth / level_counts.clamp(min=1)  # (num_queries, L), per item of a level
-    total = torch.zeros(len(levels), dtype=torch.float64, device=levels.device)
-    at_level = [levels == level for level in range(1, num_levels + 1)]
-    above = [mask.cumsum(dim=1, dtype=torch.float64) for mask in at_level]
-    for column, mask in enumerate(at_level):
-        own = relevance[:, column, None]
-        # an item's own level counts the item itself: the leading rel(k) of Hrank(k)
-        hrank = sum(
-            count * torch.minimum(own, relevance[:, other, None])
-            for other, count in enumerate(above)
-        )
-        total += (hrank / ranks * mask).sum(dim=1)
+    steps = torch.arange(1, num_levels + 1, device=levels.device)
+    worth = (steps.double() / num_levels) ** alpha
+    relevance = worth / level_counts.clamp(min=1)  # of one item of each level, (num_queries, L)
+    smaller = torch.minimum(relevance[:, :, None], relevance[:, None, :])
+    is_at = (levels[:, None] == steps[:, None]).double()  # (num_queries, L, num_items)
+    # an item counts itself among those of its level, which is the leading rel(k) of Hrank(k)
+    above = is_at.cumsum(dim=2).div_(ranks[:, None])
+    total = (smaller * (is_at @ above.mT)).sum(dim=(1, 2))
     return total / ((level_counts > 0) * worth).sum(dim=1)
 
 
@@ -105,16 +99,16 @@ def average_set_intersection(
     whole = levels.new_zeros((len(levels), depth + 1))
     column = (ranks[:, :depth].long() - 1).clamp(max=depth)  # the last one is thrown away
     whole.scatter_(1, column, levels[:, :depth])
-    k = torch.arange(1, depth + 1, dtype=torch.float64, device=levels.device)
-    shared = torch.zeros(len(levels), depth, dtype=torch.float64, device=levels.device)
-    before = torch.zeros_like(num_relevant)
+    k = torch.arange(1, depth + 1, dtype=torch.int32, device=levels.device)
+    shared = torch.zeros((len(levels), depth), dtype=torch.int32, device=levels.device)
+    before = torch.zeros_like(num_relevant, dtype=torch.int32)[:, None]
     for level in range(level_counts.shape[1], 0, -1):
-        here = level_counts[:, level - 1]
-        ideal = (k - before[:, None]).clamp(min=0).minimum(here[:, None])
-        found = (whole[:, :depth] == level).cumsum(dim=1, dtype=torch.float64)
-        shared += torch.minimum(found, ideal)
+        here = level_counts[:, level - 1, None].int()
+        ideal = (k - before).clamp_(min=0).minimum(here)
+        shared += (whole[:, :depth] == level).cumsum(dim=1, dtype=torch.int32).minimum(ideal)
         before = before + here
-    return (shared / k * (k <= num_relevant[:, None])).sum(dim=1) / num_relevant
+    is_counted = k <= num_relevant[:, None]
+    return (shared.double().div_(k) * is_counted).sum(dim=1) / num_relevant
 
 
 def ndcg(levels: Tensor, level_counts: Tensor, ranks: Tensor | None = None) -> Tensor:
@@ -137,13 +131,13 @@ def ndcg(levels: Tensor, level_counts: Tensor, ranks: Tensor | None = None) -> T
     num_relevant = int(level_counts.sum(dim=1).max()) if len(levels) else 0
     last = max(int(ranks.max()) if ranks.numel() else 0, num_relevant)
     discount, cumulative = _discounts(2 ** last.bit_length(), levels.device)
-    gain = 2.0 ** torch.arange(level_counts.shape[1] + 1, device=levels.device).double() - 1
-    found = (gain[levels.long()] * discount[ranks.long()]).sum(dim=1)
+    found = discount.index_select(0, ranks.reshape(-1)).view(ranks.shape)
+    found = torch.exp2(levels.double()).sub_(1).mul_(found).sum(dim=1)
     ideal = torch.zeros_like(found)
     before = torch.zeros_like(level_counts[:, 0])
     for level in range(level_counts.shape[1], 0, -1):
         after = before + level_counts[:, level - 1]
-        ideal += gain[level] * (cumulative[after] - cumulative[before])
+        ideal += (2**level - 1) * (cumulative[after] - cumulative[before])
         before = after
     return found / ideal
 
