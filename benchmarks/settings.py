@@ -34,15 +34,15 @@ class TrainingSettings:
 SETTINGS: dict[str, TrainingSettings] = {
     "glyphs": TrainingSettings(
         embedding_size=128,
-        epochs=10,
+        epochs=8,
         iterations_per_epoch=60,
         batch_size=128,
         samples_per_class=4,
         learning_rate=3e-3,
         weight_decay=1.0,  # a small network from scratch learns 7,000 pictures by heart otherwise
         losses={
-            "hpl": {"num_superclasses": 100, "level_weights": 0.1, "warmup": 300},
-            "hpl_given": {"level_weights": 0.1, "warmup": 300},
+            "hpl": {"num_superclasses": 100, "level_weights": 0.1, "warmup": 240},
+            "hpl_given": {"level_weights": 0.1, "warmup": 240},
         },
     ),
     "grocery": TrainingSettings(
