@@ -38,6 +38,7 @@ class SuiteProgress:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
+            transient=True,
         )
         self._task = self._progress.add_task("starting", total=iterations)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def run(suite: Suite, console: Console) -> Outcome:
         console.print(f"{len(suite.runs) - len(todo)} of {len(suite.runs)} runs are already done")
     iterations = sum(c.settings.epochs * c.settings.iterations_per_epoch for c in todo)
     progress = SuiteProgress(console, len(todo), iterations)
-    with progress.shown():
+    with progress.shown() if todo else nullcontext():
         for config in todo:
             result = train(config, data, suite.out, suite.device, progress)
             results[suite.runs.index(config)] = result

@@ -9,7 +9,9 @@ ROOT = Path(__file__).parent.parent
 BLOCKS = [
     pytest.param(code, id=f"{path.name}-{number}")
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.S | re.M))
+    for number, code in enumerate(
+        re.findall(r"^```python\n(.*?)^```", path.read_text(), re.S | re.M)
+    )
 ]
 
 

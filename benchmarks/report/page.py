@@ -19,7 +19,7 @@ from ..suite import Outcome
 from . import plots, tables
 from .retrievals import retrieval_page
 
-DOTS_PER_INCH = 130
+DOTS_PER_INCH = 110
 NUM_RETRIEVAL_LOSSES = 2
 
 
@@ -92,7 +92,7 @@ def _pictures(outcome: Outcome, summary: Summary) -> list[Picture]:
             "training",
             "Training",
             "Validation accuracy and training loss by epoch. A hierarchical loss has the colour "
-            "of its base loss and a thick line.",
+            "of its base loss and a thick line, dotted where its tree is given.",
             lambda: plots.training_curves(outcome.results, summary),
         ),
         (

@@ -12,9 +12,18 @@ from matplotlib.ticker import MaxNLocator
 
 from ..results import METRIC_NAMES, Summary, mean_and_interval
 
-# Okabe & Ito's colours, which people with any colour vision tell apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES = ("-", "--", ":", "-.")
+# Okabe & Ito's colours, which people with any colour vision tell apart, and three more.
+COLOURS = (
+    "#E69F00",
+    "#56B4E9",
+    "#CC79A7",
+    "#000000",
+    "#7F7F7F",
+    "#882255",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+)
 BASELINE, HIERARCHICAL = "#9AA5B1", "#0072B2"
 
 matplotlib.rcParams.update(
@@ -34,19 +43,18 @@ matplotlib.rcParams.update(
 def training_curves(results: Sequence[dict[str, Any]], summary: Summary) -> Figure:
     """Validation MAP@R at the finest level, and the training loss, over the epochs.
 
-    A hierarchical loss has the colour of its base loss and a thick line. The losses differ in
-    scale, so each is shown as a share of its first recorded value. With several runs of a loss,
-    the lines are their means.
+    A hierarchical loss has the colour of its base loss and a thick line, dotted where the tree is
+    given. The losses differ in scale, so each is shown as a share of its first recorded value.
+    With several runs of a loss, the lines are their means.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     accuracy, loss_axes = figure.subplots(1, 2)
     bases = dict(summary.hierarchical())
     flat = [loss for loss in summary.losses if loss not in bases]
     for loss in summary.losses:
-        number = flat.index(bases.get(loss, loss)) if bases.get(loss, loss) in flat else len(flat)
         style = {
-            "color": COLOURS[number % len(COLOURS)],
-            "linestyle": DASHES[number // len(COLOURS)],
+            "color": COLOURS[flat.index(bases.get(loss, loss)) % len(COLOURS)],
+            "linestyle": (0, (1, 1)) if loss.startswith("hpl_given:") else "-",
             "linewidth": 2.8 if loss in bases else 1.2,
             "label": loss,
         }
@@ -55,7 +63,7 @@ def training_curves(results: Sequence[dict[str, Any]], summary: Summary) -> Figu
         curves = [run["validation"]["mean_average_precision_at_r_level0"] for run in runs]
         accuracy.plot(epochs, 100 * np.mean(curves, axis=0), **style)
         histories = [np.array(run["training_loss"]["total_loss"], dtype=float) for run in runs]
-        relative = np.mean([history / history[0] for history in histories], axis=0)
+        relative = np.mean([history / (history[0] or 1.0) for history in histories], axis=0)
         loss_axes.plot(np.linspace(0, epochs[-1], len(relative)), relative, **style)
     for axes in (accuracy, loss_axes):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -116,19 +124,10 @@ def gain_by_level(summary: Summary) -> Figure | None:
                 means,
                 width * 0.9,
                 yerr=None if np.isnan(intervals).any() else intervals,
-                color=COLOURS[number % len(COLOURS)],
+                color=COLOURS[-1 - number % len(COLOURS)],
                 label=f"{loss} − {base}",
                 capsize=2,
             )
-            for x, mean, half in zip(positions, means, np.nan_to_num(intervals), strict=True):
-                axes.annotate(
-                    f"{mean:+.1f}",
-                    (x, mean + np.copysign(half, mean)),
-                    (0, 3 if mean >= 0 else -10),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=7,
-                )
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(METRIC_NAMES)), list(METRIC_NAMES.values()))
         axes.set(
