@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -29,6 +29,17 @@ class TrainingSettings:
     weight_decay: float
     losses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def with_epochs(self, epochs: int) -> TrainingSettings:
+        """The same for another number of epochs; warm-ups keep their share of the training."""
+        losses = {
+            name: {
+                key: round(value * epochs / self.epochs) if key == "warmup" else value
+                for key, value in chosen.items()
+            }
+            for name, chosen in self.losses.items()
+        }
+        return replace(self, epochs=epochs, losses=losses)
+
 
 # Chosen on validation folds of the training classes, never on the test classes.
 SETTINGS: dict[str, TrainingSettings] = {
@@ -53,5 +64,9 @@ SETTINGS: dict[str, TrainingSettings] = {
         samples_per_class=4,
         learning_rate=3e-4,
         weight_decay=1e-4,
+        losses={
+            "hpl": {"num_superclasses": 5, "level_weights": 0.3, "warmup": 100},
+            "hpl_given": {"level_weights": 0.3, "warmup": 100},
+        },
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -91,7 +90,7 @@ def plan(
     if epochs is not None:
         if epochs < 1:
             raise ValueError(f"--epochs must be at least 1, got {epochs}")
-        settings = dataclasses.replace(settings, epochs=epochs)
+        settings = settings.with_epochs(epochs)
     folds = tuple(DATASETS[dataset].default_folds if folds is None else folds)
     for fold in folds:
         if not 0 <= fold < NUM_FOLDS:

@@ -135,5 +135,11 @@ def test_list_shows_data_sets_and_losses(capsys):
         assert name in printed
 
 
+def test_warm_up_keeps_its_share_of_a_shorter_training(make_plan):
+    (run,) = make_plan(losses=["hpl:proxy_anchor"], epochs=1).runs
+    assert run.loss.settings()["warmup"] == round(4 / 3)
+    assert run.settings.epochs == 1
+
+
 def test_device_of_the_models_is_the_one_asked_for(make_plan):
     assert make_plan(device="cpu").device == torch.device("cpu")
