@@ -38,7 +38,9 @@ def _floor(embeddings: torch.Tensor, labels: np.ndarray) -> dict[str, float]:
 
 
 def _pml(embeddings: torch.Tensor, labels: np.ndarray) -> dict[str, float]:
-    calculator = AccuracyCalculator(include=COMMON, device=embeddings.device)
+    # the k that PML recommends: with its default it asks for all the neighbours of every query,
+    # which is 29 GB of indices alone at the size of SOP
+    calculator = AccuracyCalculator(include=COMMON, k="max_bin_count", device=embeddings.device)
     found = {}
     for level in range(labels.shape[1]):
         values = calculator.get_accuracy(embeddings, labels[:, level])
