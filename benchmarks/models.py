@@ -59,9 +59,8 @@ def _principal_head(features: torch.Tensor, embedding_size: int) -> nn.Linear:
     """A linear head that starts as a projection on the principal directions of the features.
 
     Training then starts from the geometry of the frozen features rather than from a random part
-    of it, which unseen classes keep some of: on Grocery Store (128-d, trained on 20 of the
-    training classes, validated on 20 others) Proxy-Anchor's MAP@R was 45.6, and 42.8 from
-    PyTorch's random start.
+    of it. In a single trial on validation classes of Grocery Store (128-d, 4 folds), Proxy-Anchor's
+    MAP@R was 45.6, and 42.8 from PyTorch's random start.
     """
     head = nn.Linear(features.shape[1], embedding_size)
     if embedding_size <= min(features.shape):
