@@ -20,12 +20,13 @@ class Hierarchy:
     Arguments:
         class_labels: integers of shape ``(num_classes, num_levels)``. Row ``c`` holds the classes
             that fine class ``c`` belongs to, from the finest level (``c`` itself) to the coarsest.
-        names: optionally, for every level a sequence of the names of its classes.
+        names: optionally, for every level a sequence of the names of its classes, no two of them
+            equal.
 
     Raises:
         TypeError: if the labels are not integers.
-        ValueError: if a class has two parents, a level is not numbered without gaps, a level is
-            not smaller than the one below it, or the names do not fit.
+        ValueError: if a class has two parents or none, a level is not numbered without gaps, or
+            the names do not fit or repeat within a level.
 
     Example:
         >>> tree = Hierarchy.from_paths(["fruit/apple", "fruit/pear", "dairy/milk"])
@@ -41,8 +42,11 @@ class Hierarchy:
 
     def __init__(self, class_labels: Any, names: Sequence[Sequence[str]] | None = None) -> None:
         table = _integer_array(class_labels, "class_labels", ndim=2).copy()
-        if len(table) == 0:
-            raise ValueError("a hierarchy needs at least one class, got an empty class_labels")
+        if table.size == 0:
+            raise ValueError(
+                "a hierarchy needs at least one class and one level, got class_labels of shape "
+                f"{table.shape}"
+            )
         expected = np.arange(len(table))
         if not np.array_equal(table[:, 0], expected):
             raise ValueError(
@@ -74,8 +78,11 @@ class Hierarchy:
             ValueError: if a class has two parents (named in the message), or a class is missing.
         """
         labels = _integer_array(labels, "labels", ndim=2)
-        if len(labels) == 0:
-            raise ValueError("labels holds no sample: a hierarchy needs at least one class")
+        if labels.size == 0:
+            raise ValueError(
+                "a hierarchy needs at least one class and one level, got labels of shape "
+                f"{labels.shape}"
+            )
         for level in range(labels.shape[1]):
             _check_numbering(labels[:, level], level)
         _, first = np.unique(labels[:, 0], return_index=True)
@@ -101,18 +108,19 @@ class Hierarchy:
             parents: ``parents[l][c]`` is the class of level ``l + 1`` above class ``c`` of level
                 ``l``. One vector makes two levels.
             names: as in the constructor.
+
+        Raises:
+            TypeError: if the parents are not integers.
+            ValueError: if a class has no parent (named in the message), or a level has gaps.
         """
         if len(parents) == 0:
             raise ValueError("parents is empty: use Hierarchy.flat(num_classes) for a single level")
         vectors = [_integer_array(p, f"parents[{i}]", ndim=1) for i, p in enumerate(parents)]
+        if len(vectors[0]) == 0:
+            raise ValueError("parents[0] has no entries: a hierarchy needs at least one class")
         columns = [np.arange(len(vectors[0]))]
         for level, vector in enumerate(vectors):
-            size = int(columns[-1].max()) + 1
-            if len(vector) != size:
-                raise ValueError(
-                    f"parents[{level}] has {len(vector)} entries, but level {level} has {size} "
-                    "classes: every class needs exactly one parent"
-                )
+            _check_parents(vector, level, num_classes=int(columns[-1].max()) + 1)
             columns.append(vector[columns[-1]])
         return cls(np.stack(columns, axis=1), names)
 
@@ -124,26 +132,20 @@ class Hierarchy:
         two nodes of the same name under different parents are different classes. The names of
         the hierarchy are the paths down to each node.
         """
-        split = [path.split(separator) for path in paths]
-        depths = {len(parts) for parts in split}
-        if len(depths) != 1:
-            shortest, longest = (f(split, key=len) for f in (min, max))
+        split = [tuple(path.split(separator)) for path in paths]
+        if not split:
+            raise ValueError("paths is empty: a hierarchy needs at least one class")
+        shortest, longest = (f(split, key=len) for f in (min, max))
+        if len(shortest) != len(longest):
             raise ValueError(
                 f"all paths need the same depth, got {separator.join(shortest)!r} (depth "
                 f"{len(shortest)}) and {separator.join(longest)!r} (depth {len(longest)})"
-                if split
-                else "paths is empty: a hierarchy needs at least one class"
             )
-        duplicates = sorted({path for path in paths if list(paths).count(path) > 1})
-        if duplicates:
-            raise ValueError(f"paths must be unique, got {duplicates[0]!r} more than once")
-        columns, names = [], []
-        for depth in range(depths.pop(), 0, -1):
-            numbers: dict[str, int] = {}
-            nodes = [separator.join(parts[:depth]) for parts in split]
-            columns.append([numbers.setdefault(node, len(numbers)) for node in nodes])
-            names.append(list(numbers))
-        return cls(np.array(columns).T, names)
+        repeated = _first_repeated(paths)
+        if repeated is not None:
+            raise ValueError(f"paths must be unique, got {repeated!r} more than once")
+        table, nodes = _number_nodes(split)
+        return cls(table, [[separator.join(node) for node in level] for level in nodes])
 
     @classmethod
     def from_mapping(cls, parent_of: Mapping[str, str]) -> Hierarchy:
@@ -154,21 +156,23 @@ class Hierarchy:
         Raises:
             ValueError: for a cycle, or fine classes that do not all have the same depth.
         """
+        if not parent_of:
+            raise ValueError("the mapping is empty: a hierarchy needs at least one class")
         parents = set(parent_of.values())
-        paths = []
-        for leaf in (name for name in parent_of if name not in parents):
-            path = [leaf]
-            while path[-1] in parent_of:
-                path.append(parent_of[path[-1]])
-            paths.append(path[::-1])
+        paths = [_walk_up(name, parent_of) for name in parent_of if name not in parents]
         reached = {name for path in paths for name in path}
         in_cycle = [name for name in parent_of if name not in reached]
         if in_cycle:
             raise ValueError(f"the mapping has a cycle through {in_cycle[0]!r}")
-        separator = "\x1f"
-        tree = cls.from_paths([separator.join(path) for path in paths], separator)
-        names = [[name.split(separator)[-1] for name in level] for level in tree._names or ()]
-        return cls(tree.class_labels, names)
+        shortest, longest = (f(paths, key=len) for f in (min, max))
+        if len(shortest) != len(longest):
+            raise ValueError(
+                "all fine classes need the same depth, got "
+                f"{shortest[-1]!r} with {len(shortest) - 1} ancestors and "
+                f"{longest[-1]!r} with {len(longest) - 1}"
+            )
+        table, nodes = _number_nodes(paths)
+        return cls(table, [[node[-1] for node in level] for level in nodes])
 
     @classmethod
     def from_linkage(cls, linkage: Any, num_superclasses: int | Sequence[int]) -> Hierarchy:
@@ -251,8 +255,10 @@ class Hierarchy:
         self._check_level(level)
         column = self._table[:, level]
         if isinstance(labels, torch.Tensor):
+            if labels.is_floating_point() or labels.dtype == torch.bool:
+                raise TypeError(f"labels must be integers, got dtype {labels.dtype}")
             self._check_labels(labels)
-            return torch.tensor(column, device=labels.device)[labels]
+            return torch.tensor(column, device=labels.device)[labels.long()]
         labels = _integer_array(labels, "labels")
         self._check_labels(labels)
         return column[labels]
@@ -311,10 +317,55 @@ def _integer_array(values: Any, name: str, ndim: int | None = None) -> np.ndarra
     return array.astype(np.int64)
 
 
+def _walk_up(name: str, parent_of: Mapping[str, str]) -> tuple[str, ...]:
+    """The names from the coarsest ancestor of ``name`` down to itself."""
+    path = [name]
+    passed = {name}
+    while path[-1] in parent_of:
+        parent = parent_of[path[-1]]
+        if parent in passed:
+            raise ValueError(
+                f"the mapping has a cycle through {parent!r}, met on the way up from {name!r}"
+            )
+        path.append(parent)
+        passed.add(parent)
+    return tuple(reversed(path))
+
+
+def _number_nodes(
+    paths: Sequence[tuple[str, ...]],
+) -> tuple[np.ndarray, list[list[tuple[str, ...]]]]:
+    """The class labels of paths of equal depth, and for every level its nodes in order."""
+    columns, nodes = [], []
+    for depth in range(len(paths[0]), 0, -1):
+        numbers: dict[tuple[str, ...], int] = {}
+        columns.append([numbers.setdefault(path[:depth], len(numbers)) for path in paths])
+        nodes.append(list(numbers))
+    return np.array(columns).T, nodes
+
+
+def _check_parents(vector: np.ndarray, level: int, num_classes: int) -> None:
+    if len(vector) != num_classes:
+        named = f"; class {len(vector)} has none" if len(vector) < num_classes else ""
+        raise ValueError(
+            f"parents[{level}] has {len(vector)} entries, but level {level} has {num_classes} "
+            f"classes: every class needs exactly one parent{named}"
+        )
+    if vector.min() < 0:
+        orphan = int(np.argmax(vector < 0))
+        raise ValueError(
+            f"class {orphan} of level {level} has no parent: parents[{level}][{orphan}] is "
+            f"{vector[orphan]}, but every class needs exactly one, numbered from 0"
+        )
+
+
 def _check_numbering(column: np.ndarray, level: int) -> None:
     present = np.unique(column)
     if present[0] < 0:
-        raise ValueError(f"level {level} has the negative class {present[0]}")
+        raise ValueError(
+            f"level {level} has the negative class {present[0]} (row {int(np.argmin(column))}): "
+            "every class needs a parent, numbered from 0"
+        )
     if len(present) != present[-1] + 1:
         missing = int(np.argmax(present != np.arange(len(present))))
         raise ValueError(
@@ -345,4 +396,22 @@ def _checked_names(
     given = tuple(len(level) for level in names)
     if given != sizes:
         raise ValueError(f"names must hold one name per class: {sizes} a level, got {given}")
-    return tuple(tuple(str(name) for name in level) for level in names)
+    checked = tuple(tuple(str(name) for name in level) for level in names)
+    for level, level_names in enumerate(checked):
+        repeated = _first_repeated(level_names)
+        if repeated is not None:
+            first, second = [c for c, name in enumerate(level_names) if name == repeated][:2]
+            raise ValueError(
+                f"the names of a level must differ, but classes {first} and {second} of level "
+                f"{level} are both called {repeated!r}"
+            )
+    return checked
+
+
+def _first_repeated(values: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None

@@ -1,0 +1,161 @@
+"""k-means by faiss, whole or a single step, and with clusters of bounded size where asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import faiss
+import numpy as np
+from sklearn.cluster import kmeans_plusplus
+
+from .balance import balanced, capacity_of, nearest_with_room
+from .base import Clusterer
+from .nearest import nearest
+from .points import group_means, unit_vectors
+
+
+@dataclass(frozen=True)
+class KMeans(Clusterer):
+    """faiss's k-means; by direction (spherical k-means) where asked. No cluster stays empty.
+
+    From given centroids it runs once, and clusters keep the numbers of the centroids. Without
+    them it starts from the random points of k-means++ ``restarts`` times, and the best result is
+    kept.
+
+    Arguments:
+        iterations: how often the points are assigned and the means recomputed.
+        restarts: how many random starts are tried where there are no centroids.
+        balance: at least 1: no cluster gets more than ``balance`` times its fair share of the
+            ``n`` points, rounded up: ``ceil(balance * n / num_clusters)``. ``None`` for no limit.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> points = np.array([[0.0], [0.1], [0.2], [9.0]], dtype=np.float32)
+        >>> np.bincount(KMeans().cluster(points, 2, spherical=False)).tolist()
+        [3, 1]
+        >>> np.bincount(KMeans(balance=1).cluster(points, 2, spherical=False)).tolist()
+        [2, 2]
+    """
+
+    iterations: int = 25
+    restarts: int = 5
+    balance: float | None = None
+    keeps_numbers: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "restarts"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        is_number = isinstance(self.balance, (int, float)) and not isinstance(self.balance, bool)
+        if self.balance is not None and not (is_number and 1 <= self.balance < math.inf):
+            raise ValueError(
+                "balance must be a finite number of at least 1 (how many times its fair share of "
+                f"the points a cluster may hold) or None, got {self.balance!r}"
+            )
+
+    def assign(
+        self,
+        points: np.ndarray,
+        num_clusters: int,
+        *,
+        spherical: bool,
+        centroids: np.ndarray | None,
+        seed: int,
+    ) -> np.ndarray:
+        """See :meth:`Clusterer.assign`."""
+        if centroids is None:
+            random = np.random.RandomState(seed)
+            starts = [
+                kmeans_plusplus(points, num_clusters, random_state=random)[0]
+                for _ in range(self.restarts)
+            ]
+        else:
+            starts = [centroids]
+        runs = [self._run(points, start, spherical, seed) for start in starts]
+        assignment = nearest(points, min(runs, key=lambda run: run[0])[1], spherical)
+        if self.balance is None:
+            return assignment
+        capacity = capacity_of(len(points), num_clusters, self.balance)
+        return balanced(points, assignment, num_clusters, spherical, capacity)
+
+    def _run(
+        self, points: np.ndarray, start: np.ndarray, spherical: bool, seed: int
+    ) -> tuple[float, np.ndarray]:
+        """The objective, the lower the better, and the centroids that k-means ends with."""
+        algorithm = faiss.Kmeans(
+            points.shape[1],
+            len(start),
+            niter=self.iterations,
+            spherical=spherical,
+            seed=seed + 1,  # of faiss's splits of empty clusters; it takes 0 for "none"
+            min_points_per_centroid=1,
+            max_points_per_centroid=len(points),
+        )
+        algorithm.train(points, init_centroids=unit_vectors(start) if spherical else start)
+        objective = float(np.asarray(algorithm.obj)[-1])
+        # where spherical, faiss sums inner products, which are large for near points
+        return (-objective if spherical else objective), np.asarray(algorithm.centroids)
+
+
+@dataclass(frozen=True)
+class KMeansStep(KMeans):
+    """The literal step of the paper: every point goes to the nearest given centroid, no more.
+
+    Only where there are no centroids yet, the whole of :class:`KMeans` runs, to which the
+    arguments belong. A centroid that is nobody's nearest takes the point that is farthest from
+    its own; ``balance``, where given, sends points on to the nearest centroid that has room.
+
+    Example:
+        >>> points = np.array([[0.0], [4.0], [6.0]], dtype=np.float32)
+        >>> centroids = np.array([[9.0], [3.0]], dtype=np.float32)
+        >>> KMeansStep().cluster(points, 2, spherical=False, centroids=centroids).tolist()
+        [1, 1, 0]
+    """
+
+    def assign(
+        self,
+        points: np.ndarray,
+        num_clusters: int,
+        *,
+        spherical: bool,
+        centroids: np.ndarray | None,
+        seed: int,
+    ) -> np.ndarray:
+        """See :meth:`Clusterer.assign`."""
+        if centroids is None:
+            return super().assign(
+                points, num_clusters, spherical=spherical, centroids=None, seed=seed
+            )
+        if self.balance is None:
+            return nearest(points, centroids, spherical)
+        capacity = capacity_of(len(points), num_clusters, self.balance)
+        return nearest_with_room(points, centroids, spherical, capacity)
+
+
+def kmeans(
+    points: np.ndarray,
+    num_clusters: int,
+    spherical: bool = True,
+    start: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """:class:`KMeans` as a function, of shape ``(n,)``; it may start from an assignment.
+
+    Arguments:
+        points: floats of shape ``(n, d)``.
+        num_clusters: in ``1..n``.
+        spherical: cluster by direction.
+        start: an assignment of shape ``(n,)`` whose means are the first centroids.
+        seed: of the random start, which is used when ``start`` is ``None``.
+    """
+    centroids = None
+    if start is not None:
+        centroids = group_means(unit_vectors(points) if spherical else points, start, num_clusters)
+    return KMeans().cluster(
+        points, num_clusters, spherical=spherical, centroids=centroids, seed=seed
+    )

@@ -1,0 +1,68 @@
+"""The few operations on sets of points that every clusterer needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+
+
+def checked_points(points: Any, name: str) -> np.ndarray:
+    """``points`` (array or tensor on any device) as finite ``float32`` of shape ``(n, d)``.
+
+    Raises:
+        ValueError: for another number of dimensions, no points, or values that are not finite.
+    """
+    if isinstance(points, torch.Tensor):
+        points = points.detach().float().cpu().numpy()
+    array = np.ascontiguousarray(points, dtype=np.float32)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(
+            f"{name} must have shape (number of points, dimension) and not be empty, got shape "
+            f"{array.shape}"
+        )
+    bad = ~np.isfinite(array).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"the {name} hold NaN or infinite values and cannot be clustered: row "
+            f"{int(np.argmax(bad))} is the first of {int(bad.sum())} such rows"
+        )
+    return array
+
+
+def unit_vectors(points: np.ndarray) -> np.ndarray:
+    """The direction of each row of ``points``; a row of zeros stays as it is.
+
+    Example:
+        >>> unit_vectors(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.6, 0.8], [0.0, 0.0]]
+    """
+    # Scaled by the largest entry first: the square of 1e-30 is 0 in float32, that of 1e30 infinite.
+    tiny = np.finfo(points.dtype).tiny
+    scaled = points / np.maximum(np.abs(points).max(axis=1, keepdims=True), tiny)
+    return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), tiny)
+
+
+def group_means(points: np.ndarray, assignment: np.ndarray, num_groups: int) -> np.ndarray:
+    """The mean of the points of each group.
+
+    Arguments:
+        points: floats of shape ``(n, d)``.
+        assignment: integers of shape ``(n,)``; every group in ``0..num_groups-1`` must occur.
+
+    Returns:
+        Of shape ``(num_groups, d)`` and the dtype of ``points``.
+
+    Example:
+        >>> group_means(np.array([[1.0], [3.0], [7.0]]), np.array([0, 0, 1]), 2).tolist()
+        [[2.0], [7.0]]
+    """
+    membership = csr_array(
+        (np.ones(len(points)), (assignment, np.arange(len(points)))), (num_groups, len(points))
+    )
+    # Summed in double precision, so that the order of the points is not seen in the means.
+    sums = membership @ points.astype(np.float64)
+    counts = np.bincount(assignment, minlength=num_groups)
+    return (sums / counts[:, None]).astype(points.dtype)

@@ -1,0 +1,162 @@
+"""k-means in particular: the literal step, warm starts, bounded sizes, means."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
+
+from pml_hierarchical import clustering
+from pml_hierarchical.clustering import KMeans, KMeansStep
+from pml_hierarchical.clustering.balance import capacity_of, nearest_with_room
+
+
+@pytest.mark.parametrize("spherical", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_step_is_the_nearest_centroid_and_nothing_else(spherical, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(100, 4)).astype(np.float32)
+    centroids = (rng.normal(size=(6, 4)) * rng.uniform(0.6, 1.2, size=(6, 1))).astype(np.float32)
+    expected = []
+    for point in points:
+        if spherical:
+            found = [-point @ c / np.linalg.norm(c) for c in centroids]
+        else:
+            found = [np.linalg.norm(point - c) for c in centroids]
+        expected.append(int(np.argmin(found)))
+    assert len(set(expected)) == 6  # else the step has empty clusters to fill
+    step = KMeansStep().cluster(points, 6, spherical=spherical, centroids=centroids)
+    assert step.tolist() == expected
+    whole = KMeans().cluster(points, 6, spherical=spherical, centroids=centroids)
+    assert whole.tolist() != expected
+    assert (
+        KMeansStep(balance=6).cluster(points, 6, spherical=spherical, centroids=centroids).tolist()
+        == expected
+    )
+
+
+def test_the_first_step_is_a_whole_kmeans():
+    points = np.random.default_rng(0).normal(size=(50, 4))
+    step = KMeansStep().cluster(points, 7, spherical=True, seed=2)
+    np.testing.assert_array_equal(step, KMeans().cluster(points, 7, spherical=True, seed=2))
+    assert (step != KMeans().cluster(points, 7, spherical=True, seed=3)).any()
+
+
+def test_an_empty_cluster_takes_the_farthest_point():
+    points = np.array([[0.0], [1.0], [7.0], [2.0]])
+    centroids = np.array([[1.0], [50.0]])
+    step = KMeansStep().cluster(points, 2, spherical=False, centroids=centroids)
+    assert step.tolist() == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("spherical", [True, False])
+def test_converges_to_the_means_of_its_clusters(spherical):
+    points = np.random.default_rng(5).normal(size=(60, 3)).astype(np.float32)
+    labels = KMeans(iterations=100).cluster(points, 5, spherical=spherical)
+    used = clustering.unit_vectors(points) if spherical else points
+    means = clustering.group_means(used, labels, 5)
+    step = KMeansStep().cluster(points, 5, spherical=spherical, centroids=means)
+    np.testing.assert_array_equal(step, labels)
+
+
+@pytest.mark.parametrize("clusterer", [KMeans(), KMeans(balance=1), KMeansStep()], ids=repr)
+def test_clusters_keep_the_numbers_of_the_centroids(clusterer):
+    points, truth = make_blobs([9] * 12, n_features=6, cluster_std=0.2, random_state=0)
+    means = clustering.group_means(points, truth, 12)
+    found = clusterer.cluster(points, 12, spherical=False, centroids=means)
+    np.testing.assert_array_equal(found, truth)
+
+
+def test_more_restarts_are_never_worse():
+    points = np.random.default_rng(0).normal(size=(150, 5)).astype(np.float32)
+
+    def inertia(restarts, spherical):
+        labels = KMeans(restarts=restarts).cluster(points, 15, spherical=spherical)
+        used = clustering.unit_vectors(points) if spherical else points
+        means = clustering.group_means(used, labels, 15)
+        return ((used - means[labels]) ** 2).sum()
+
+    for spherical in (True, False):
+        best = inertia(20, spherical)
+        assert best < 0.995 * inertia(1, spherical)
+
+
+# ---------------------------------------------------------------- bounded sizes
+@settings(max_examples=50, deadline=None)
+@given(
+    n=st.integers(2, 40),
+    balance=st.sampled_from([1, 1.0, 1.1, 1.5, 3]),
+    spherical=st.booleans(),
+    warm=st.booleans(),
+    duplicates=st.booleans(),
+    seed=st.integers(0, 1000),
+    data=st.data(),
+)
+@pytest.mark.parametrize("kind", [KMeans, KMeansStep])
+def test_the_bound_holds(kind, n, balance, spherical, warm, duplicates, seed, data):
+    num_clusters = data.draw(st.integers(1, n))
+    rng = np.random.default_rng(seed)
+    points = rng.normal([5, 0], size=(n, 2)).astype(np.float32)  # hence lopsided
+    if duplicates:
+        points = points[rng.integers(2, size=n)]
+    centroids = rng.normal(size=(num_clusters, 2)) if warm else None
+    clusterer = kind(balance=balance)
+    labels = clusterer.cluster(points, num_clusters, spherical=spherical, centroids=centroids)
+    sizes = np.bincount(labels, minlength=num_clusters)
+    assert sizes.min() >= 1
+    assert sizes.max() <= math.ceil(balance * n / num_clusters)
+
+
+def test_a_bound_that_holds_already_changes_nothing():
+    points = np.random.default_rng(0).normal(size=(60, 4))
+    free = KMeans().cluster(points, 5, spherical=True)
+    share = np.bincount(free).max() / (60 / 5)
+    bounded = KMeans(balance=share).cluster(points, 5, spherical=True)
+    np.testing.assert_array_equal(bounded, free)
+    tighter = KMeans(balance=1).cluster(points, 5, spherical=True)
+    assert np.bincount(tighter).tolist() == [12] * 5
+    assert adjusted_rand_score(tighter, free) > 0.4  # moved, not dealt out anew
+
+
+def test_the_nearest_points_go_first():
+    points = np.array([[0.3], [0.1], [0.2], [5.0]])
+    centroids = np.array([[0.0], [6.0]])
+    found = nearest_with_room(points, centroids, spherical=False, capacity=2)
+    assert found.tolist() == [1, 0, 0, 1]
+
+
+def test_capacity_is_rounded_up_as_by_hand():
+    for hundredths in range(100, 300, 7):
+        for n in range(1, 60):
+            for num_clusters in range(1, n + 1):
+                exact = -(-hundredths * n // (100 * num_clusters))
+                assert capacity_of(n, num_clusters, hundredths / 100) == exact
+
+
+# ---------------------------------------------------------------- means, the function
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 100))
+def test_group_means_against_a_loop(num_points, num_groups, seed):
+    rng = np.random.default_rng(seed)
+    assignment = np.concatenate([np.arange(num_groups), rng.integers(num_groups, size=num_points)])
+    points = rng.normal(size=(len(assignment), 3))
+    means = clustering.group_means(points, assignment, num_groups)
+    for group in range(num_groups):
+        np.testing.assert_allclose(means[group], points[assignment == group].mean(axis=0))
+    assert clustering.group_means(points.astype("f"), assignment, num_groups).dtype == np.float32
+
+
+def test_unit_vectors_of_any_scale():
+    points = np.array([[3e-38, 4e-38], [3e30, 4e30], [0, 0], [-5, 0]], dtype=np.float32)
+    expected = [[0.6, 0.8], [0.6, 0.8], [0, 0], [-1, 0]]
+    np.testing.assert_allclose(clustering.unit_vectors(points), expected, rtol=1e-5)
+
+
+def test_kmeans_as_a_function_starts_from_an_assignment():
+    points, truth = make_blobs([9] * 5, n_features=6, cluster_std=0.2, random_state=0)
+    np.testing.assert_array_equal(clustering.kmeans(points, 5, start=truth), truth)
+    cold = clustering.kmeans(points, 5, False, seed=1)
+    np.testing.assert_array_equal(cold, KMeans().cluster(points, 5, spherical=False, seed=1))
