@@ -71,6 +71,7 @@ def average_over_queries(
         desc="evaluating",
         unit=" queries",
         delay=_QUICK,
+        mininterval=1.0,  # seconds: in a log file every update is a line
         disable=not progress_bar,
     )
     depths = [task.depth(codes) for task in tasks]
