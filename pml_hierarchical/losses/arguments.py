@@ -2,73 +2,89 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..clustering import check_num_superclasses, default_num_superclasses
 from ..hierarchy import Hierarchy
 
+COARSE_PROXIES = ("fixed", "live", "learned")
 
-def checked_hierarchy(hierarchy: Any, num_classes: int) -> Hierarchy:
+
+def check_integer(name: str, value: Any, at_least: int) -> None:
+    """Raise unless ``value`` is an integer that is large enough."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value}")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise unless ``value`` is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def checked_hierarchy(name: str, hierarchy: Any, num_classes: int) -> Hierarchy:
     """A ``Hierarchy`` as it is, or one made of the 2-D labels of samples; of ``num_classes``."""
     if not isinstance(hierarchy, Hierarchy):
         hierarchy = Hierarchy.from_labels(hierarchy)
     if hierarchy.num_classes != num_classes:
         raise ValueError(
-            f"hierarchy has {hierarchy.num_classes} fine classes, but num_classes={num_classes}"
+            f"{name} has {hierarchy.num_classes} fine classes, but num_classes={num_classes}"
         )
     sizes = hierarchy.sizes
     for level in range(1, len(sizes)):
         if sizes[level] >= sizes[level - 1]:
             raise ValueError(
-                f"hierarchy has {sizes[level]} classes at level {level} and {sizes[level - 1]} at "
+                f"{name} has {sizes[level]} classes at level {level} and {sizes[level - 1]} at "
                 f"level {level - 1}: a coarser level must be smaller. Leave that level out."
             )
     return hierarchy
 
 
-def level_sizes(
-    num_classes: int,
-    hierarchy: Hierarchy | None,
-    num_superclasses: int | Sequence[int] | None,
-) -> tuple[int, ...]:
-    """The number of classes of each level, finest first."""
-    if hierarchy is not None:
-        if num_superclasses is not None:
+def checked_level_kwargs(
+    level_kwargs: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | None,
+    num_levels: int,
+) -> tuple[dict[str, Any], ...]:
+    """One dictionary of settings for each level."""
+    if level_kwargs is None:
+        level_kwargs = {}
+    if isinstance(level_kwargs, Mapping):
+        unknown = [level for level in level_kwargs if level not in range(num_levels)]
+        if unknown:
             raise ValueError(
-                "give either hierarchy or num_superclasses (to discover one), not both; got "
-                f"{hierarchy} and num_superclasses={num_superclasses!r}"
+                f"level_kwargs has settings for level {unknown[0]!r}, but the levels are "
+                f"0..{num_levels - 1} (0 is the finest)"
             )
-        return hierarchy.sizes
-    if num_superclasses is None:
-        num_superclasses = default_num_superclasses(num_classes)
-    coarse = num_superclasses if isinstance(num_superclasses, Sequence) else (num_superclasses,)
-    return (num_classes, *check_num_superclasses(coarse, num_classes))
-
-
-def checked_weights(level_weights: float | Sequence[float], num_levels: int) -> tuple[float, ...]:
-    """One weight per level; a single number is the weight of every coarse level."""
-    if isinstance(level_weights, (int, float)):
-        weights = (1.0, *[float(level_weights)] * (num_levels - 1))
-    else:
-        weights = tuple(float(weight) for weight in level_weights)
-    if len(weights) != num_levels:
+        level_kwargs = [level_kwargs.get(level, {}) for level in range(num_levels)]
+    if len(level_kwargs) != num_levels:
         raise ValueError(
-            f"level_weights must hold one weight for each of the {num_levels} levels (finest "
-            f"first), got {len(weights)}: {weights}"
+            f"level_kwargs must hold one mapping for each of the {num_levels} levels (finest "
+            f"first), got {len(level_kwargs)}; a mapping {{level: settings}} may leave levels out"
         )
-    if any(weight < 0 or not math.isfinite(weight) for weight in weights) or not any(weights):
-        raise ValueError(f"level_weights must be finite, not negative and not all 0, got {weights}")
-    return weights
+    for level, settings in enumerate(level_kwargs):
+        if not isinstance(settings, Mapping):
+            raise TypeError(
+                f"level_kwargs must hold mappings of keyword arguments, got {settings!r} for "
+                f"level {level}"
+            )
+    return tuple(dict(settings) for settings in level_kwargs)
 
 
 def check_batch(
-    embeddings: torch.Tensor, labels: torch.Tensor, num_classes: int, embedding_size: int
+    embeddings: torch.Tensor,
+    labels: torch.Tensor,
+    num_classes: int,
+    embedding_size: int,
+    needs_norm: bool = False,
 ) -> None:
-    """Raise for embeddings of another size, and for labels that are not classes."""
+    """Raise for embeddings of another size or without a value, and labels that are no classes.
+
+    The values are not looked at while a graph is compiled: that would break it.
+    """
     if embeddings.ndim != 2 or embeddings.shape[1] != embedding_size:
         raise ValueError(
             f"embeddings must have shape (batch_size, {embedding_size}), got "
@@ -78,9 +94,27 @@ def check_batch(
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     if len(labels) == 0:
         raise ValueError("the batch is empty: a loss needs at least one embedding")
-    lowest, highest = int(labels.min()), int(labels.max())
+    if torch.compiler.is_compiling():
+        return
+    # one transfer for all the checks: on a GPU each would wait for the device
+    length = embeddings.detach().abs().amax(dim=1)
+    found = [labels.min(), labels.max(), length.isfinite().all(), (length > 0).all()]
+    lowest, highest, is_finite, has_norm = torch.stack([x.long() for x in found]).tolist()
     if lowest < 0 or highest >= num_classes:
         raise ValueError(
             f"labels must be in 0..{num_classes - 1} (num_classes={num_classes}), got labels from "
             f"{lowest} to {highest}"
+        )
+    if not is_finite:
+        rows = (~length.isfinite()).nonzero().flatten().tolist()
+        raise ValueError(
+            f"embeddings hold NaN or infinite values in {len(rows)} of {len(length)} rows (the "
+            f"first is row {rows[0]}); the proxies would become NaN too. Look for a learning rate "
+            "that is too high, or a division by zero in the network."
+        )
+    if needs_norm and not has_norm:
+        row = int((length == 0).nonzero()[0])
+        raise ValueError(
+            f"embeddings hold a row of zeros (row {row}), which has no direction: this base loss "
+            "divides by its length"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,24 @@ from pytorch_metric_learning.losses import BaseMetricLossFunction, ProxyAnchorLo
 from pytorch_metric_learning.reducers import DoNothingReducer
 from pytorch_metric_learning.utils import common_functions as c_f
 
-from ..clustering import discover
+from ..clustering import Clusterer, discover, get_clusterer, merged_sizes
 from ..hierarchy import Hierarchy
-from .arguments import check_batch, checked_hierarchy, checked_weights, level_sizes
-from .proxy_access import get_proxies, hold_fixed, layout_of, normalises
-from .schedule import Schedule, warn_if_never_built
-
-_FINE_LEVEL_ONLY = (
-    "weight_regularizer",
-    "weight_reg_weight",
-    "embedding_regularizer",
-    "embedding_reg_weight",
+from . import growth
+from .arguments import (
+    COARSE_PROXIES,
+    check_batch,
+    check_choice,
+    check_integer,
+    checked_hierarchy,
+    checked_level_kwargs,
 )
+from .distributed import check_processes_agree, num_processes, take_from_first_process
+from .level_losses import LevelLossFactory
+from .level_weights import LevelWeights, Weights
+from .proxy_access import class_vectors, direction_only, stored_form
+from .records import UpdateRecords
+from .schedule import Schedule, warn_if_never_built
+from .substitution import call_with, logits_with
 
 
 class HierarchicalProxyLoss(BaseMetricLossFunction):
@@ -55,28 +61,45 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         hierarchy: the tree of the classes: a :class:`~pml_hierarchical.hierarchy.Hierarchy`, or
             the 2-D labels of samples in which every class occurs (column 0 the finest). With a
             hierarchy of one level, this loss *is* its base loss.
-        num_superclasses: instead of ``hierarchy``, how many superclasses to discover; a
-            decreasing sequence makes several levels, an empty one none. The default is
-            ``round(sqrt(num_classes))``.
+        num_superclasses: how many superclasses to discover; a decreasing sequence makes several
+            levels, an empty one none. ``"auto"``, the default where no ``hierarchy`` is given, is
+            ``round(sqrt(num_classes))``. Together with ``hierarchy`` the tree is mixed: the
+            discovered levels go between the given ones, by their size, and a discovered
+            superclass never crosses a given one.
         level_weights: the weight of each level, finest first; a single number is the weight of
-            every coarse level beside a fine level of weight 1.
+            every coarse level beside a fine level of weight 1. Or a function of the training step
+            that returns either.
         warmup: how many training steps the fine level is trained alone.
         recluster_every: every how many training steps the hierarchy is discovered anew (where it
             is not given) and the coarse proxies are recomputed. ``None`` leaves that to
             :class:`~pml_hierarchical.hooks.ReclusterHook` or to calls of :meth:`recluster`.
         seed: of the clustering.
+        clusterer: ``"kmeans"``; ``"kmeans_step"``, the paper's single step (reassign each class
+            to its nearest coarse proxy); ``"agglomerative"``; one of
+            :mod:`pml_hierarchical.clustering` with settings of its own, such as
+            ``KMeans(balance=1.5)``; or a function of ``(points, num_clusters)`` that returns a
+            cluster for every point.
+        coarse_proxies: ``"fixed"`` between updates; ``"live"``, the means at every step, through
+            which gradients flow to the fine proxies; or ``"learned"``, parameters that start at
+            the means when the warm-up ends.
+        level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}`` or one
+            mapping per level; they go before ``base_loss_kwargs``.
+        taxonomy: a known tree (as ``hierarchy``) to compare a discovered one with; it is not
+            trained on. Its agreement is recorded as ``nmi_level1``, ...
         **base_loss_kwargs: passed on to ``base_loss`` for every level (margins, ``distance``,
             ``reducer``, ...). Regularizers go to the fine level alone.
 
     Recorded by PML's ``HookContainer``: ``loss_level0``, ``loss_level1``, ... (the unweighted
     loss of each level in the last call; a level that is not active yet has 0), ``num_updates``,
     ``share_moved`` (the share of fine classes that changed their superclass in the last update),
-    ``smallest_superclass``, ``largest_superclass`` (fine classes) and ``update_seconds``.
+    ``smallest_superclass``, ``largest_superclass`` (fine classes), ``update_seconds``, and
+    ``nmi_level1``, ... with a ``taxonomy`` (normalised mutual information, 1 is equal).
 
     Raises:
-        TypeError: for a base loss without one proxy per class, or an argument it does not know.
+        TypeError: for a base loss without proxies, or an argument it does not know.
         ValueError: for a hierarchy that does not fit, ``num_superclasses >= num_classes``, or
-            weights that do not fit the levels; in the forward pass, for labels out of range.
+            weights that do not fit the levels; in the forward pass, for labels out of range or
+            embeddings with NaN.
 
     Example:
         >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
@@ -86,27 +109,40 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         Hierarchy(sizes=(100, 10))
     """
 
+    class_labels: torch.Tensor
+
     def __init__(
         self,
         num_classes: int,
         embedding_size: int,
         base_loss: Callable[..., BaseMetricLossFunction] = ProxyAnchorLoss,
         hierarchy: Hierarchy | Any | None = None,
-        num_superclasses: int | Sequence[int] | None = None,
-        level_weights: float | Sequence[float] = 0.3,
+        num_superclasses: int | str | Sequence[int] | None = None,
+        level_weights: Weights | Callable[[int], Weights] = 0.3,
         warmup: int = 100,
         recluster_every: int | None = 100,
         seed: int = 0,
+        clusterer: str | Clusterer | Callable[[np.ndarray, int], Any] = "kmeans",
+        coarse_proxies: str = "fixed",
+        level_kwargs: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | None = None,
+        taxonomy: Hierarchy | Any | None = None,
         **base_loss_kwargs: Any,
     ) -> None:
-        given = None if hierarchy is None else checked_hierarchy(hierarchy, num_classes)
-        sizes = level_sizes(num_classes, given, num_superclasses)
-        weights = checked_weights(level_weights, len(sizes))
+        check_integer("num_classes", num_classes, at_least=1)
+        check_integer("embedding_size", embedding_size, at_least=1)
+        check_integer("seed", seed, at_least=0)
+        check_choice("coarse_proxies", coarse_proxies, COARSE_PROXIES)
+        given, sizes, is_given = _tree(num_classes, hierarchy, num_superclasses)
+        weights = LevelWeights(level_weights, len(sizes))
         schedule = Schedule(warmup, recluster_every)
-        losses, layout = _build_level_losses(base_loss, sizes, embedding_size, base_loss_kwargs)
-        fine = losses[0]
+        settings = checked_level_kwargs(level_kwargs, len(sizes))
+        known = None if taxonomy is None else checked_hierarchy("taxonomy", taxonomy, num_classes)
+        factory = LevelLossFactory(
+            base_loss, embedding_size, base_loss_kwargs, settings, coarse_proxies == "learned"
+        )
+        losses, layout = factory.make_all(sizes)
+        fine, is_flat = losses[0], len(sizes) == 1
 
-        is_flat = len(sizes) == 1
         # PML asks for the names of the sub-losses during its own construction.
         self.__dict__["_level_names"] = [f"loss_level{level}" for level in range(len(sizes))]
         self.__dict__["_flat_names"] = fine.sub_loss_names() if is_flat else None
@@ -116,26 +152,31 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             distance=fine.distance,
             reducer=fine.reducer if keeps_reducer else None,
         )
-        # Not a ModuleList: record-keeper makes SQL tables of the names, which cannot begin with 0.
-        self.level_losses = torch.nn.ModuleDict(
-            {f"level{level}": loss for level, loss in enumerate(losses)}
-        )
         self.num_classes = num_classes
         self.embedding_size = embedding_size
         self.sizes = sizes
-        self.level_weights = weights
+        self.is_given = is_given
+        self.weights = weights
         self.seed = seed
         self.schedule = schedule
-        self._is_given = given is not None
-        self._names = None if given is None else given.names
+        self.clusterer = get_clusterer(clusterer)
+        self.coarse_proxies = coarse_proxies
+        self._factory = factory
         self._layout = layout
-        unknown = np.full((num_classes, len(sizes)), -1)
-        unknown[:, 0] = np.arange(num_classes)
-        self.register_buffer(
-            "class_labels", torch.tensor(unknown if given is None else given.class_labels)
+        self._names = given.names if given is not None and all(is_given) else None
+        self.register_buffer("class_labels", _first_table(given, is_given, num_classes))
+        self._records = UpdateRecords(is_given, known)
+        for name in [*self._level_names, *self._records.names]:
+            setattr(self, name, 0.0)
+        # Not a ModuleList: record-keeper makes SQL tables of the names, which cannot begin with 0.
+        # Last of all: from here on, what is not an attribute of this loss is one of the base loss.
+        self.level_losses = torch.nn.ModuleDict(
+            {f"level{level}": loss for level, loss in enumerate(losses)}
         )
-        self._set_records()
         if not is_flat:
+            self.add_to_recordable_attributes(
+                list_of_names=[*self._level_names, "num_updates", *self._records.names]
+            )
             weakref.finalize(self, warn_if_never_built, schedule)
 
     # ---------------------------------------------------------------- the loss
@@ -150,7 +191,9 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         """PML's ``loss_dict``: one entry per level, or the base loss's own with a single level."""
         c_f.labels_required(labels)
         c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
-        check_batch(embeddings, labels, self.num_classes, self.embedding_size)
+        check_batch(
+            embeddings, labels, self.num_classes, self.embedding_size, self._layout.needs_norm
+        )
         fine = self.level_loss(0)
         loss_dict: dict[str, Any] = {}
         if self._flat_names is not None:
@@ -159,56 +202,76 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             return loss_dict
         if self.training and torch.is_grad_enabled():
             self._before_training_step()
+        weights = self.level_weights
+        live = self._live_proxies()
         for level, name in enumerate(self._level_names if self.is_active else ["loss_level0"]):
             level_labels = labels if level == 0 else self.class_labels[labels.long(), level]
-            loss = self._loss_at(level, embeddings, level_labels, indices_tuple)
-            weight = self.level_weights[level]
+            inputs = (embeddings, level_labels, indices_tuple)
+            loss = call_with(
+                self.level_loss(level), self._layout.attribute, live.get(level), inputs
+            )
             if isinstance(loss, dict):  # what a DoNothingReducer leaves: every element on its own
                 for element, info in loss.items():
-                    loss_dict[f"{element}_level{level}"] = {
-                        **info,
-                        "losses": weight * info["losses"],
-                    }
+                    losses = weights[level] * info["losses"]
+                    loss_dict[f"{element}_level{level}"] = {**info, "losses": losses}
                 continue
             setattr(self, name, loss.detach())
             loss_dict[name] = {
-                "losses": weight * loss,
+                "losses": weights[level] * loss,
                 "indices": None,
                 "reduction_type": "already_reduced",
             }
         return loss_dict
 
-    def _loss_at(
-        self, level: int, embeddings: torch.Tensor, labels: torch.Tensor, indices_tuple: Any
-    ) -> Any:
-        loss_func = self.level_loss(level)
-        proxies = getattr(loss_func, self._layout.attribute)
-        wanted = proxies.dtype if torch.is_autocast_enabled() else embeddings.dtype
-        if proxies.dtype == wanted and proxies.device == embeddings.device:
-            return loss_func(embeddings, labels, indices_tuple)
-        # PML's losses cast their own proxies, for good, to what the embeddings are (half, say).
-        # Here the loss sees a cast copy instead, and the gradient flows back to the parameter.
-        cast = {self._layout.attribute: proxies.to(embeddings.device, wanted)}
-        return torch.func.functional_call(loss_func, cast, (embeddings, labels, indices_tuple))
-
     def level_loss(self, level: int) -> Any:
         """The loss of PML that is summed at a level; at level 0 the one with the parameters."""
         return self.level_losses[f"level{level}"]
+
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """The weight of each level in the last training step, finest first."""
+        if self.weights.schedule is None:
+            return self.weights.fixed
+        return self.weights.at(max(0, self.schedule.step - 1))
 
     def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> torch.Tensor:
         """The base loss's logits of the classes of a level: ``(batch_size, sizes[level])``.
 
         Raises:
+            ValueError: for a level that does not exist.
             RuntimeError: for a coarse level that is not built yet.
         """
+        if level not in range(len(self.sizes)):
+            raise ValueError(f"level must be in 0..{len(self.sizes) - 1}, got {level!r}")
         if level > 0 and not self.is_active:
             raise RuntimeError(
                 f"level {level} has no proxies yet: they are set after the warm-up of "
                 f"{self.schedule.warmup} training steps ({self.schedule.step} are done), or by "
                 "recluster()"
             )
-        logits: torch.Tensor = self.level_loss(level).get_logits(embeddings)
-        return logits
+        proxies = self._live_proxies().get(level)
+        return logits_with(self.level_loss(level), self._layout.attribute, proxies, embeddings)
+
+    def _live_proxies(self) -> dict[int, torch.Tensor]:
+        """The proxies of the coarse levels as means of the fine ones now, where asked for."""
+        if self.coarse_proxies != "live" or not self.is_active:
+            return {}
+        fine = self.level_loss(0)
+        vectors = class_vectors(fine, self._layout)
+        live = {}
+        for level in range(1, len(self.sizes)):
+            means = self._means(vectors, level)
+            if direction_only(fine, self._layout):  # P2SGrad would do so behind autograd's back
+                means = torch.nn.functional.normalize(means)
+            live[level] = stored_form(means, self.level_loss(level), self._layout)
+        return live
+
+    def _means(self, vectors: torch.Tensor, level: int) -> torch.Tensor:
+        labels = self.class_labels[:, level]
+        sums = vectors.new_zeros(self.sizes[level], vectors.shape[1])
+        counts = vectors.new_zeros(self.sizes[level], 1)
+        counts.index_add_(0, labels, counts.new_ones(len(labels), 1))
+        return sums.index_add(0, labels, vectors) / counts
 
     def _sub_loss_names(self) -> list[str]:
         return list(self._level_names if self._flat_names is None else self._flat_names)
@@ -217,45 +280,135 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     @property
     def is_active(self) -> bool:
         """Whether the coarse levels take part in the loss."""
-        return self.schedule.num_updates > 0
+        return self.schedule.is_built
+
+    @property
+    def num_updates(self) -> int:
+        """How many times the coarse proxies were computed."""
+        return self.schedule.num_updates
 
     @property
     def hierarchy(self) -> Hierarchy | None:
         """The tree of the classes, or ``None`` while it is still to be discovered."""
-        is_known = self._is_given or self.is_active or len(self.sizes) == 1
+        is_known = self.is_active or all(self.is_given)
         return Hierarchy(self.class_labels, self._names) if is_known else None
 
     @torch.no_grad()
     def recluster(self) -> Hierarchy:
-        """Discover the hierarchy from the fine proxies, unless it is given, and set each coarse
-        proxy to the mean of its members (of their directions, where the loss normalises them).
+        """Discover the levels that are not given from the fine proxies, and set each coarse proxy
+        to the mean of its members (of their directions, where only those matter to the loss).
 
-        The clustering starts from the hierarchy in use, so that superclasses keep their number.
+        The clustering starts from the coarse proxies in use, so that superclasses keep their
+        number. Learned coarse proxies are set by the first update alone. In a distributed training
+        every process has to call it; all take the result of the first.
+
+        Raises:
+            ValueError: if the proxies hold NaN.
+            RuntimeError: if the processes of a distributed training hold different proxies.
         """
+        is_kept = self.is_active and self.coarse_proxies == "learned"
+        return self._update(self.hierarchy, self.sizes if is_kept else (0,) * len(self.sizes))
+
+    def _update(self, before: Hierarchy | None, num_kept: Sequence[int]) -> Hierarchy:
+        """Set the tables and the coarse proxies, of which the first of each level may be kept."""
         start = time.perf_counter()
-        fine_loss = self.level_loss(0)
-        fine = get_proxies(fine_loss, self._layout)
-        before = after = self.hierarchy
-        if after is None or not self._is_given:
-            after = discover(fine, self.sizes[1:], normalises(fine_loss), before, self.seed)
-            self.class_labels.copy_(torch.tensor(after.class_labels))
-        points = torch.nn.functional.normalize(fine) if normalises(fine_loss) else fine
+        vectors = class_vectors(self.level_loss(0), self._layout)
+        if num_processes() > 1:
+            check_processes_agree(vectors)
+        if not all(self.is_given):
+            self._discover(vectors, before)
         for level in range(1, len(self.sizes)):
-            coarse = get_proxies(self.level_loss(level), self._layout)
-            coarse.zero_().index_add_(0, self.class_labels[:, level], points.to(coarse.dtype))
-            coarse /= self.class_labels[:, level].bincount().unsqueeze(1)
-        self.schedule.num_updates += 1
+            self._set_coarse_proxies(level, vectors, num_kept[level])
+        self.schedule.count_update()
+        after = Hierarchy(self.class_labels, self._names)
         if len(self.sizes) > 1:
-            self._record_update(before, after, time.perf_counter() - start)
+            self._records.update(self, before, after, time.perf_counter() - start)
         return after
 
-    def _before_training_step(self) -> None:
-        if self.schedule.is_due():
-            self.recluster()
-        self.schedule.warn_if_late()
-        self.schedule.step += 1
+    def _set_coarse_proxies(self, level: int, vectors: torch.Tensor, num_kept: int) -> None:
+        loss = self.level_loss(level)
+        name, class_dim = self._layout.attribute, self._layout.class_dim
+        proxies = getattr(loss, name)
+        means = stored_form(self._means(vectors, level), loss, self._layout).to(proxies.dtype)
+        centers = means.shape[class_dim] // self.sizes[level]
+        old, new = (x.narrow(class_dim, 0, num_kept * centers) for x in (proxies, means))
+        new.copy_(old)
+        if num_processes() > 1:
+            take_from_first_process(means)
+        if isinstance(proxies, torch.nn.Parameter):
+            proxies.copy_(means)
+        else:  # a new tensor: the old one may be needed by a backward pass that is still to come
+            setattr(loss, name, means)
 
-    # ---------------------------------------------------------------- state and records
+    def _discover(self, vectors: torch.Tensor, before: Hierarchy | None) -> None:
+        given = [level for level, is_given in enumerate(self.is_given) if is_given]
+        coarse = range(1, len(self.sizes))
+        tree = discover(
+            vectors,
+            [
+                size
+                for size, is_given in zip(self.sizes, self.is_given, strict=True)
+                if not is_given
+            ],
+            spherical=direction_only(self.level_loss(0), self._layout),
+            previous=before,
+            seed=self.seed,
+            given=Hierarchy(self.class_labels[:, given]),
+            # live proxies are nowhere: the clustering takes the means itself
+            centroids=[class_vectors(self.level_loss(level), self._layout) for level in coarse]
+            if self.is_active and self.coarse_proxies != "live"
+            else None,
+            clusterer=self.clusterer,
+        )
+        table = torch.tensor(tree.class_labels, device=self.class_labels.device)
+        if num_processes() > 1:
+            take_from_first_process(table)
+        self.class_labels = table
+
+    def _before_training_step(self) -> None:
+        if self.schedule.every is not None and self.schedule.is_due():
+            self.recluster()
+        if not torch.compiler.is_compiling():
+            self.schedule.warn_if_late()
+        self.schedule.count_step()
+
+    @torch.no_grad()
+    def add_classes(
+        self,
+        num_new: int,
+        parents: Any = None,
+        proxies: Any = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        """Grow by new classes, numbered after the old ones, whose proxies are not touched.
+
+        Discovered levels take the new classes in at once, if they are built: the hierarchy is
+        updated (see :meth:`recluster`). The parameters are new objects, larger ones, so an
+        optimizer must be told.
+
+        Arguments:
+            num_new: how many new classes.
+            parents: for a given hierarchy, the superclasses of the new classes: integers of shape
+                ``(num_new,)``, the finest given level, of superclasses that exist; or of shape
+                ``(num_new, given levels)``, which may name new ones.
+            proxies: floats of shape ``(num_new, embedding_size)``, for example the mean embedding
+                of each new class. By default as the base loss draws them.
+            optimizer: which trains the loss; its running averages of the old proxies are kept.
+
+        Raises:
+            TypeError: if ``parents`` is missing or of no use.
+            ValueError: if something does not fit; nothing has changed then.
+
+        Example:
+            >>> tree = Hierarchy.from_parents([[0, 0, 1, 1]])
+            >>> loss_func = HierarchicalProxyLoss(4, 8, hierarchy=tree)
+            >>> loss_func.add_classes(2, parents=[1, 0])
+            >>> loss_func.hierarchy.class_labels[:, 1].tolist()
+            [0, 0, 1, 1, 1, 0]
+        """
+        growth.add_classes(self, num_new, parents, proxies, optimizer)
+
+    # ---------------------------------------------------------------- state
     def get_extra_state(self) -> dict[str, int]:
         """What a resumed run needs beside the tensors; a part of ``state_dict``."""
         return self.schedule.state()
@@ -264,31 +417,28 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         """Take back what :meth:`get_extra_state` gave; called by ``load_state_dict``."""
         self.schedule.load_state(state)
 
-    @property
-    def num_updates(self) -> int:
-        """How many times the coarse proxies were computed."""
-        return self.schedule.num_updates
-
-    def _set_records(self) -> None:
-        for name in self._level_names:
-            setattr(self, name, 0.0)
-        self.share_moved = self.update_seconds = 0.0
-        self.smallest_superclass = self.largest_superclass = 0
-        if self._flat_names is None:
-            names = ["share_moved", "smallest_superclass", "largest_superclass"]
-            self.add_to_recordable_attributes(
-                list_of_names=[*self._level_names, "num_updates", *names, "update_seconds"],
-                is_stat=False,
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        saved = state_dict.get(prefix + "class_labels")
+        if saved is not None and (num_levels := saved.shape[1]) != len(self.sizes):
+            raise ValueError(
+                f"the checkpoint is of a loss with {num_levels} levels, and this one has "
+                f"{len(self.sizes)} (sizes {self.sizes}): construct it with the same hierarchy or "
+                "num_superclasses"
             )
+        for level, size in enumerate(self.sizes):
+            key = f"{prefix}level_losses.level{level}.{self._layout.attribute}"
+            stored = state_dict.get(key)
+            ours = getattr(self.level_loss(level), self._layout.attribute)
+            if stored is not None and stored.shape != ours.shape:
+                raise ValueError(
+                    f"the checkpoint's proxies of level {level} have shape {tuple(stored.shape)}, "
+                    f"and those of this loss {tuple(ours.shape)} ({size} classes): construct it "
+                    f"with the num_classes and num_superclasses of the checkpoint, which has "
+                    f"{len(saved) if saved is not None else 'other'} classes"
+                )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _record_update(self, before: Hierarchy | None, after: Hierarchy, seconds: float) -> None:
-        superclasses = after.class_labels[:, 1]
-        members = np.bincount(superclasses)
-        self.smallest_superclass, self.largest_superclass = int(members.min()), int(members.max())
-        if before is not None:
-            self.share_moved = float(np.mean(before.class_labels[:, 1] != superclasses))
-        self.update_seconds = seconds
-
+    # ---------------------------------------------------------------- the base loss's attributes
     def __getattr__(self, name: str) -> Any:
         """What users reach for on the base loss (``proxies``, ``margin``, ...) answers here too."""
         try:
@@ -299,30 +449,54 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
                 raise
             return getattr(levels["level0"], name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is set on the base loss (``loss.proxies = ...``) reaches it; see ``__getattr__``."""
+        levels = self.__dict__.get("_modules", {}).get("level_losses")
+        if levels is None or name.startswith("_"):
+            super().__setattr__(name, value)
+        elif name in ("distance", "reducer"):
+            for loss in levels.values():
+                setattr(loss, name, value)
+            if name == "distance" or self._flat_names or isinstance(value, DoNothingReducer):
+                super().__setattr__(name, value)
+        elif not self._is_own(name) and hasattr(levels["level0"], name):
+            setattr(levels["level0"], name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _is_own(self, name: str) -> bool:
+        own = (self.__dict__, self._buffers, self._modules)
+        return hasattr(type(self), name) or any(name in names for names in own)
+
     def extra_repr(self) -> str:
         """The line that ``print(loss)`` adds."""
-        kind = "given" if self._is_given else "discovered"
+        kinds = {True: "given", False: "discovered"}
+        levels = [f"{s} {kinds[g]}" for s, g in zip(self.sizes[1:], self.is_given[1:], strict=True)]
         return (
-            f"sizes={self.sizes} ({kind}), level_weights={self.level_weights}, "
-            f"warmup={self.schedule.warmup}, recluster_every={self.schedule.every}"
+            f"num_classes={self.num_classes}, superclasses: {', '.join(levels) or 'none'}, "
+            f"level_weights={self.weights}, warmup={self.schedule.warmup}, "
+            f"recluster_every={self.schedule.every}, coarse_proxies={self.coarse_proxies!r}"
         )
 
 
-def _build_level_losses(
-    base_loss: Callable[..., BaseMetricLossFunction],
-    sizes: Sequence[int],
-    embedding_size: int,
-    kwargs: dict[str, Any],
-) -> tuple[list[BaseMetricLossFunction], Any]:
-    # The fine loss comes first, and the coarse ones leave the random generator as it was: a script
-    # sees the same random numbers whether it uses the base loss or the hierarchical one.
-    losses = [base_loss(num_classes=sizes[0], embedding_size=embedding_size, **kwargs)]
-    layout = layout_of(losses[0], sizes[0])
-    coarse_kwargs = {k: v for k, v in kwargs.items() if k not in _FINE_LEVEL_ONLY}
-    with torch.random.fork_rng(devices=[]):
-        for size in sizes[1:]:
-            loss = base_loss(num_classes=size, embedding_size=embedding_size, **coarse_kwargs)
-            layout_of(loss, size)
-            hold_fixed(loss, layout)
-            losses.append(loss)
-    return losses, layout
+def _tree(
+    num_classes: int, hierarchy: Any, num_superclasses: Any
+) -> tuple[Hierarchy | None, tuple[int, ...], tuple[bool, ...]]:
+    """The given part of the tree, the size of each level, and which levels are given."""
+    if hierarchy is None:
+        wanted = "auto" if num_superclasses is None else num_superclasses
+        return None, *merged_sizes(num_classes, (), wanted)
+    given = checked_hierarchy("hierarchy", hierarchy, num_classes)
+    wanted = () if num_superclasses is None else num_superclasses
+    return given, *merged_sizes(num_classes, given.sizes[1:], wanted)
+
+
+def _first_table(
+    given: Hierarchy | None, is_given: Sequence[bool], num_classes: int
+) -> torch.Tensor:
+    """The class labels of every level, ``-1`` where they are still to be discovered."""
+    table = np.full((num_classes, len(is_given)), -1)
+    table[:, np.flatnonzero(is_given)] = (
+        np.arange(num_classes)[:, None] if given is None else given.class_labels
+    )
+    return torch.tensor(table)

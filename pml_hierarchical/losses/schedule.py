@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 
-import numpy as np
+import torch
+
+from .arguments import check_integer
 
 
 class Schedule:
@@ -20,13 +22,34 @@ class Schedule:
     """
 
     def __init__(self, warmup: int, every: int | None) -> None:
-        _check_integer("warmup", warmup, at_least=0)
+        check_integer("warmup", warmup, at_least=0)
         if every is not None:
-            _check_integer("recluster_every", every, at_least=1)
+            check_integer("recluster_every", every, at_least=1)
         self.warmup = warmup
         self.every = every
-        self.step = 0
         self.num_updates = 0
+        self.is_built = False
+        # A tensor, so that counting is an operation of a compiled graph; on the CPU for ever,
+        # so that reading it waits for no other device.
+        self._steps = torch.zeros((), dtype=torch.int64)
+
+    @property
+    def step(self) -> int:
+        """How many training steps were counted."""
+        return int(self._steps)
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self._steps.fill_(value)
+
+    def count_step(self) -> None:
+        """One more training step."""
+        self._steps += 1
+
+    def count_update(self) -> None:
+        """One more update of the hierarchy."""
+        self.num_updates += 1
+        self.is_built = True
 
     def is_due(self, every: int | None = None) -> bool:
         """Whether the hierarchy is to be updated before the next step.
@@ -35,14 +58,14 @@ class Schedule:
         interval of this schedule), and at any time after the warm-up if there is none yet.
         """
         every = self.every if every is None else every
-        since = self.step - self.warmup
-        if every is None or since < 0:
+        if every is None:
             return False
-        return self.num_updates == 0 or since % every == 0
+        since = self.step - self.warmup
+        return since >= 0 and (not self.is_built or since % every == 0)
 
     def warn_if_late(self) -> None:
         """Warn, once, that the warm-up is over and nobody built the hierarchy."""
-        if self.every is None and self.num_updates == 0 and self.step == self.warmup + 1:
+        if self.every is None and not self.is_built and self.step == self.warmup + 1:
             warnings.warn(
                 f"HierarchicalProxyLoss has recluster_every=None, and after {self.step} training "
                 f"steps (warmup={self.warmup}) nobody has called recluster(): it trains the fine "
@@ -59,21 +82,15 @@ class Schedule:
         """Take the counters back."""
         self.step = state["step"]
         self.num_updates = state["num_updates"]
+        self.is_built = self.num_updates > 0
 
 
 def warn_if_never_built(schedule: Schedule) -> None:
     """Warn, at the end of a loss's life, that it was trained and never became hierarchical."""
-    if 0 < schedule.step <= schedule.warmup and schedule.num_updates == 0:
+    if 0 < schedule.step <= schedule.warmup and not schedule.is_built:
         warnings.warn(
             f"a HierarchicalProxyLoss was trained for {schedule.step} steps, which all belonged to "
             f"its warm-up of {schedule.warmup}: its coarse levels were never used. Set warmup to "
             "a part of your training steps.",
             stacklevel=2,
         )
-
-
-def _check_integer(name: str, value: int, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value}")

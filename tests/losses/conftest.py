@@ -1,0 +1,99 @@
+"""The table of features, made of the outcome of the tests that are marked with a feature.
+
+``pytest tests/losses --feature-table docs/features.md``
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import torch
+from bases import BASES
+from tabulate import tabulate
+
+FEATURES = ("value", "gradients", "known", "discovered", "mixed", "resume", "DDP", "autocast",
+            "compile")  # fmt: skip
+_OUTCOMES = pytest.StashKey[dict]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--feature-table", metavar="MARKDOWN", help="write the table of features")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "feature(name): a column of the table of features")
+    config.stash[_OUTCOMES] = defaultdict(list)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    marker = item.get_closest_marker("feature")
+    if marker is None or not hasattr(item, "callspec") or "name" not in item.callspec.params:
+        return
+    if report.when == "call" or report.outcome != "passed":
+        cell = (item.callspec.params["name"], marker.args[0])
+        reason = getattr(report, "wasxfail", "")
+        item.config.stash[_OUTCOMES][cell].append((report.outcome, reason))
+
+
+def pytest_sessionfinish(session):
+    path = session.config.getoption("--feature-table")
+    if path:
+        Path(path).write_text(_page(session.config.stash[_OUTCOMES]))
+
+
+def _page(outcomes) -> str:
+    notes: list[str] = []
+    rows = [[f"`{name}`", *(_cell(outcomes[name, f], notes) for f in FEATURES)] for name in BASES]
+    table = tabulate(rows, ["base loss", *FEATURES], tablefmt="github")
+    lines = [
+        "# Base losses and features",
+        "",
+        "Written by `pytest tests/losses --feature-table docs/features.md`: **yes** where the",
+        "tests of a feature passed with a base loss, *no* where one failed, a number where PML",
+        "itself stands in the way.",
+        "",
+        table,
+        "",
+        *(f"{number}. {note}" for number, note in enumerate(notes, start=1)),
+        *([""] if notes else []),
+        _MEANING,
+    ]
+    return "\n".join(lines)
+
+
+def _cell(reports, notes) -> str:
+    if not reports:
+        return ""
+    if any(outcome == "failed" for outcome, _ in reports):
+        return "*no*"
+    reasons = {reason for outcome, reason in reports if outcome == "skipped"}
+    if not reasons:
+        return "yes"
+    for reason in sorted(reasons - set(notes)):
+        notes.append(reason)
+    return ", ".join(f"({notes.index(reason) + 1})" for reason in sorted(reasons))
+
+
+_MEANING = """\
+What a column says (`tests/losses/test_features.py`):
+
+- **value**, **gradients**: with one level, those of PML's own loss, bit by bit, in float32 and
+  float64; with three levels, those of PML's own losses summed by hand.
+- **known**, **discovered**, **mixed**: trains with a given tree, a tree of clusters, and clusters
+  inside given superclasses; the coarse proxies are the means of their members.
+- **resume**: training that is stopped, saved, loaded and continued ends at the same bits as
+  training that is not.
+- **DDP**: 2 and 4 processes agree with one on the same batches to 1e-5, and hold the same tree
+  after every step.
+- **autocast**: bfloat16 on the CPU; parameters and gradients stay float32.
+- **compile**: `torch.compile(fullgraph=True)` of the loss, updates left to the hook.
+"""

@@ -1,0 +1,206 @@
+"""Every bad argument by itself: the error names the argument, what was given, what was expected."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from pytorch_metric_learning.losses import CrossBatchMemory
+
+from pml_hierarchical import Hierarchy, losses
+from pml_hierarchical.losses import HierarchicalProxyLoss
+
+C, D = 12, 6
+TREE = Hierarchy.from_parents([[0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3], [0, 0, 1, 1]])
+
+
+class Pair(losses.BaseMetricLossFunction):
+    pass
+
+
+class TwoFold(losses.BaseMetricLossFunction):
+    """Says one centre per class and has two."""
+
+    def __init__(self, num_classes, embedding_size, **kwargs):
+        super().__init__(**kwargs)
+        self.centres = torch.nn.Parameter(torch.randn(2 * num_classes, embedding_size))
+
+
+losses.register_proxy_loss(TwoFold, "centres")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"num_superclasses": C}, ValueError, f"num_superclasses .*got {C} superclasses for {C}"),
+        ({"num_superclasses": C + 1}, ValueError, "smaller than num_classes"),
+        ({"num_superclasses": 0}, ValueError, "num_superclasses must be at least 2.*got 0"),
+        ({"num_superclasses": 1}, ValueError, "num_superclasses must be at least 2.*got 1"),
+        ({"num_superclasses": 2.5}, TypeError, "num_superclasses must be integers, got 2.5"),
+        ({"num_superclasses": True}, TypeError, "got True"),
+        ({"num_superclasses": "many"}, ValueError, "'many'"),
+        ({"num_superclasses": (3, 3)}, ValueError, "smaller than the level below"),
+        ({"num_superclasses": (3, 5)}, ValueError, "smaller than the level below"),
+        ({"hierarchy": TREE, "num_superclasses": 4}, ValueError, "is the size of level 1"),
+        ({"hierarchy": Hierarchy.flat(5)}, ValueError, "5 fine classes, but num_classes=12"),
+        ({"hierarchy": [0, 0, 1]}, ValueError, "2-D"),
+        ({"hierarchy": [[0.0, 1.0]]}, TypeError, "integers"),
+        ({"hierarchy": [[0, 0], [1, 0], [0, 1]]}, ValueError, "class 0 of level 0 has two parents"),
+        ({"hierarchy": [[0, 0], [2, 0]]}, ValueError, "class 1 is missing"),
+        (
+            {"hierarchy": np.stack([np.arange(C)] * 2, axis=1)},
+            ValueError,
+            "hierarchy .*a coarser level must be smaller",
+        ),
+        ({"taxonomy": Hierarchy.flat(5)}, ValueError, "taxonomy has 5 fine classes"),
+        ({"hierarchy": TREE, "level_weights": (1, 1)}, ValueError, "each of the 3 levels.*got 2"),
+        ({"level_weights": ()}, ValueError, "each of the 2 levels.*got 0"),
+        ({"level_weights": -1.0}, ValueError, r"not negative.*\(1.0, -1.0\)"),
+        ({"level_weights": (0, 0)}, ValueError, "not all 0"),
+        ({"level_weights": float("nan")}, ValueError, "finite"),
+        ({"level_weights": "heavy"}, TypeError, "level_weights must be a number.*'heavy'"),
+        ({"level_weights": None}, TypeError, "level_weights must be a number.*None"),
+        ({"level_weights": lambda step: -1.0}, ValueError, "not negative.*at step 0|not negative"),
+        ({"warmup": -1}, ValueError, "warmup must be at least 0, got -1"),
+        ({"warmup": 1.5}, TypeError, "warmup must be an integer, got 1.5"),
+        ({"recluster_every": 0}, ValueError, "recluster_every must be at least 1, got 0"),
+        ({"recluster_every": -3}, ValueError, "recluster_every must be at least 1, got -3"),
+        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"clusterer": "dbscan"}, ValueError, "clusterer.*dbscan"),
+        ({"clusterer": 3}, TypeError, "clusterer.*3"),
+        ({"coarse_proxies": "soft"}, ValueError, "coarse_proxies must be one of.*'soft'"),
+        ({"level_kwargs": {2: {}}}, ValueError, r"level_kwargs .* level 2.*0\.\.1"),
+        ({"level_kwargs": [{}]}, ValueError, "level_kwargs .*each of the 2 levels.*got 1"),
+        ({"level_kwargs": {1: 0.3}}, TypeError, "level_kwargs .*0.3 for level 1"),
+        ({"level_kwargs": {1: {"margn": 1}}}, TypeError, "margn"),
+        ({"margn": 0.1}, TypeError, "margn"),
+        ({"base_loss": losses.TripletMarginLoss}, TypeError, "TripletMarginLoss.*pair and triplet"),
+        ({"base_loss": losses.NTXentLoss}, TypeError, "cannot be a base"),
+        ({"base_loss": partial(losses.ContrastiveLoss)}, TypeError, "pair and triplet"),
+        ({"base_loss": lambda **_: losses.ContrastiveLoss()}, TypeError, "pair and triplet"),
+        ({"base_loss": losses.ProxyAnchorLoss(C, D)}, TypeError, "Pass the class"),
+        ({"base_loss": "proxy_anchor"}, TypeError, "base_loss must be a class.*got str"),
+        ({"base_loss": Pair}, TypeError, "register_proxy_loss"),
+        ({"base_loss": TwoFold}, TypeError, "24 proxies in dimension 0.*expected 12"),
+    ],
+)
+def test_arguments(kwargs, error, message):
+    with pytest.raises(error, match=message):
+        HierarchicalProxyLoss(C, D, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "embedding_size", "error", "message"),
+    [
+        (0, D, ValueError, "num_classes must be at least 1, got 0"),
+        (2.0, D, TypeError, "num_classes must be an integer, got 2.0"),
+        (C, 0, ValueError, "embedding_size must be at least 1, got 0"),
+        (C, None, TypeError, "embedding_size must be an integer, got None"),
+        (2, D, ValueError, "got 2 superclasses for 2 classes"),
+    ],
+)
+def test_sizes(num_classes, embedding_size, error, message):
+    with pytest.raises(error, match=message):
+        HierarchicalProxyLoss(num_classes, embedding_size)
+
+
+def test_weights_of_a_later_step():
+    loss_func = HierarchicalProxyLoss(
+        C, D, hierarchy=TREE, warmup=0, level_weights=lambda step: (1, 1, 1) if step < 2 else (1,)
+    )
+    embeddings, labels = torch.randn(2, D), torch.tensor([0, 1])
+    loss_func(embeddings, labels)
+    loss_func(embeddings, labels)
+    with pytest.raises(ValueError, match=r"got 1: .* at step 2"):
+        loss_func(embeddings, labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (torch.tensor([0, C]), ValueError, rf"labels must be in 0\.\.{C - 1}.*from 0 to {C}"),
+        (torch.tensor([-1, 0]), ValueError, "labels must be .*from -1 to 0"),
+        (torch.tensor([0.0, 1.0]), TypeError, "labels must be integers, got torch.float32"),
+        (torch.tensor([True, False]), TypeError, "labels must be integers, got torch.bool"),
+        (torch.tensor([[0], [1]]), ValueError, "1D"),
+        (torch.tensor([0]), ValueError, "Number of embeddings"),
+        (None, ValueError, "labels are required"),
+    ],
+)
+@pytest.mark.parametrize("hierarchy", [TREE, Hierarchy.flat(C)])
+def test_labels(labels, error, message, hierarchy):
+    with pytest.raises(error, match=message):
+        HierarchicalProxyLoss(C, D, hierarchy=hierarchy)(torch.randn(2, D), labels)
+
+
+@pytest.mark.parametrize("hierarchy", [TREE, Hierarchy.flat(C)])
+def test_embeddings(hierarchy):
+    loss_func = HierarchicalProxyLoss(C, D, hierarchy=hierarchy, warmup=0)
+    labels = torch.tensor([0, 1])
+    with pytest.raises(ValueError, match=r"embeddings must have shape \(batch_size, 6\), got \(2,"):
+        loss_func(torch.randn(2, 5), labels)
+    with pytest.raises(ValueError, match="the batch is empty"):
+        loss_func(torch.randn(0, D), torch.tensor([], dtype=torch.long))
+    with pytest.raises(ValueError, match="ref_emb"):
+        loss_func(torch.randn(2, D), labels, None, torch.randn(2, D))
+    for value in (float("nan"), float("inf"), -float("inf")):
+        embeddings = torch.randn(2, D)
+        embeddings[1, 3] = value
+        with pytest.raises(ValueError, match=r"embeddings hold NaN or infinite.* 1 of 2 .*row 1"):
+            loss_func(embeddings, labels)
+    assert loss_func.schedule.step == 0
+
+
+def test_zero_embedding_where_the_loss_divides_by_its_length():
+    loss_func = HierarchicalProxyLoss(C, D, base_loss=losses.P2SGradLoss, hierarchy=TREE)
+    with pytest.raises(ValueError, match=r"row of zeros \(row 1\)"):
+        loss_func(torch.eye(2, D) * torch.tensor([[1.0], [0.0]]), torch.tensor([0, 1]))
+
+
+def test_levels_of_logits():
+    loss_func = HierarchicalProxyLoss(C, D)
+    with pytest.raises(RuntimeError, match="warm-up of 100"):
+        loss_func.get_logits(torch.randn(2, D), level=1)
+    for level in (2, -1, 0.5):
+        with pytest.raises(ValueError, match=rf"level must be in 0\.\.1, got {level}"):
+            loss_func.get_logits(torch.randn(2, D), level=level)
+
+
+def test_nan_proxies_cannot_be_clustered():
+    loss_func = HierarchicalProxyLoss(C, D, warmup=0)
+    loss_func.proxies.data[3] = float("nan")
+    with pytest.raises(ValueError, match=r"proxies .*NaN"):
+        loss_func.recluster()
+
+
+def test_cross_batch_memory_refuses_in_its_own_words():
+    with pytest.raises(Exception, match="CrossBatchMemory not supported for HierarchicalProxyLoss"):
+        CrossBatchMemory(HierarchicalProxyLoss(C, D), D)
+
+
+def test_registration():
+    with pytest.raises(ValueError, match="class_dim must be 0 or 1, got 2"):
+        losses.register_proxy_loss(Pair, "centres", class_dim=2)
+    with pytest.raises(TypeError, match="subclass of PML's"):
+        losses.register_proxy_loss(torch.nn.Linear, "weight")
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"num_classes": C + 1, "num_superclasses": 3}, "shape .12, 6.*which has 12 classes"),
+        ({"num_classes": C, "num_superclasses": 4}, r"level 1 have shape \(3, 6\).*\(4, 6\)"),
+        ({"num_classes": C, "num_superclasses": (4, 2)}, "with 2 levels, and this one has 3"),
+        ({"num_classes": C, "num_superclasses": ()}, "with 2 levels, and this one has 1"),
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_checkpoint_of_another_loss(other, message, strict):
+    state = HierarchicalProxyLoss(C, D, num_superclasses=3).state_dict()
+    loss_func = HierarchicalProxyLoss(embedding_size=D, **other)
+    with pytest.raises(ValueError, match=message):
+        loss_func.load_state_dict(state, strict=strict)
+    with pytest.raises(ValueError, match=message):
+        torch.nn.ModuleDict({"loss": loss_func}).load_state_dict(
+            {f"loss.{key}": value for key, value in state.items()}
+        )

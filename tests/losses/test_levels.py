@@ -1,0 +1,367 @@
+"""What can differ between levels: settings, weights, how the coarse proxies come about."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from bases import BASES
+from pytorch_metric_learning import distances, reducers
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import normalized_mutual_info_score
+
+from pml_hierarchical import Hierarchy, losses
+from pml_hierarchical.clustering import KMeans
+from pml_hierarchical.losses import HierarchicalProxyLoss
+
+C, D, B = 12, 6, 20
+TREE = Hierarchy.from_parents([[0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3], [0, 0, 1, 1]])
+
+
+def batch(dtype=torch.float64):
+    return torch.randn(B, D, dtype=dtype, requires_grad=True), torch.randint(C, (B,))
+
+
+def built(**kwargs):
+    loss_func = HierarchicalProxyLoss(C, D, recluster_every=None, **kwargs).double()
+    loss_func.recluster()
+    return loss_func
+
+
+def step(loss_func, optimizer=None):
+    loss = loss_func(*batch(next(loss_func.parameters()).dtype))
+    loss.backward()
+    if optimizer:
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+# ---------------------------------------------------------------- settings and weights
+@pytest.mark.parametrize("level_kwargs", [{1: {"alpha": 16, "margin": 0.3}}, None])
+def test_settings_of_a_level(level_kwargs):
+    loss_func = built(hierarchy=TREE, level_kwargs=level_kwargs, alpha=20)
+    embeddings, labels = batch()
+    loss_func(embeddings, labels)
+    for level, size in enumerate(TREE.sizes):
+        settings = {"alpha": 20, **(level_kwargs or {}).get(level, {})}
+        theirs = losses.ProxyAnchorLoss(size, D, **settings)
+        theirs.proxies.data = loss_func.level_loss(level).proxies.data
+        expected = theirs(embeddings, TREE.ancestors(labels, level))
+        torch.testing.assert_close(getattr(loss_func, f"loss_level{level}"), expected.detach())
+
+
+def test_settings_as_one_mapping_per_level_and_another_reducer():
+    settings = [{}, {"reducer": reducers.SumReducer()}, {"temperature": 1.0}]
+    kwargs = {"base_loss": losses.NormalizedSoftmaxLoss, "hierarchy": TREE}
+    loss_func = built(level_kwargs=settings, **kwargs)
+    inputs = batch()
+    loss_func(*inputs)
+    plain = built(**kwargs)
+    plain.load_state_dict(loss_func.state_dict())
+    plain(*inputs)
+    torch.testing.assert_close(loss_func.loss_level0, plain.loss_level0)
+    torch.testing.assert_close(loss_func.loss_level1, B * plain.loss_level1)
+    assert loss_func.level_loss(2).temperature == 1.0
+
+
+def test_weights_by_a_function_of_the_step():
+    loss_func = built(hierarchy=TREE, level_weights=lambda step: (1, 0.1 * step, 2), warmup=0)
+    for number in range(4):
+        loss = loss_func(*batch())
+        values = [getattr(loss_func, f"loss_level{level}") for level in range(3)]
+        expected = values[0] + 0.1 * number * values[1] + 2 * values[2]
+        torch.testing.assert_close(loss.detach(), expected)
+        assert loss_func.level_weights == (1.0, 0.1 * number, 2.0)
+    loss_func.eval()
+    assert loss_func.level_weights == (1.0, pytest.approx(0.3), 2.0)
+
+
+# ---------------------------------------------------------------- coarse proxies
+@pytest.mark.parametrize("name", BASES)
+def test_live_means_and_their_gradients(name):
+    """Against the same sum, written with PML's losses and autograd through the means."""
+    base = BASES[name]
+    kwargs = {"base_loss": base.loss_class, "hierarchy": TREE, "coarse_proxies": "live"}
+    loss_func = built(level_weights=(1, 0.5, 0.25), **kwargs, **base.kwargs)
+    fine = getattr(loss_func, base.attribute)
+    if name != "P2SGradLoss":  # which would put them back to unit length
+        fine.data += 0.3 * torch.randn_like(fine)  # after the update
+    embeddings, labels = batch()
+    loss = loss_func(embeddings, labels)
+    found = torch.autograd.grad(loss, [embeddings, fine])
+
+    own = fine.detach().clone().requires_grad_()
+    rows = own if base.class_dim == 0 else own.t()
+    if base.direction_only:
+        rows = torch.nn.functional.normalize(rows)
+    vectors = rows.reshape(C, base.centers, D).mean(dim=1)
+    expected = torch.zeros((), dtype=torch.float64)
+    for level, weight in enumerate((1, 0.5, 0.25)):
+        theirs = base.make(TREE.sizes[level], D).double()
+        nodes = range(TREE.sizes[level])
+        means = torch.stack([vectors[TREE.members(level, node)].mean(dim=0) for node in nodes])
+        if name == "P2SGradLoss":
+            means = torch.nn.functional.normalize(means)
+        means = means.repeat_interleave(base.centers, dim=0)
+        proxies = {
+            base.attribute: own if level == 0 else means if not base.class_dim else means.t()
+        }
+        inputs = (embeddings, TREE.ancestors(labels, level))
+        expected = expected + weight * torch.func.functional_call(theirs, proxies, inputs)
+    torch.testing.assert_close(loss, expected)
+    wanted = torch.autograd.grad(expected, [embeddings, own])
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
+
+
+def test_live_logits_follow_the_fine_proxies():
+    loss_func = built(hierarchy=TREE, coarse_proxies="live")
+    embeddings, _ = batch()
+    before = loss_func.get_logits(embeddings, level=1)
+    loss_func.proxies.data += 1
+    after = loss_func.get_logits(embeddings, level=1)
+    assert not torch.allclose(before, after)
+    loss_func.recluster()
+    torch.testing.assert_close(after, loss_func.get_logits(embeddings, level=1))
+
+
+def test_learned_proxies_start_at_the_means_and_are_trained():
+    loss_func = HierarchicalProxyLoss(
+        C, D, hierarchy=TREE, coarse_proxies="learned", warmup=2, recluster_every=1
+    )
+    assert [tuple(p.shape) for p in loss_func.parameters()] == [(12, 6), (4, 6), (2, 6)]
+    optimizer = torch.optim.SGD(loss_func.parameters(), lr=0.1)
+    drawn = loss_func.level_loss(1).proxies.detach().clone()
+    for _ in range(2):
+        step(loss_func, optimizer)
+        assert torch.equal(loss_func.level_loss(1).proxies, drawn)
+    fine = torch.nn.functional.normalize(loss_func.proxies.detach())
+    step(loss_func)
+    means = torch.stack([fine[TREE.members(1, node)].mean(dim=0) for node in range(4)])
+    torch.testing.assert_close(loss_func.level_loss(1).proxies.detach(), means)
+    optimizer.step()
+    learned = loss_func.level_loss(1).proxies.detach().clone()
+    assert not torch.allclose(learned, means)
+    loss_func.recluster()
+    assert torch.equal(loss_func.level_loss(1).proxies, learned)
+
+
+def test_fixed_proxies_are_not_parameters():
+    loss_func = HierarchicalProxyLoss(C, D, hierarchy=TREE, coarse_proxies="fixed")
+    assert [tuple(p.shape) for p in loss_func.parameters()] == [(12, 6)]
+
+
+@pytest.mark.parametrize("coarse_proxies", ["fixed", "live", "learned"])
+def test_an_update_between_a_forward_and_its_backward(coarse_proxies):
+    """Gradient accumulation: the update must not spoil the graph of the batch before."""
+    loss_func = HierarchicalProxyLoss(
+        C, D, num_superclasses=3, warmup=0, recluster_every=1, coarse_proxies=coarse_proxies
+    ).double()
+    first, second = batch(), batch()
+    loss = loss_func(*first)
+    expected = torch.autograd.grad(loss, first[0], retain_graph=True)[0]
+    loss_func.proxies.data += 0  # no change of what is clustered
+    loss_func(*second)
+    torch.testing.assert_close(torch.autograd.grad(loss, first[0])[0], expected)
+
+
+# ---------------------------------------------------------------- clustering
+def random_proxies():
+    return torch.randn(C, D, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+def same_partition(a, b):
+    return (np.equal.outer(a, a) == np.equal.outer(b, b)).all()
+
+
+def test_agglomerative():
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=4, clusterer="agglomerative")
+    loss_func.proxies.data = random_proxies()
+    found = loss_func.recluster().class_labels[:, 1]
+    expected = AgglomerativeClustering(4, metric="cosine", linkage="average").fit_predict(
+        random_proxies()
+    )
+    assert same_partition(found, expected)
+
+
+def test_a_users_function():
+    loss_func = HierarchicalProxyLoss(
+        C, D, num_superclasses=3, clusterer=lambda points, k: np.argsort(points[:, 0]).argsort() % k
+    )
+    loss_func.proxies.data = random_proxies()
+    first = torch.nn.functional.normalize(random_proxies())[:, 0]
+    expected = first.argsort().argsort().numpy() % 3
+    assert same_partition(loss_func.recluster().class_labels[:, 1], expected)
+
+
+def test_the_papers_step_reassigns_to_the_coarse_proxies_in_use():
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=4, clusterer="kmeans_step").double()
+    loss_func.recluster()
+    coarse = torch.nn.functional.normalize(loss_func.level_loss(1).proxies)
+    loss_func.proxies.data += 0.02 * random_proxies()
+    nearest = (torch.nn.functional.normalize(loss_func.proxies.detach()) @ coarse.T).argmax(dim=1)
+    assert len(nearest.unique()) == 4
+    np.testing.assert_array_equal(loss_func.recluster().class_labels[:, 1], nearest)
+
+
+def test_balanced_sizes_and_where_they_are_recorded():
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3, clusterer=KMeans(balance=1.0))
+    loss_func.recluster()
+    assert (loss_func.smallest_superclass, loss_func.largest_superclass) == (4, 4)
+
+
+def test_agreement_with_a_known_taxonomy_is_recorded():
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=(5, 3), taxonomy=TREE)
+    names = loss_func._record_these
+    assert {"nmi_level1", "nmi_level2", "share_moved"} <= set(names)
+    tree = loss_func.recluster()
+    for level in (1, 2):
+        expected = normalized_mutual_info_score(
+            TREE.class_labels[:, level], tree.class_labels[:, level]
+        )
+        assert getattr(loss_func, f"nmi_level{level}") == pytest.approx(expected)
+
+
+def test_mixed_tree_below_between_and_above():
+    tree = Hierarchy.from_parents([np.arange(C) // 2])
+    loss_func = HierarchicalProxyLoss(C, D, hierarchy=tree, num_superclasses=(9, 3), warmup=0)
+    assert loss_func.sizes == (12, 9, 6, 3)
+    assert loss_func.is_given == (True, False, True, False)
+    found = loss_func.recluster()
+    np.testing.assert_array_equal(found.class_labels[:, 2], np.arange(C) // 2)
+    step(loss_func)
+
+
+@pytest.mark.parametrize("name", ["ProxyAnchorLoss", "SubCenterArcFaceLoss", "SoftTripleLoss"])
+def test_numbering_of_the_classes_changes_nothing(name):
+    base = BASES[name]
+
+    def loss_of(order):
+        loss_func = HierarchicalProxyLoss(
+            C, D, base_loss=base.loss_class, num_superclasses=(5, 2), warmup=0, **base.kwargs
+        ).double()
+        proxies = torch.randn(C, base.centers, D, generator=torch.Generator().manual_seed(9))
+        base.write(loss_func.level_loss(0), proxies.double()[order])
+        return loss_func
+
+    order = torch.randperm(C)
+    embeddings, labels = batch()
+    expected = loss_of(torch.arange(C))(embeddings, labels)
+    torch.testing.assert_close(loss_of(order)(embeddings, order.argsort()[labels]), expected)
+
+
+# ---------------------------------------------------------------- new classes
+def trained(**kwargs):
+    loss_func = HierarchicalProxyLoss(C, D, warmup=1, recluster_every=2, **kwargs)
+    optimizer = torch.optim.Adam(loss_func.parameters(), lr=0.1)
+    for _ in range(4):
+        step(loss_func, optimizer)
+    return loss_func, optimizer
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("kwargs", [{"num_superclasses": 4}, {"hierarchy": TREE}])
+def test_new_classes(name, kwargs):
+    base = BASES[name]
+    loss_func, optimizer = trained(base_loss=base.loss_class, **base.kwargs, **kwargs)
+    before = base.proxies(loss_func).detach().clone()
+    averages = optimizer.state[getattr(loss_func, base.attribute)]["exp_avg"].clone()
+    new = torch.nn.functional.normalize(torch.randn(3, D))
+    parents = [3, 0, 0] if "hierarchy" in kwargs else None
+    loss_func.add_classes(3, parents, proxies=new, optimizer=optimizer)
+    assert loss_func.num_classes == C + 3
+    after = base.proxies(loss_func).detach().clone()
+    assert torch.equal(after[:C], before)
+    torch.testing.assert_close(after[C:], new[:, None].expand(-1, base.centers, -1))
+    if parents:
+        np.testing.assert_array_equal(loss_func.hierarchy.class_labels[C:, 1], parents)
+        np.testing.assert_array_equal(loss_func.hierarchy.class_labels[C:, 2], [1, 0, 0])
+        assert loss_func.sizes == (C + 3, 4, 2)
+    parameter = getattr(loss_func, base.attribute)
+    assert [p for group in optimizer.param_groups for p in group["params"]] == [parameter]
+    grown = optimizer.state[parameter]["exp_avg"]
+    old = grown[:C] if base.class_dim == 0 else grown[:, : C * base.centers]
+    assert torch.equal(old, averages)
+    assert grown.count_nonzero() == averages.count_nonzero()
+    embeddings, labels = torch.randn(B, D), torch.randint(C, C + 3, (B,))
+    loss_func(embeddings, labels).backward()
+    optimizer.step()
+    moved = base.proxies(loss_func).detach()[C:]
+    assert not torch.allclose(moved, after[C:])
+
+
+def test_new_superclasses():
+    loss_func, _ = trained(hierarchy=TREE, coarse_proxies="learned")
+    learned = loss_func.level_loss(1).proxies.detach().clone()
+    loss_func.add_classes(2, parents=[[4, 2], [4, 2]])
+    assert loss_func.sizes == (C + 2, 5, 3)
+    assert torch.equal(loss_func.level_loss(1).proxies[:4], learned)
+    mean = torch.nn.functional.normalize(loss_func.proxies[C:].detach()).mean(dim=0)
+    torch.testing.assert_close(loss_func.level_loss(1).proxies[4].detach(), mean)
+
+
+def test_new_classes_of_a_mixed_tree_and_before_the_first_update():
+    loss_func, _ = trained(hierarchy=Hierarchy(TREE.class_labels[:, [0, 2]]), num_superclasses=5)
+    loss_func.add_classes(4, parents=[0, 0, 1, 1])
+    assert loss_func.hierarchy.sizes == (C + 4, 5, 2)
+    np.testing.assert_array_equal(loss_func.hierarchy.class_labels[C:, 2], [0, 0, 1, 1])
+    fresh = HierarchicalProxyLoss(C, D)
+    fresh.add_classes(1)
+    assert not fresh.is_active
+    assert fresh.proxies.shape == (C + 1, D)
+    flat = HierarchicalProxyLoss(C, D, num_superclasses=())
+    flat.add_classes(1)
+    flat(torch.randn(1, D), torch.tensor([C]))
+
+
+@pytest.mark.parametrize(
+    ("tree", "args", "error", "message"),
+    [
+        (TREE, {"num_new": 0}, ValueError, "num_new must be at least 1, got 0"),
+        (TREE, {"num_new": 2}, TypeError, r"parents must say .*\(2,\) or \(2, 2\)"),
+        (TREE, {"num_new": 2, "parents": [0]}, ValueError, r"shape \(2,\) or .* got \(1,\)"),
+        (TREE, {"num_new": 1, "parents": [4]}, ValueError, r"exist, 0\.\.3, got 4\.\.4"),
+        (TREE, {"num_new": 1, "parents": [0.5]}, TypeError, "parents must be integers, got float"),
+        (TREE, {"num_new": 1, "parents": [[0, 1]]}, ValueError, "class 0 of level 1 has two par"),
+        (TREE, {"num_new": 1, "parents": [[6, 2]]}, ValueError, "class 4 is missing"),
+        (None, {"num_new": 1, "parents": [0]}, TypeError, "is discovered: leave it out"),
+        (None, {"num_new": 2, "proxies": torch.zeros(1, D)}, ValueError, r"shape \(2, 6\)"),
+        (
+            None,
+            {"num_new": 1, "optimizer": torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])},
+            ValueError,
+            "optimizer does not train the proxies",
+        ),
+    ],
+)
+def test_bad_new_classes_change_nothing(tree, args, error, message):
+    loss_func = HierarchicalProxyLoss(C, D, hierarchy=tree)
+    before = {k: v for k, v in loss_func.state_dict().items() if k != "_extra_state"}
+    with pytest.raises(error, match=message):
+        loss_func.add_classes(**args)
+    after = loss_func.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert loss_func.num_classes == C
+
+
+def test_miners_weigh_every_level_and_distances_reach_them():
+    distance = distances.LpDistance(power=2)
+    loss_func = built(hierarchy=TREE, base_loss=losses.ProxyNCALoss, distance=distance)
+    assert all(loss_func.level_loss(level).distance is distance for level in range(3))
+    embeddings, labels = batch()
+    pairs = tuple(torch.tensor(x) for x in ([0, 1], [2, 3], [4], [5]))
+    loss_func(embeddings, labels, pairs)
+    for level in range(3):
+        theirs = losses.ProxyNCALoss(TREE.sizes[level], D)
+        theirs.proxies.data = loss_func.level_loss(level).proxies.data
+        expected = theirs(embeddings, TREE.ancestors(labels, level), pairs)
+        torch.testing.assert_close(getattr(loss_func, f"loss_level{level}"), expected.detach())
+
+
+def test_numbers_of_updates():
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3, warmup=3, recluster_every=2)
+    seen = []
+    for _ in range(8):
+        step(loss_func)
+        seen.append(loss_func.num_updates)
+    assert seen == list(itertools.accumulate([0, 0, 0, 1, 0, 1, 0, 1]))
