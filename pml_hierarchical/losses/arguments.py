@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..clustering import merged_sizes
 from ..hierarchy import Hierarchy
 
 COARSE_PROXIES = ("fixed", "live", "learned")
@@ -43,6 +44,29 @@ def checked_hierarchy(name: str, hierarchy: Any, num_classes: int) -> Hierarchy:
                 f"level {level - 1}: a coarser level must be smaller. Leave that level out."
             )
     return hierarchy
+
+
+def checked_tree(
+    num_classes: int, hierarchy: Any, num_superclasses: Any
+) -> tuple[Hierarchy | None, tuple[int, ...], tuple[bool, ...]]:
+    """The given part of the tree, the size of each level, and which levels are given."""
+    if hierarchy is None:
+        wanted = "auto" if num_superclasses is None else num_superclasses
+        return None, *merged_sizes(num_classes, (), wanted)
+    given = checked_hierarchy("hierarchy", hierarchy, num_classes)
+    wanted = () if num_superclasses is None else num_superclasses
+    return given, *merged_sizes(num_classes, given.sizes[1:], wanted)
+
+
+def first_table(
+    given: Hierarchy | None, is_given: Sequence[bool], num_classes: int
+) -> torch.Tensor:
+    """The class labels of every level, ``-1`` where they are still to be discovered."""
+    table = np.full((num_classes, len(is_given)), -1)
+    table[:, np.flatnonzero(is_given)] = (
+        np.arange(num_classes)[:, None] if given is None else given.class_labels
+    )
+    return torch.tensor(table)
 
 
 def checked_level_kwargs(

@@ -11,6 +11,7 @@ from ..clustering import merged_sizes
 from ..hierarchy import Hierarchy
 from .arguments import check_integer
 from .proxy_access import ProxyLayout, get_proxies, num_centers, stored_form
+from .updates import update
 
 
 def grown_table(table: np.ndarray, num_new: int, parents: Any, given: list[int]) -> np.ndarray:
@@ -116,7 +117,7 @@ def add_classes(
 ) -> None:
     """See ``HierarchicalProxyLoss.add_classes``."""
     check_integer("num_new", num_new, at_least=1)
-    layout = loss_func._layout
+    layout = loss_func.layout
     given = [level for level, is_given in enumerate(loss_func.is_given) if is_given and level > 0]
     old_table = loss_func.class_labels.cpu().numpy()
     table = grown_table(old_table, num_new, parents, given)
@@ -154,7 +155,7 @@ def add_classes(
     loss_func._names = None  # nobody knows those of the new classes
     if loss_func.is_active:
         is_learned = loss_func.coarse_proxies == "learned"
-        loss_func._update(None, old_sizes if is_learned else (0,) * len(sizes))
+        update(loss_func, None, old_sizes if is_learned else (0,) * len(sizes))
 
 
 def _check_trains(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> None:

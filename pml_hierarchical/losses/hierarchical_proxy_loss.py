@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from pytorch_metric_learning.losses import BaseMetricLossFunction, ProxyAnchorLo
 from pytorch_metric_learning.reducers import DoNothingReducer
 from pytorch_metric_learning.utils import common_functions as c_f
 
-from ..clustering import Clusterer, discover, get_clusterer, merged_sizes
+from ..clustering import Clusterer, get_clusterer
 from ..hierarchy import Hierarchy
 from . import growth
 from .arguments import (
@@ -23,17 +22,21 @@ from .arguments import (
     check_integer,
     checked_hierarchy,
     checked_level_kwargs,
+    checked_tree,
+    first_table,
 )
-from .distributed import check_processes_agree, num_processes, take_from_first_process
+from .base_attributes import BaseLossAttributes
+from .checkpoints import check_checkpoint
+from .coarse_means import live_proxies
 from .level_losses import LevelLossFactory
 from .level_weights import LevelWeights, Weights
-from .proxy_access import class_vectors, direction_only, stored_form
 from .records import UpdateRecords
 from .schedule import Schedule, warn_if_never_built
 from .substitution import call_with, logits_with
+from .updates import update
 
 
-class HierarchicalProxyLoss(BaseMetricLossFunction):
+class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
     r"""Pull each embedding to the proxy of its class and to the proxies of its superclasses.
 
     .. math:: L(x, y) = \sum_l w_l \, L_{base}(x, P_l, y_l)
@@ -132,7 +135,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         check_integer("embedding_size", embedding_size, at_least=1)
         check_integer("seed", seed, at_least=0)
         check_choice("coarse_proxies", coarse_proxies, COARSE_PROXIES)
-        given, sizes, is_given = _tree(num_classes, hierarchy, num_superclasses)
+        given, sizes, is_given = checked_tree(num_classes, hierarchy, num_superclasses)
         weights = LevelWeights(level_weights, len(sizes))
         schedule = Schedule(warmup, recluster_every)
         settings = checked_level_kwargs(level_kwargs, len(sizes))
@@ -162,9 +165,9 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         self.clusterer = get_clusterer(clusterer)
         self.coarse_proxies = coarse_proxies
         self._factory = factory
-        self._layout = layout
+        self.layout = layout
         self._names = given.names if given is not None and all(is_given) else None
-        self.register_buffer("class_labels", _first_table(given, is_given, num_classes))
+        self.register_buffer("class_labels", first_table(given, is_given, num_classes))
         self._records = UpdateRecords(is_given, known)
         for name in [*self._level_names, *self._records.names]:
             setattr(self, name, 0.0)
@@ -192,7 +195,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         c_f.labels_required(labels)
         c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
         check_batch(
-            embeddings, labels, self.num_classes, self.embedding_size, self._layout.needs_norm
+            embeddings, labels, self.num_classes, self.embedding_size, self.layout.needs_norm
         )
         fine = self.level_loss(0)
         loss_dict: dict[str, Any] = {}
@@ -203,13 +206,11 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         if self.training and torch.is_grad_enabled():
             self._before_training_step()
         weights = self.level_weights
-        live = self._live_proxies()
+        live = live_proxies(self) if self.coarse_proxies == "live" and self.is_active else {}
         for level, name in enumerate(self._level_names if self.is_active else ["loss_level0"]):
             level_labels = labels if level == 0 else self.class_labels[labels.long(), level]
             inputs = (embeddings, level_labels, indices_tuple)
-            loss = call_with(
-                self.level_loss(level), self._layout.attribute, live.get(level), inputs
-            )
+            loss = call_with(self.level_loss(level), self.layout.attribute, live.get(level), inputs)
             if isinstance(loss, dict):  # what a DoNothingReducer leaves: every element on its own
                 for element, info in loss.items():
                     losses = weights[level] * info["losses"]
@@ -249,29 +250,9 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
                 f"{self.schedule.warmup} training steps ({self.schedule.step} are done), or by "
                 "recluster()"
             )
-        proxies = self._live_proxies().get(level)
-        return logits_with(self.level_loss(level), self._layout.attribute, proxies, embeddings)
-
-    def _live_proxies(self) -> dict[int, torch.Tensor]:
-        """The proxies of the coarse levels as means of the fine ones now, where asked for."""
-        if self.coarse_proxies != "live" or not self.is_active:
-            return {}
-        fine = self.level_loss(0)
-        vectors = class_vectors(fine, self._layout)
-        live = {}
-        for level in range(1, len(self.sizes)):
-            means = self._means(vectors, level)
-            if direction_only(fine, self._layout):  # P2SGrad would do so behind autograd's back
-                means = torch.nn.functional.normalize(means)
-            live[level] = stored_form(means, self.level_loss(level), self._layout)
-        return live
-
-    def _means(self, vectors: torch.Tensor, level: int) -> torch.Tensor:
-        labels = self.class_labels[:, level]
-        sums = vectors.new_zeros(self.sizes[level], vectors.shape[1])
-        counts = vectors.new_zeros(self.sizes[level], 1)
-        counts.index_add_(0, labels, counts.new_ones(len(labels), 1))
-        return sums.index_add(0, labels, vectors) / counts
+        live = live_proxies(self) if self.coarse_proxies == "live" and self.is_active else {}
+        proxies = live.get(level)
+        return logits_with(self.level_loss(level), self.layout.attribute, proxies, embeddings)
 
     def _sub_loss_names(self) -> list[str]:
         return list(self._level_names if self._flat_names is None else self._flat_names)
@@ -307,63 +288,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             RuntimeError: if the processes of a distributed training hold different proxies.
         """
         is_kept = self.is_active and self.coarse_proxies == "learned"
-        return self._update(self.hierarchy, self.sizes if is_kept else (0,) * len(self.sizes))
-
-    def _update(self, before: Hierarchy | None, num_kept: Sequence[int]) -> Hierarchy:
-        """Set the tables and the coarse proxies, of which the first of each level may be kept."""
-        start = time.perf_counter()
-        vectors = class_vectors(self.level_loss(0), self._layout)
-        if num_processes() > 1:
-            check_processes_agree(vectors)
-        if not all(self.is_given):
-            self._discover(vectors, before)
-        for level in range(1, len(self.sizes)):
-            self._set_coarse_proxies(level, vectors, num_kept[level])
-        self.schedule.count_update()
-        after = Hierarchy(self.class_labels, self._names)
-        if len(self.sizes) > 1:
-            self._records.update(self, before, after, time.perf_counter() - start)
-        return after
-
-    def _set_coarse_proxies(self, level: int, vectors: torch.Tensor, num_kept: int) -> None:
-        loss = self.level_loss(level)
-        name, class_dim = self._layout.attribute, self._layout.class_dim
-        proxies = getattr(loss, name)
-        means = stored_form(self._means(vectors, level), loss, self._layout).to(proxies.dtype)
-        centers = means.shape[class_dim] // self.sizes[level]
-        old, new = (x.narrow(class_dim, 0, num_kept * centers) for x in (proxies, means))
-        new.copy_(old)
-        if num_processes() > 1:
-            take_from_first_process(means)
-        if isinstance(proxies, torch.nn.Parameter):
-            proxies.copy_(means)
-        else:  # a new tensor: the old one may be needed by a backward pass that is still to come
-            setattr(loss, name, means)
-
-    def _discover(self, vectors: torch.Tensor, before: Hierarchy | None) -> None:
-        given = [level for level, is_given in enumerate(self.is_given) if is_given]
-        coarse = range(1, len(self.sizes))
-        tree = discover(
-            vectors,
-            [
-                size
-                for size, is_given in zip(self.sizes, self.is_given, strict=True)
-                if not is_given
-            ],
-            spherical=direction_only(self.level_loss(0), self._layout),
-            previous=before,
-            seed=self.seed,
-            given=Hierarchy(self.class_labels[:, given]),
-            # live proxies are nowhere: the clustering takes the means itself
-            centroids=[class_vectors(self.level_loss(level), self._layout) for level in coarse]
-            if self.is_active and self.coarse_proxies != "live"
-            else None,
-            clusterer=self.clusterer,
-        )
-        table = torch.tensor(tree.class_labels, device=self.class_labels.device)
-        if num_processes() > 1:
-            take_from_first_process(table)
-        self.class_labels = table
+        return update(self, self.hierarchy, self.sizes if is_kept else (0,) * len(self.sizes))
 
     def _before_training_step(self) -> None:
         if self.schedule.every is not None and self.schedule.is_due():
@@ -418,55 +343,8 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         self.schedule.load_state(state)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        saved = state_dict.get(prefix + "class_labels")
-        if saved is not None and (num_levels := saved.shape[1]) != len(self.sizes):
-            raise ValueError(
-                f"the checkpoint is of a loss with {num_levels} levels, and this one has "
-                f"{len(self.sizes)} (sizes {self.sizes}): construct it with the same hierarchy or "
-                "num_superclasses"
-            )
-        for level, size in enumerate(self.sizes):
-            key = f"{prefix}level_losses.level{level}.{self._layout.attribute}"
-            stored = state_dict.get(key)
-            ours = getattr(self.level_loss(level), self._layout.attribute)
-            if stored is not None and stored.shape != ours.shape:
-                raise ValueError(
-                    f"the checkpoint's proxies of level {level} have shape {tuple(stored.shape)}, "
-                    f"and those of this loss {tuple(ours.shape)} ({size} classes): construct it "
-                    f"with the num_classes and num_superclasses of the checkpoint, which has "
-                    f"{len(saved) if saved is not None else 'other'} classes"
-                )
+        check_checkpoint(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-    # ---------------------------------------------------------------- the base loss's attributes
-    def __getattr__(self, name: str) -> Any:
-        """What users reach for on the base loss (``proxies``, ``margin``, ...) answers here too."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            levels = self.__dict__.get("_modules", {}).get("level_losses")
-            if levels is None or name.startswith("_"):
-                raise
-            return getattr(levels["level0"], name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """What is set on the base loss (``loss.proxies = ...``) reaches it; see ``__getattr__``."""
-        levels = self.__dict__.get("_modules", {}).get("level_losses")
-        if levels is None or name.startswith("_"):
-            super().__setattr__(name, value)
-        elif name in ("distance", "reducer"):
-            for loss in levels.values():
-                setattr(loss, name, value)
-            if name == "distance" or self._flat_names or isinstance(value, DoNothingReducer):
-                super().__setattr__(name, value)
-        elif not self._is_own(name) and hasattr(levels["level0"], name):
-            setattr(levels["level0"], name, value)
-        else:
-            super().__setattr__(name, value)
-
-    def _is_own(self, name: str) -> bool:
-        own = (self.__dict__, self._buffers, self._modules)
-        return hasattr(type(self), name) or any(name in names for names in own)
 
     def extra_repr(self) -> str:
         """The line that ``print(loss)`` adds."""
@@ -477,26 +355,3 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             f"level_weights={self.weights}, warmup={self.schedule.warmup}, "
             f"recluster_every={self.schedule.every}, coarse_proxies={self.coarse_proxies!r}"
         )
-
-
-def _tree(
-    num_classes: int, hierarchy: Any, num_superclasses: Any
-) -> tuple[Hierarchy | None, tuple[int, ...], tuple[bool, ...]]:
-    """The given part of the tree, the size of each level, and which levels are given."""
-    if hierarchy is None:
-        wanted = "auto" if num_superclasses is None else num_superclasses
-        return None, *merged_sizes(num_classes, (), wanted)
-    given = checked_hierarchy("hierarchy", hierarchy, num_classes)
-    wanted = () if num_superclasses is None else num_superclasses
-    return given, *merged_sizes(num_classes, given.sizes[1:], wanted)
-
-
-def _first_table(
-    given: Hierarchy | None, is_given: Sequence[bool], num_classes: int
-) -> torch.Tensor:
-    """The class labels of every level, ``-1`` where they are still to be discovered."""
-    table = np.full((num_classes, len(is_given)), -1)
-    table[:, np.flatnonzero(is_given)] = (
-        np.arange(num_classes)[:, None] if given is None else given.class_labels
-    )
-    return torch.tensor(table)
