@@ -87,12 +87,19 @@ def extract_features(
     """
     model = model.to(device).eval()
     batches = DataLoader(images, batch_size=batch_size)
-    features = []
+    features: np.ndarray | None = None
+    done = 0
     with (
         torch.no_grad(),
         tqdm(desc="frozen features", unit="image", total=len(images)) as bar,  # type: ignore[arg-type]
     ):
         for batch in batches:
-            features.append(model(batch.to(device)).float().cpu().numpy())
-            bar.update(len(batch))
-    return np.concatenate(features)
+            part = model(batch.to(device)).float().cpu().numpy()
+            if features is None:
+                features = np.empty((len(images), part.shape[1]), np.float32)  # type: ignore[arg-type]
+            features[done : done + len(part)] = part
+            done += len(part)
+            bar.update(len(part))
+    if features is None:
+        raise ValueError("there are no images to compute the features of")
+    return features

@@ -7,7 +7,7 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,23 @@ def cache_directory() -> Path:
     if os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(os.environ[ENVIRONMENT_VARIABLE]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pml-hierarchical"
+
+
+def fingerprint(files: Sequence[Path], root: Path, changing: bool = False) -> list[list[Any]]:
+    """What tells a list of files from another, as a part of a key: their paths and sizes.
+
+    Arguments:
+        files: existing files.
+        root: the folder that holds them all, which is no part of it.
+        changing: whether files may be replaced by others of their size, as a user's own may; the
+            times of their last changes are then a part of it.
+    """
+    entries: list[list[Any]] = []
+    for file in files:
+        status = file.stat()
+        entry = [file.relative_to(root).as_posix(), status.st_size]
+        entries.append([*entry, status.st_mtime_ns] if changing else entry)
+    return entries
 
 
 def cached_arrays(

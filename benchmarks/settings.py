@@ -70,3 +70,27 @@ SETTINGS: dict[str, TrainingSettings] = {
         },
     ),
 }
+
+# What follows was not chosen on any data: omniglot is trained as glyphs, which it resembles, and
+# the photographs as Grocery Store, with longer epochs where there are more of them.
+SETTINGS["omniglot"] = SETTINGS["glyphs"]
+SETTINGS |= {
+    name: replace(
+        SETTINGS["grocery"],
+        batch_size=batch_size,
+        iterations_per_epoch=iterations_per_epoch,
+        losses={
+            "hpl": {"num_superclasses": num_superclasses, "level_weights": 0.3, "warmup": warmup},
+            "hpl_given": {"level_weights": 0.3, "warmup": warmup},
+        },
+    )
+    # K is about the number of given superclasses among the training classes
+    for name, batch_size, iterations_per_epoch, num_superclasses, warmup in (
+        ("cub", 64, 60, 30, 100),
+        ("cars196", 64, 60, 9, 100),
+        ("sop", 128, 400, 12, 600),
+        ("inshop", 128, 200, 20, 300),
+        ("inaturalist", 128, 1000, 100, 1500),
+        ("folder", 64, 60, 5, 100),
+    )
+}

@@ -31,6 +31,7 @@ class Suite:
         folds: the folds among them.
         out: the folder of all results.
         device: where the networks are trained.
+        skip_broken: leave out missing and broken images instead of refusing them.
     """
 
     dataset: str
@@ -39,6 +40,7 @@ class Suite:
     folds: tuple[int, ...]
     out: Path
     device: torch.device
+    skip_broken: bool = False
 
     @property
     def folder(self) -> Path:
@@ -72,6 +74,7 @@ def plan(
     epochs: int | None,
     out: Path,
     device: str,
+    skip_broken: bool = False,
 ) -> Suite:
     """Check what was asked for and lay out the runs; nothing is read, trained or written yet.
 
@@ -106,12 +109,12 @@ def plan(
     )
     for run in runs:
         read_result(run, out)
-    return Suite(dataset, data_root, runs, folds, out, _checked_device(device))
+    return Suite(dataset, data_root, runs, folds, out, _checked_device(device), skip_broken)
 
 
 def run(suite: Suite, console: Console) -> Outcome:
     """Do the runs that are not finished yet and collect the results of all."""
-    data = load_dataset(suite.dataset, suite.data_root)
+    data = load_dataset(suite.dataset, suite.data_root, suite.skip_broken)
     results = [read_result(config, suite.out) for config in suite.runs]
     todo = [config for config, result in zip(suite.runs, results, strict=True) if result is None]
     if len(todo) < len(suite.runs):

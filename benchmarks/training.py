@@ -21,7 +21,7 @@ from pml_hierarchical import Hierarchy
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
 from pml_hierarchical.testers import HierarchicalTester
 
-from .datasets.base import RetrievalData, Split, split_by_class
+from .datasets.base import RetrievalData, Split
 from .models import build_models
 from .progress import SuiteProgress
 from .run_config import RunConfig, environment, write_result
@@ -81,7 +81,7 @@ def train(
     folder = config.folder(out)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    split = split_by_class(data.labels, config.fold)
+    split = data.split(config.fold)
     seed_everything(config.seed)
     start = time.perf_counter()
     session = _Session(config, data, split, folder, device, progress)
@@ -92,7 +92,10 @@ def train(
         "config": config.to_dict(),
         "environment": environment(device),
         "seconds": seconds,
-        "num_images": {part: len(getattr(split, part)) for part in ("train", "val", "test")},
+        "num_images": {
+            part: len(indices) for part, indices in vars(split).items() if indices is not None
+        },
+        "num_left_out": len(data.left_out),
         **session.test(),
     }
     write_result(folder, result)
@@ -101,10 +104,15 @@ def train(
 
 def evaluate_untrained(data: RetrievalData, fold: int) -> dict[str, float]:
     """The metrics of the embedding that needs no training, on the test classes."""
-    test = split_by_class(data.labels, fold).test
-    embeddings = torch.nn.functional.normalize(torch.from_numpy(data.untrained[test]))
-    labels = torch.from_numpy(data.labels[test])
-    accuracies: dict[str, float] = _calculator(torch.device("cpu")).get_accuracy(embeddings, labels)
+    split = data.split(fold)
+
+    def rows(part: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        embeddings = torch.nn.functional.normalize(torch.from_numpy(data.untrained[part]))
+        return embeddings, torch.from_numpy(data.labels[part])
+
+    searched = (None, None) if split.gallery is None else rows(split.gallery)
+    calculator = _calculator(torch.device("cpu"))
+    accuracies: dict[str, float] = calculator.get_accuracy(*rows(split.test), *searched)
     return accuracies
 
 
@@ -212,18 +220,22 @@ class _Session:
         best = self.hooks.load_latest_saved_models(
             self.trainer, str(self.folder / "models"), self.device, best=True
         )
-        images = self._images("test")
-        accuracies = self.tester.test(images, best - 1, models["trunk"], models["embedder"])
+        searched = "test" if self.split.gallery is None else "gallery"
+        images = {**self._images("test"), **self._images(searched)}
+        accuracies = self.tester.test(
+            images, best - 1, models["trunk"], models["embedder"], [("test", [searched])]
+        )
         self.record_keeper.save_records()
         self.tensorboard.close()
-        embeddings, _ = self.tester.get_all_embeddings(
-            images["test"], models["trunk"], models["embedder"]
+        embeddings, references = (
+            self.tester.get_all_embeddings(images[part], models["trunk"], models["embedder"])[0]
+            for part in ("test", searched)
         )
-        _, neighbours = FaissKNN()(embeddings, NUM_NEIGHBOURS, embeddings, True)
+        _, neighbours = FaissKNN()(embeddings, NUM_NEIGHBOURS, references, searched == "test")
         np.savez(
             self.folder / "retrievals.npz",
             queries=self.split.test,
-            neighbours=self.split.test[neighbours.cpu().numpy()],
+            neighbours=getattr(self.split, searched)[neighbours.cpu().numpy()],
         )
         history = self.hooks.get_accuracy_history(self.tester, "val", return_all_metrics=True)
         return {

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from benchmarks.datasets.base import RetrievalData
+from benchmarks.datasets import (
+    cars196,
+    cub,
+    folder,
+    grocery,
+    inaturalist,
+    inshop,
+    omniglot,
+    sop,
+)
+from benchmarks.datasets.base import LabelledImages, RetrievalData
+from benchmarks.datasets.download import fetch
 from benchmarks.datasets.glyphs import load_glyphs
-from benchmarks.datasets.grocery import load_grocery
+from benchmarks.datasets.registry import DatasetEntry, Source, photographic
 
-__all__ = ["DATASETS", "DatasetEntry", "load_dataset"]
-
-
-@dataclass(frozen=True)
-class DatasetEntry:
-    """A data set of the registry.
-
-    Attributes:
-        name: as in ``--dataset``.
-        description: one line for ``python -m benchmarks list``.
-        default_folds: the folds of ``split_by_class`` that are run unless others are asked for.
-        needs_root: whether it is read from ``--data-root``.
-        load: from the data root (``None`` without one) to the data.
-    """
-
-    name: str
-    description: str
-    default_folds: tuple[int, ...]
-    needs_root: bool
-    load: Callable[[Path | None], RetrievalData]
+__all__ = [
+    "DATASETS",
+    "DatasetEntry",
+    "Source",
+    "download_dataset",
+    "load_dataset",
+    "look_at_dataset",
+]
 
 
-def _load_glyphs(data_root: Path | None) -> RetrievalData:
-    if data_root is not None:
+def _load_glyphs(source: Source) -> RetrievalData:
+    if source.root is not None:
         raise ValueError(
-            f"the data set glyphs is rendered, not read: leave --data-root out (got {data_root})"
+            f"the data set glyphs is rendered, not read: leave --data-root out (got {source.root})"
         )
     return load_glyphs()
 
@@ -51,28 +48,97 @@ DATASETS: dict[str, DatasetEntry] = {
             needs_root=False,
             load=_load_glyphs,
         ),
+        photographic(
+            "Grocery Store: 5,421 photographs of 81 classes", grocery.list_grocery, grocery.LAYOUT
+        ),
         DatasetEntry(
-            name="grocery",
-            description="Grocery Store: 5,421 photographs of 81 classes, as frozen features",
-            default_folds=(0, 1, 2, 3),
+            name="omniglot",
+            description="32,460 drawings of 1,623 characters of 50 alphabets; its own halves",
+            default_folds=(0,),
             needs_root=True,
-            load=load_grocery,
+            load=lambda source: omniglot.load_omniglot(source.root, source.skip_broken),
+            layout=omniglot.LAYOUT,
+            archives=omniglot.ARCHIVES,
+        ),
+        photographic(
+            "CUB-200-2011: 11,788 photographs of 200 species of birds",
+            cub.list_cub,
+            cub.LAYOUT,
+            cub.ARCHIVES,
+        ),
+        photographic(
+            "Cars196: 16,185 photographs of 196 models",
+            cars196.list_cars196,
+            cars196.LAYOUT,
+            cars196.ARCHIVES,
+        ),
+        photographic(
+            "Stanford Online Products: 120,053 photographs of 22,634 products",
+            sop.list_sop,
+            sop.LAYOUT,
+            sop.ARCHIVES,
+        ),
+        photographic(
+            "In-Shop: 52,712 photographs of 7,982 clothes; queries and gallery apart",
+            inshop.list_inshop,
+            inshop.LAYOUT,
+        ),
+        photographic(
+            "iNaturalist 2018: 461,939 photographs of 8,142 species in their taxonomy",
+            inaturalist.list_inaturalist,
+            inaturalist.LAYOUT,
+            inaturalist.ARCHIVES,
+        ),
+        photographic(
+            "photographs of your own: superclass/.../class/image", folder.list_folder, folder.LAYOUT
         ),
     )
 }
 
 
-def load_dataset(name: str, data_root: Path | None = None) -> RetrievalData:
+def load_dataset(
+    name: str, data_root: Path | None = None, skip_broken: bool = False
+) -> RetrievalData:
     """Load a data set by its name.
 
     Raises:
         ValueError: for an unknown name, or a ``data_root`` that the data set does not need.
-        FileNotFoundError: if the data set needs a ``data_root`` and does not find itself there.
+        OSError: if the data set is not in ``data_root``, or an image is missing or broken and
+            ``skip_broken`` is not set.
     """
+    return _find(name).load(Source(data_root, skip_broken))
+
+
+def look_at_dataset(
+    name: str, data_root: Path | None = None, skip_broken: bool = False
+) -> LabelledImages:
+    """The same as :func:`load_dataset`, but without the features of a frozen network."""
+    entry = _find(name)
+    return (entry.look or entry.load)(Source(data_root, skip_broken))
+
+
+def download_dataset(name: str, data_root: Path | None) -> None:
+    """Download what of a data set is not in ``data_root`` yet.
+
+    Raises:
+        ValueError: if the data set cannot be downloaded, or there is no ``data_root``.
+        OSError: if the download fails.
+    """
+    entry = _find(name)
+    if entry.layout is None:
+        raise ValueError(f"--download: the data set {name} needs no files")
+    if not entry.archives:
+        raise ValueError(f"--download: the data set {name} has none. {entry.layout.expected}")
+    if data_root is None:
+        raise ValueError(f"--download needs a --data-root, the folder to put {name} into")
+    fetch(entry.archives, data_root)
+
+
+def _find(name: str) -> DatasetEntry:
     if name not in DATASETS:
         matches = get_close_matches(name, DATASETS, n=1)
         suggestion = f" Did you mean {matches[0]!r}?" if matches else ""
         raise ValueError(
             f"unknown data set {name!r}.{suggestion} Known data sets: {', '.join(DATASETS)}"
         )
-    return DATASETS[name].load(data_root)
+    return DATASETS[name]

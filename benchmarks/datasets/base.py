@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,63 +12,128 @@ from PIL import Image
 NUM_FOLDS = 4
 
 
-@dataclass(frozen=True)
-class RetrievalData:
-    """A data set in memory.
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages:
+    """The images of a data set and their classes, without what a network sees of them.
 
     Attributes:
         name: as in ``--dataset``.
-        inputs: what the network sees, one row per image: ``uint8`` pictures of shape
-            ``(N, channels, height, width)``, or ``float32`` features of shape ``(N, features)``.
         labels: ``int64`` of shape ``(N, levels)``, column 0 the finest, every level numbered
             without gaps.
         level_names: what a class of each level is, e.g. ``("character", "letter", "script")``.
         class_names: for each level the names of its classes.
-        untrained: ``float32`` of shape ``(N, features)``, the embedding that needs no training.
-        untrained_name: how the row of ``untrained`` is called in the tables, e.g. "raw pixels".
         picture: the picture of image ``i``, for a person to look at.
+        test_half: ``bool`` of shape ``(N,)``, the images that test, if the data set itself says
+            which; ``None`` if its classes are to be shuffled and halved.
+        gallery: ``bool`` of shape ``(N,)``, the test images in which the other test images are
+            searched; ``None`` if each test image is searched among all others.
+        left_out: the images that ``--skip-broken`` left out.
     """
 
     name: str
-    inputs: torch.Tensor
     labels: np.ndarray
     level_names: tuple[str, ...]
     class_names: tuple[tuple[str, ...], ...]
+    picture: Callable[[int], Image.Image] = field(repr=False)
+    test_half: np.ndarray | None = None
+    gallery: np.ndarray | None = None
+    left_out: tuple[str, ...] = ()
+
+    def split(self, fold: int) -> Split:
+        """The images that train, validate and test in a fold, by the data set's own halves if any.
+
+        Raises:
+            ValueError: see :func:`split_by_class`.
+        """
+        split = split_by_class(self.labels, fold, test_half=self.test_half)
+        if self.gallery is None:
+            return split
+        queries = split.test[~self.gallery[split.test]]
+        return Split(split.train, split.val, queries, split.test[self.gallery[split.test]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalData(LabelledImages):
+    """A data set in memory, as the benchmark trains on it.
+
+    Attributes:
+        inputs: what the network sees, one row per image: ``uint8`` pictures of shape
+            ``(N, channels, height, width)``, or ``float32`` features of shape ``(N, features)``.
+        untrained: ``float32`` of shape ``(N, features)``, the embedding that needs no training.
+        untrained_name: how the row of ``untrained`` is called in the tables, e.g. "raw pixels".
+    """
+
+    inputs: torch.Tensor
     untrained: np.ndarray
     untrained_name: str
-    picture: Callable[[int], Image.Image]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of the images that train, validate and test. No two parts share a fine class."""
+    """Indices of the images that train, validate and test. No two parts share a fine class.
+
+    Attributes:
+        train: trained on.
+        val: validated on, every image being searched among the others.
+        test: the queries of the test.
+        gallery: what the queries are searched in; ``None`` if that is ``test`` itself.
+    """
 
     train: np.ndarray
     val: np.ndarray
     test: np.ndarray
+    gallery: np.ndarray | None = None
 
 
-def split_by_class(labels: np.ndarray, fold: int, order_seed: int = 0) -> Split:
+def split_by_class(
+    labels: np.ndarray, fold: int, order_seed: int = 0, test_half: np.ndarray | None = None
+) -> Split:
     """Cut the fine classes into a training half and a test half, and the former into 4 folds.
 
     This is the protocol of "A Metric Learning Reality Check" (Musgrave et al., ECCV 2020):
     fold ``fold`` validates and the other three train, while the test half is the same for all
     folds. The classes are shuffled once (by ``order_seed``, never by the training seed), because
     the numbering of the data sets here follows their trees: halves in order would test on other
-    superclasses than were trained on.
+    superclasses than were trained on. Halves that a data set brings along are kept, and its
+    training classes are shuffled into folds for the same reason.
 
     Arguments:
         labels: integers of shape ``(N, levels)``; column 0 decides.
         fold: which of the 4 folds of the training half validates.
+        test_half: ``bool`` of shape ``(N,)``, the images of the test half; by default it is drawn.
+
+    Raises:
+        ValueError: for a fold that does not exist, a training half with fewer classes than folds,
+            or a class with images in both given halves.
     """
     if not 0 <= fold < NUM_FOLDS:
         raise ValueError(f"fold must be in 0..{NUM_FOLDS - 1}, got {fold}")
     classes = np.random.default_rng(order_seed).permutation(np.unique(labels[:, 0]))
-    half = (len(classes) + 1) // 2
-    folds = np.array_split(classes[:half], NUM_FOLDS)
+    if test_half is None:
+        half = (len(classes) + 1) // 2
+        training_half, testing = classes[:half], classes[half:]
+    else:
+        testing = np.unique(labels[test_half, 0])
+        training_half = classes[~np.isin(classes, testing)]
+        _check_halves(labels, test_half)
+    if len(training_half) < NUM_FOLDS or len(testing) == 0:
+        raise ValueError(
+            f"the {len(classes)} classes give {len(training_half)} for training and {len(testing)} "
+            f"for testing: expected at least {NUM_FOLDS} (one per fold) and 1. Add classes"
+        )
+    folds = np.array_split(training_half, NUM_FOLDS)
     training = np.concatenate([f for i, f in enumerate(folds) if i != fold])
 
     def images_of(part: np.ndarray) -> np.ndarray:
         return np.flatnonzero(np.isin(labels[:, 0], part))
 
-    return Split(images_of(training), images_of(folds[fold]), images_of(classes[half:]))
+    return Split(images_of(training), images_of(folds[fold]), images_of(testing))
+
+
+def _check_halves(labels: np.ndarray, test_half: np.ndarray) -> None:
+    shared = np.intersect1d(labels[test_half, 0], labels[~test_half, 0])
+    if len(shared):
+        raise ValueError(
+            f"class {shared[0]} has images in the training half and in the test half, as have "
+            f"{len(shared) - 1} others: expected halves without a common class"
+        )

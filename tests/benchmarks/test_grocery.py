@@ -10,7 +10,7 @@ from torch import nn
 from torchvision import transforms
 
 from benchmarks.backbones import EFFICIENTNET_LITE0, Backbone, extract_features
-from benchmarks.datasets import load_dataset
+from benchmarks.datasets import load_dataset, look_at_dataset
 from benchmarks.datasets.grocery import load_grocery
 from pml_hierarchical.hierarchy import Hierarchy
 
@@ -145,8 +145,19 @@ def test_missing_list(root, load, name):
 
 def test_missing_photograph(root, load):
     (root / "test/Vegetables/Leek/Leek_001.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 30 photographs.*Leek_001\.jpg"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 30 images.*Leek_001\.jpg"):
         load(root)
+
+
+def test_skip_broken(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("PML_HIERARCHICAL_CACHE", str(tmp_path / "cache"))
+    (root / "test/Vegetables/Leek/Leek_001.jpg").unlink()
+    (root / "train/Fruit/Banana/Banana_000.jpg").write_bytes(b"nothing")
+    with pytest.raises(FileNotFoundError, match=r"2 of 30 images .*\(1 are missing\).*Leek_001"):
+        look_at_dataset("grocery", root)
+    data = look_at_dataset("grocery", root, skip_broken=True)
+    assert [name[-14:] for name in data.left_out] == ["Banana_000.jpg", "k/Leek_001.jpg"]
+    assert np.bincount(data.labels[:, 0]).tolist() == [6, 6, 5, 6, 5]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,105 @@
+"""Data sets of image files: what their lists say, and which of the files can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.datasets.base import LabelledImages
+from benchmarks.datasets.broken import broken_error, find_broken, open_photograph
+from benchmarks.datasets.classes import keep_images, number_classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs(LabelledImages):
+    """The files of a data set with their classes; nothing is opened until it is asked for.
+
+    Attributes:
+        files: one per image.
+        root: the folder that holds them all.
+        changing: see :func:`~benchmarks.cache.fingerprint`; published data sets do not.
+    """
+
+    files: tuple[Path, ...]
+    root: Path
+    changing: bool = False
+
+
+def list_photographs(
+    name: str,
+    root: Path,
+    files: Sequence[Path],
+    paths: Sequence[tuple[str, ...]],
+    level_names: tuple[str, ...],
+    test_half: np.ndarray | None = None,
+    gallery: np.ndarray | None = None,
+) -> Photographs:
+    """Put together what a data set's lists say.
+
+    Arguments:
+        name: as in ``--dataset``.
+        root: the folder that holds all files.
+        files: one per image.
+        paths: for each image its classes, the coarsest first.
+        level_names: the finest first.
+        test_half: see :class:`~benchmarks.datasets.base.LabelledImages`; so ``gallery``.
+
+    Raises:
+        ValueError: if there is no file.
+    """
+    if not files:
+        raise ValueError(f"the lists of the data set {name} in {root} name no image")
+    labels, class_names = number_classes(paths)
+    return Photographs(
+        name=name,
+        labels=labels,
+        level_names=level_names,
+        class_names=class_names,
+        picture=lambda i: open_photograph(files[i]),
+        test_half=test_half,
+        gallery=gallery,
+        files=tuple(files),
+        root=root,
+    )
+
+
+def usable(
+    photographs: Photographs, skip_broken: bool = False, cache_dir: Path | None = None
+) -> Photographs:
+    """The photographs, all of which can be read.
+
+    Arguments:
+        photographs: as the lists say.
+        skip_broken: leave out those that are missing or broken, and note them in ``left_out``.
+        cache_dir: where it is kept which files were read before.
+
+    Raises:
+        OSError: unless ``skip_broken``, for a broken image, which is named; a
+            ``FileNotFoundError`` for a missing one.
+        ValueError: if no image is left.
+    """
+    files = photographs.files
+    broken = find_broken(photographs.name, files, photographs.root, photographs.changing, cache_dir)
+    if not broken:
+        return photographs
+    if not skip_broken:
+        raise broken_error(files, broken)
+    if len(broken) == len(files):
+        raise ValueError(f"no image is left: {broken_error(files, broken)}")
+    kept = np.ones(len(files), dtype=bool)
+    kept[list(broken)] = False
+    remaining = tuple(file for file, keep in zip(files, kept, strict=True) if keep)
+    labels, class_names = keep_images(kept, photographs.labels, photographs.class_names)
+    return replace(
+        photographs,
+        files=remaining,
+        labels=labels,
+        class_names=class_names,
+        picture=lambda i: open_photograph(remaining[i]),
+        test_half=None if photographs.test_half is None else photographs.test_half[kept],
+        gallery=None if photographs.gallery is None else photographs.gallery[kept],
+        left_out=tuple(str(files[i]) for i in broken),
+    )

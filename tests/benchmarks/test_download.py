@@ -1,0 +1,135 @@
+import hashlib
+import tarfile
+import zipfile
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from dataset_trees import build_cub
+
+from benchmarks.__main__ import main
+from benchmarks.datasets import DATASETS, download_dataset
+from benchmarks.datasets.download import Archive, fetch
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    """Of a server on this machine, which serves the folder ``server``."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    (tmp_path / "server").mkdir()
+    handler = partial(_Quiet, directory=tmp_path / "server")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def served(address, tmp_path):
+    """An archive on that server."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    build_cub(tree)
+    path = tmp_path / "server" / "CUB_200_2011.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(tree / "CUB_200_2011", "CUB_200_2011")
+    return path
+
+
+def archive_of(address, path, **changes):
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    arguments = {
+        "url": f"{address}/{path.name}",
+        "filename": path.name,
+        "provides": "CUB_200_2011",
+        "md5": md5,
+    }
+    return Archive(**(arguments | changes))
+
+
+def test_the_command_downloads_once(address, served, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PML_HIERARCHICAL_CACHE", str(tmp_path / "cache"))
+    changed = replace(DATASETS["cub"], archives=(archive_of(address, served),))
+    monkeypatch.setitem(DATASETS, "cub", changed)
+    root = tmp_path / "new" / "root"
+    command = ["describe", "cub", "--data-root", str(root), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert main([*command, "--download"]) == 0
+    assert [path.name for path in root.iterdir()] == ["CUB_200_2011"]
+    served.unlink()
+    assert main([*command, "--download"]) == 0
+    assert "cub: 21 images" in capsys.readouterr().out
+
+
+def test_a_wrong_checksum(address, served, tmp_path):
+    with pytest.raises(OSError, match=r"cannot download http:.*MD5 checksum 0123.*save it as"):
+        fetch([archive_of(address, served, md5="0123")], tmp_path / "root")
+    assert not list((tmp_path / "root").iterdir())
+
+
+def test_an_address_that_is_gone(address, served, tmp_path):
+    gone = archive_of(address, served, url=f"{address}/gone.tgz", md5=None)
+    with pytest.raises(OSError, match=r"cannot download http:.*gone\.tgz"):
+        fetch([gone], tmp_path / "root")
+
+
+def test_half_a_download_is_not_taken_for_a_whole(address, served, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "CUB_200_2011.tgz.part").write_bytes(served.read_bytes()[:100])
+    fetch([archive_of(address, served, md5=None)], root)
+    assert (root / "CUB_200_2011" / "images.txt").is_file()
+    assert not list(root.glob("*.part"))
+
+
+def test_an_archive_that_lies_there_is_extracted(served, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    served.rename(root / served.name)
+    (root / "CUB_200_2011").mkdir()  # from an extraction that was interrupted
+    fetch([Archive("file:///nowhere", served.name, "CUB_200_2011")], root)
+    assert (root / "CUB_200_2011" / "images.txt").is_file()
+    assert not (root / served.name).exists()
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tgz"])
+def test_a_damaged_archive(tmp_path, name):
+    (tmp_path / name).write_bytes(b"404")
+    with pytest.raises(OSError, match=rf"{name} cannot be extracted .*delete it"):
+        fetch([Archive("file:///nowhere", name, "a")], tmp_path)
+
+
+def test_a_zip_is_checked_by_its_own_checksums(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a/b", b"content")
+    content = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(content.replace(b"content", b"contend"))
+    with pytest.raises(OSError, match=r"cannot be extracted .*CRC"):
+        fetch([Archive("file:///nowhere", "a.zip", "a")], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "message"),
+    [
+        ("glyphs", "x", "glyphs needs no files"),
+        ("folder", "x", "folder has none. Expected"),
+        ("grocery", "x", "grocery has none. Expected .*Clone"),
+        ("cub", None, "--download needs a --data-root"),
+    ],
+)
+def test_what_cannot_be_downloaded(name, root, message, tmp_path):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        download_dataset(name, root and tmp_path / root)
+
+
+def test_run_takes_it_too(tmp_path, capsys):
+    command = ["run", "--dataset", "inshop", "--download", "--data-root", str(tmp_path)]
+    assert main([*command, "--out", str(tmp_path / "runs")]) == 2
+    assert "--download: the data set inshop has none" in capsys.readouterr().err
