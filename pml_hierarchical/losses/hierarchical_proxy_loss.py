@@ -28,6 +28,7 @@ from .arguments import (
 from .base_attributes import BaseLossAttributes
 from .checkpoints import check_checkpoint
 from .coarse_means import live_proxies
+from .fast_path import fast_losses
 from .level_losses import LevelLossFactory
 from .level_weights import LevelWeights, Weights
 from .records import UpdateRecords
@@ -89,6 +90,10 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
             mapping per level; they go before ``base_loss_kwargs``.
         taxonomy: a known tree (as ``hierarchy``) to compare a discovered one with; it is not
             trained on. Its agreement is recorded as ``nmi_level1``, ...
+        fast_path: compute all levels in one operation where it gives what PML's losses give, but
+            for rounding: Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace with
+            their default distance and reducer, two or more levels, no miner. ``False`` always
+            calls PML's losses.
         **base_loss_kwargs: passed on to ``base_loss`` for every level (margins, ``distance``,
             ``reducer``, ...). Regularizers go to the fine level alone.
 
@@ -129,6 +134,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         coarse_proxies: str = "fixed",
         level_kwargs: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | None = None,
         taxonomy: Hierarchy | Any | None = None,
+        fast_path: bool = True,
         **base_loss_kwargs: Any,
     ) -> None:
         check_integer("num_classes", num_classes, at_least=1)
@@ -164,6 +170,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         self.schedule = schedule
         self.clusterer = get_clusterer(clusterer)
         self.coarse_proxies = coarse_proxies
+        self.fast_path = fast_path
         self._factory = factory
         self.layout = layout
         self._names = given.names if given is not None and all(is_given) else None
@@ -205,23 +212,36 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
             return loss_dict
         if self.training and torch.is_grad_enabled():
             self._before_training_step()
-        weights = self.level_weights
+        weights, num_levels = self.level_weights, len(self.sizes) if self.is_active else 1
         live = live_proxies(self) if self.coarse_proxies == "live" and self.is_active else {}
-        for level, name in enumerate(self._level_names if self.is_active else ["loss_level0"]):
-            level_labels = labels if level == 0 else self.class_labels[labels.long(), level]
-            inputs = (embeddings, level_labels, indices_tuple)
-            loss = call_with(self.level_loss(level), self.layout.attribute, live.get(level), inputs)
+        losses = [self.level_loss(level) for level in range(num_levels)]
+        table = self.class_labels[labels.long(), :num_levels].t().contiguous()
+        if self.fast_path and indices_tuple is None:
+            found = fast_losses(losses, self.layout, embeddings, table, weights[:num_levels], live)
+            if found is not None:
+                return self._fast_loss_dict(*found, weights)
+        for level, name in enumerate(self._level_names[:num_levels]):
+            inputs = (embeddings, labels if level == 0 else table[level], indices_tuple)
+            loss = call_with(losses[level], self.layout.attribute, live.get(level), inputs)
             if isinstance(loss, dict):  # what a DoNothingReducer leaves: every element on its own
                 for element, info in loss.items():
-                    losses = weights[level] * info["losses"]
-                    loss_dict[f"{element}_level{level}"] = {**info, "losses": losses}
+                    weighted = weights[level] * info["losses"]
+                    loss_dict[f"{element}_level{level}"] = {**info, "losses": weighted}
                 continue
             setattr(self, name, loss.detach())
-            loss_dict[name] = {
-                "losses": weights[level] * loss,
-                "indices": None,
-                "reduction_type": "already_reduced",
-            }
+            loss_dict[name] = _reduced(weights[level] * loss)
+        return loss_dict
+
+    def _fast_loss_dict(
+        self, total: torch.Tensor, losses: torch.Tensor, weights: Sequence[float]
+    ) -> dict[str, Any]:
+        """PML's ``loss_dict`` of a total whose gradient is that of all levels together."""
+        loss_dict = {}
+        for name, loss, weight in zip(self._level_names, losses.unbind(), weights, strict=False):
+            setattr(self, name, loss)
+            loss_dict[name] = _reduced(weight * loss)
+        others = [info["losses"] for info in list(loss_dict.values())[1:]]
+        loss_dict["loss_level0"] = _reduced(total - sum(others) if others else total)
         return loss_dict
 
     def level_loss(self, level: int) -> Any:
@@ -355,3 +375,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
             f"level_weights={self.weights}, warmup={self.schedule.warmup}, "
             f"recluster_every={self.schedule.every}, coarse_proxies={self.coarse_proxies!r}"
         )
+
+
+def _reduced(loss: torch.Tensor) -> dict[str, Any]:
+    return {"losses": loss, "indices": None, "reduction_type": "already_reduced"}
