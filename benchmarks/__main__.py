@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks run``, ``list`` and ``speed``."""
+"""The command line: ``python -m benchmarks run``, ``ablate``, ``describe``, ``list``, ``speed``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import speed, suite
-from .datasets import DATASETS
+from . import ablation, speed, suite
+from .datasets import DATASETS, download_dataset, look_at_dataset
+from .describe import describe, write_sample_sheet
 from .losses import BASELINES, DEFAULT_LOSSES, HPL_PREFIXES, hierarchical_bases
 from .report import write_report
 from .report.tables import terminal_table
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="train, evaluate and compare losses")
     run.add_argument("--dataset", default="glyphs", help="see `list` (default: glyphs)")
-    run.add_argument("--data-root", type=Path, help="folder of a data set that is not built in")
+    _add_source(run)
     run.add_argument(
         "--losses",
         nargs="+",
@@ -67,11 +68,30 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, default=Path("runs"), help="default: runs")
     run.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
     run.set_defaults(command=_run)
+    ablate = commands.add_parser("ablate", help="what single settings of HPL change")
+    ablation.add_arguments(ablate)
+    _add_source(ablate)
+    ablate.set_defaults(command=ablation.run)
+    show = commands.add_parser("describe", help="show what a data set holds")
+    show.add_argument("dataset", help="see `list`")
+    _add_source(show)
+    show.add_argument("--out", type=Path, default=Path("runs"), help="default: runs")
+    show.set_defaults(command=_describe)
     commands.add_parser("list", help="show data sets and losses").set_defaults(command=_list)
     measure = commands.add_parser("speed", help="time and memory against PML")
     speed.add_arguments(measure)
     measure.set_defaults(command=speed.run)
     return parser
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data-root", type=Path, help="folder of a data set that is not built in")
+    command.add_argument(
+        "--download", action="store_true", help="fetch what is not in --data-root yet"
+    )
+    command.add_argument(
+        "--skip-broken", action="store_true", help="leave out missing and broken images"
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -85,7 +105,10 @@ def _run(options: argparse.Namespace) -> None:
         options.epochs,
         options.out,
         options.device,
+        options.skip_broken,
     )
+    if options.download:
+        download_dataset(options.dataset, options.data_root)
     outcome = suite.run(planned, console)
     summary = collect(outcome)
     console.print(terminal_table(summary, console.width))
@@ -93,13 +116,24 @@ def _run(options: argparse.Namespace) -> None:
         console.print(f"wrote {path}", highlight=False)
 
 
+def _describe(options: argparse.Namespace) -> None:
+    console = Console()
+    if options.download:
+        download_dataset(options.dataset, options.data_root)
+    data = look_at_dataset(options.dataset, options.data_root, options.skip_broken)
+    describe(data, console)
+    sheet = options.out / options.dataset / "samples.png"
+    write_sample_sheet(data, sheet)
+    console.print(f"wrote {sheet}", highlight=False, soft_wrap=True)
+
+
 def _list(_: argparse.Namespace) -> None:
     console = Console()
     datasets = Table("data set", "what it is", "needs", title="Data sets", title_justify="left")
     for entry in DATASETS.values():
-        datasets.add_row(
-            entry.name, entry.description, "--data-root" if entry.needs_root else "nothing"
-        )
+        download = " (--download fills it)" if entry.archives else ""
+        needs = f"--data-root{download}" if entry.needs_root else "nothing"
+        datasets.add_row(entry.name, entry.description, needs)
     losses = Table("loss", "settings", "source", title="Losses", title_justify="left")
     for spec in BASELINES.values():
         settings = ", ".join(f"{key}={value}" for key, value in spec.settings().items())

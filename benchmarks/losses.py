@@ -169,8 +169,8 @@ def find_loss(name: str, overrides: Mapping[str, Mapping[str, Any]] | None = Non
         raise ValueError(f"unknown loss {name!r}{hint} Known losses: {', '.join(known)}")
     if prefix and base_name not in hierarchical_bases():
         raise ValueError(
-            f"HPL needs a proxy loss with one proxy per class, and {base_name!r} is none; choose "
-            f"one of {', '.join(hierarchical_bases())}"
+            f"HPL needs a proxy loss, and {base_name!r} has no proxies; choose one of "
+            f"{', '.join(hierarchical_bases())}"
         )
     spec = BASELINES[base_name]
     return replace(
@@ -184,8 +184,7 @@ def find_loss(name: str, overrides: Mapping[str, Mapping[str, Any]] | None = Non
 
 def hierarchical_bases() -> list[str]:
     """The baselines that HPL can be built on."""
-    single = [name for name, spec in BASELINES.items() if spec.has_proxies]
-    return [name for name in single if "centers_per_class" not in BASELINES[name].arguments]
+    return [name for name, spec in BASELINES.items() if spec.has_proxies]
 
 
 def _is_plain(value: Any) -> bool:

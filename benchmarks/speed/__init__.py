@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from . import evaluation
+from . import evaluation, losses
 
-_MEASUREMENTS = {"evaluation": evaluation}
+_MEASUREMENTS = {"evaluation": evaluation, "losses": losses}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

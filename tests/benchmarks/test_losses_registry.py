@@ -12,7 +12,14 @@ def test_nine_baselines_and_two_hierarchical_losses():
     assert (*BASELINES, "hpl:proxy_nca", "hpl:proxy_anchor") == DEFAULT_LOSSES
 
 
-@pytest.mark.parametrize("name", [*DEFAULT_LOSSES, "hpl_given:proxy_anchor", "hpl:arcface"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *DEFAULT_LOSSES,
+        *(f"hpl_given:{base}" for base in hierarchical_bases()),
+        *(f"hpl:{base}" for base in hierarchical_bases() if f"hpl:{base}" not in DEFAULT_LOSSES),
+    ],
+)
 def test_every_loss_trains(name):
     spec = find_loss(name)
     loss_func = spec.build(TREE.num_classes, 8, TREE, seed=0)
@@ -48,8 +55,8 @@ def test_settings_of_a_data_set_win():
         ("hpl:proxy_ancor", "did you mean 'hpl:proxy_anchor'"),
         ("hlp:proxy_anchor", "did you mean 'hpl:proxy_anchor'"),
         ("", "Known losses: contrastive"),
-        ("hpl:contrastive", "one proxy per class"),
-        ("hpl:soft_triple", "one proxy per class"),
+        ("hpl:contrastive", "'contrastive' has no proxies; choose one of normalized_softmax"),
+        ("hpl_given:triplet_margin", "'triplet_margin' has no proxies"),
     ],
 )
 def test_names_that_are_none(name, message):
@@ -57,11 +64,12 @@ def test_names_that_are_none(name, message):
         find_loss(name)
 
 
-def test_hierarchical_bases_have_one_proxy_for_each_class():
+def test_hierarchical_bases_are_all_baselines_with_proxies():
     assert hierarchical_bases() == [
         "normalized_softmax",
         "cosface",
         "arcface",
+        "soft_triple",
         "proxy_nca",
         "proxy_anchor",
     ]

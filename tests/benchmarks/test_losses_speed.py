@@ -1,0 +1,99 @@
+"""``python -m benchmarks speed --what losses``, run small."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import speed
+from benchmarks.speed import losses
+from benchmarks.speed.losses import LOSSES, SIDES, Ours, PMLLevels
+
+
+def run(folder, options):
+    parser = argparse.ArgumentParser()
+    speed.add_arguments(parser)
+    output, plot = folder / "speed.json", folder / "speed.png"
+    options = f"--what losses {options} --loss-output {output} --loss-plot {plot}"
+    speed.run(parser.parse_args(options.split()))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    return json.loads(output.read_text())
+
+
+def test_small(tmp_path, capsys):
+    sizes = "--classes 30 90 --embedding-sizes 8 --batch-sizes 4 --levels 1 3"
+    record = run(tmp_path, f"{sizes} --losses proxy_anchor cosface --repeats 3 --threads 1")
+    assert record["threads"] == 1
+    assert len(record["cases"]) == 8
+    for case in record["cases"]:
+        assert set(case["seconds"]) == set(case["peak_bytes"]) == set(SIDES)
+        assert all(len(seconds) == 3 for seconds in case["seconds"].values())
+    lines = capsys.readouterr().out.splitlines()
+    assert "ours / pml" in lines[0]
+    assert [line.split()[:5] for line in lines[2:4]] == [
+        ["proxy_anchor", "30", "8", "4", "1"],
+        ["proxy_anchor", "30", "8", "4", "3"],
+    ]
+
+
+def test_some_sides(tmp_path, capsys):
+    options = "--classes 30 --embedding-sizes 8 --losses arcface --repeats 2 --threads 1"
+    record = run(tmp_path, f"{options} --loss-sides products ours")
+    assert set(record["cases"][0]["seconds"]) == {"products", "ours"}
+    assert "pml ms" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_sides_compute_the_same(name):
+    """What is compared is the same loss, with the same gradients."""
+    sizes, labels = [30, 5, 2], torch.randint(30, (16,))
+    ours, theirs = Ours(name, sizes, 8), PMLLevels(name, sizes, 8)
+    fine = theirs.losses[0]
+    parameter = fine.W if ours.is_transposed else fine.proxies
+    parameter.data.copy_(ours.fine.data)
+    fixed = ours.coarse.split(sizes[1:])
+    for loss, proxies in zip(theirs.losses[1:], fixed, strict=True):
+        if ours.is_transposed:
+            loss.W.data.copy_(proxies.t())
+        else:
+            loss.proxies.data.copy_(proxies)
+    values, gradients = [], []
+    for side in (ours, theirs):
+        embeddings = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
+        embeddings.requires_grad_()
+        values.append(side(embeddings, labels))
+        learned = [one for one in side.parameters() if one.requires_grad]
+        assert len(learned) == 1
+        gradients.append(torch.autograd.grad(values[-1], [embeddings, *learned]))
+    torch.testing.assert_close(*values, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_level_sizes():
+    assert losses.level_sizes(11_318, 3) == [11_318, 106, 10]
+    assert losses.level_sizes(100, 1) == [100]
+
+
+def test_interleave():
+    calls = []
+    steps = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+    seconds = losses.interleave(steps, 5, "cpu")
+    assert {name: len(found) for name, found in seconds.items()} == {"a": 5, "b": 5, "c": 5}
+    rounds = [calls[start : start + 3] for start in range(0, 18, 3)]
+    assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 1
+
+
+def test_ratio():
+    case = {"seconds": {"ours": [1.0, 2.0, 3.0], "pml": [2.0, 2.0, 2.0]}}
+    assert losses.ratio(case, "ours", "pml") == "1.00 (0.75 to 1.25)"
+    assert losses.ratio(case, "ours", "products") == ""
+
+
+def test_peak_is_what_a_step_takes():
+    peak = losses.peak_bytes(lambda: np.ones(2**25).sum(), "cpu")
+    assert peak is None or abs(peak - 2**28) < 2**26
+    after = losses.peak_bytes(lambda: None, "cpu")
+    assert after is None or after < 2**26
