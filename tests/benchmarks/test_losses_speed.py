@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks import speed
-from benchmarks.speed import losses
-from benchmarks.speed.losses import LOSSES, SIDES, Ours, PMLLevels
+from benchmarks.speed.loss_report import ratio
+from benchmarks.speed.loss_sides import LOSSES, SIDES, PMLLevels, hierarchical, level_sizes
+from benchmarks.speed.measuring import interleave, peak_bytes
 
 
 def run(folder, options):
@@ -49,16 +50,10 @@ def test_some_sides(tmp_path, capsys):
 def test_sides_compute_the_same(name):
     """What is compared is the same loss, with the same gradients."""
     sizes, labels = [30, 5, 2], torch.randint(30, (16,))
-    ours, theirs = Ours(name, sizes, 8), PMLLevels(name, sizes, 8)
-    fine = theirs.losses[0]
-    parameter = fine.W if ours.is_transposed else fine.proxies
-    parameter.data.copy_(ours.fine.data)
-    fixed = ours.coarse.split(sizes[1:])
-    for loss, proxies in zip(theirs.losses[1:], fixed, strict=True):
-        if ours.is_transposed:
-            loss.W.data.copy_(proxies.t())
-        else:
-            loss.proxies.data.copy_(proxies)
+    ours, theirs = hierarchical(name, sizes, 8), PMLLevels(name, sizes, 8)
+    attribute = ours.layout.attribute
+    for level, loss in enumerate(theirs.losses):
+        getattr(loss, attribute).data.copy_(getattr(ours.level_loss(level), attribute).data)
     values, gradients = [], []
     for side in (ours, theirs):
         embeddings = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
@@ -72,14 +67,14 @@ def test_sides_compute_the_same(name):
 
 
 def test_level_sizes():
-    assert losses.level_sizes(11_318, 3) == [11_318, 106, 10]
-    assert losses.level_sizes(100, 1) == [100]
+    assert level_sizes(11_318, 3) == [11_318, 106, 10]
+    assert level_sizes(100, 1) == [100]
 
 
 def test_interleave():
     calls = []
     steps = {name: (lambda name=name: calls.append(name)) for name in "abc"}
-    seconds = losses.interleave(steps, 5, "cpu")
+    seconds = interleave(steps, 5, "cpu")
     assert {name: len(found) for name, found in seconds.items()} == {"a": 5, "b": 5, "c": 5}
     rounds = [calls[start : start + 3] for start in range(0, 18, 3)]
     assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
@@ -88,12 +83,12 @@ def test_interleave():
 
 def test_ratio():
     case = {"seconds": {"ours": [1.0, 2.0, 3.0], "pml": [2.0, 2.0, 2.0]}}
-    assert losses.ratio(case, "ours", "pml") == "1.00 (0.75 to 1.25)"
-    assert losses.ratio(case, "ours", "products") == ""
+    assert ratio(case, "ours", "pml") == "1.00 (0.75 to 1.25)"
+    assert ratio(case, "ours", "products") == ""
 
 
 def test_peak_is_what_a_step_takes():
-    peak = losses.peak_bytes(lambda: np.ones(2**25).sum(), "cpu")
+    peak = peak_bytes(lambda: np.ones(2**25).sum(), "cpu")
     assert peak is None or abs(peak - 2**28) < 2**26
-    after = losses.peak_bytes(lambda: None, "cpu")
+    after = peak_bytes(lambda: None, "cpu")
     assert after is None or after < 2**26

@@ -1,0 +1,113 @@
+"""What is measured: HPL, PML's losses, and the matrix products that no loss can do without."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from pytorch_metric_learning import losses as pml_losses
+
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.losses import HierarchicalProxyLoss
+
+from .measuring import Step
+
+LOSSES = {
+    "proxy_anchor": pml_losses.ProxyAnchorLoss,
+    "proxy_nca": pml_losses.ProxyNCALoss,
+    "normalized_softmax": pml_losses.NormalizedSoftmaxLoss,
+    "cosface": pml_losses.CosFaceLoss,
+    "arcface": pml_losses.ArcFaceLoss,
+}
+# the bare products, PML's loss of one level, the sum of PML's losses over the levels, and HPL: in
+# its warm-up, which is one level, and with all
+SIDES = ("products", "pml", "pml_levels", "ours_flat", "ours")
+CASE = ("loss", "classes", "embedding_size", "batch_size", "levels")
+
+
+def hierarchical(
+    name: str, sizes: Sequence[int], embedding_size: int, is_active: bool = True
+) -> HierarchicalProxyLoss:
+    """HPL with a given tree, in the life after its warm-up or in the warm-up."""
+    parents = [np.arange(below) % size for below, size in itertools.pairwise(sizes)]
+    tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(sizes[0])
+    loss = HierarchicalProxyLoss(
+        sizes[0], embedding_size, LOSSES[name], hierarchy=tree, recluster_every=None, warmup=10**9
+    )
+    if is_active:
+        loss.recluster()
+    return loss
+
+
+class PMLLevels(torch.nn.Module):
+    """The same in terms of PML: the sum of a loss per level, of which the fine one learns."""
+
+    def __init__(self, name: str, sizes: Sequence[int], embedding_size: int) -> None:
+        super().__init__()
+        self.losses = torch.nn.ModuleList(LOSSES[name](size, embedding_size) for size in sizes)
+        self.sizes = sizes
+        for loss in self.losses[1:]:
+            loss.requires_grad_(False)
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        total = self.losses[0](embeddings, labels)
+        for loss, size in zip(self.losses[1:], self.sizes[1:], strict=True):
+            labels = labels % size
+            total = total + 0.3 * loss(embeddings, labels)
+        return total
+
+
+def make_steps(
+    case: tuple[str, int, int, int, int], sides: Sequence[str], device: str
+) -> dict[str, Step]:
+    """A forward and backward pass of each side, on the same batch; a case is as in the table."""
+    name, classes, embedding_size, batch_size, levels = case
+    sizes = level_sizes(classes, levels)
+    embeddings = torch.randn(batch_size, embedding_size, device=device, requires_grad=True)
+    labels = torch.randint(classes, (batch_size,), device=device)
+    makers: dict[str, Callable[[], torch.nn.Module]] = {
+        "pml": lambda: LOSSES[name](classes, embedding_size),
+        "pml_levels": lambda: PMLLevels(name, sizes, embedding_size),
+        "ours_flat": lambda: hierarchical(name, sizes, embedding_size, is_active=False),
+        "ours": lambda: hierarchical(name, sizes, embedding_size),
+    }
+    steps: dict[str, Step] = {}
+    for side in sides:
+        if side == "products":
+            steps[side] = _products(embeddings.detach(), classes)
+        else:
+            steps[side] = _step(makers[side]().to(device), embeddings, labels)
+    return steps
+
+
+def level_sizes(classes: int, levels: int) -> list[int]:
+    """``[C, sqrt(C), ...]``: 11318, 106, 10."""
+    sizes = [classes]
+    while len(sizes) < levels:
+        sizes.append(max(2, round(sizes[-1] ** 0.5)))
+    return sizes
+
+
+def _step(loss: torch.nn.Module, embeddings: torch.Tensor, labels: torch.Tensor) -> Step:
+    def step() -> None:
+        loss.zero_grad()
+        embeddings.grad = None
+        loss(embeddings, labels).backward()
+
+    return step
+
+
+def _products(embeddings: torch.Tensor, classes: int) -> Step:
+    """What no loss of this kind can do without; into memory that is there already."""
+    proxies = torch.randn(classes, embeddings.shape[1], device=embeddings.device)
+    cosines = torch.empty(len(embeddings), classes, device=embeddings.device)
+    gradients = torch.empty_like(embeddings), torch.empty_like(proxies)
+
+    def step() -> None:
+        torch.mm(embeddings, proxies.t(), out=cosines)
+        torch.mm(cosines, proxies, out=gradients[0])
+        torch.mm(cosines.t(), embeddings, out=gradients[1])
+
+    return step

@@ -1,0 +1,64 @@
+"""Time and memory of steps, interleaved in one process."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+Step = Callable[[], None]
+
+
+def interleave(steps: dict[str, Step], repeats: int, device: str) -> dict[str, list[float]]:
+    """Seconds of each repeat of each side; no side always comes after the same other one."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()
+    rng = np.random.default_rng(0)
+    for _ in range(repeats):
+        for name in rng.permutation(list(steps)):
+            seconds[name].append(_seconds(steps[name], device))
+    return seconds
+
+
+def _seconds(step: Step, device: str) -> float:
+    if torch.device(device).type != "cuda":
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+    events[0].record()
+    step()
+    events[1].record()
+    torch.cuda.synchronize()
+    return float(events[0].elapsed_time(events[1])) / 1000
+
+
+def peak_bytes(step: Step, device: str) -> int | None:
+    """How much more memory a step takes at its peak, its gradients not counted where it had some.
+
+    On the CPU, Linux alone can tell: its high-water mark of resident memory can be set back.
+    """
+    step()
+    if torch.device(device).type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return int(torch.cuda.max_memory_allocated() - before)
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return None
+    ctypes.CDLL(None).malloc_trim(0)  # what is free already would not show
+    reset.write_text("5")
+    before = _resident("VmRSS")
+    step()
+    return _resident("VmHWM") - before
+
+
+def _resident(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
