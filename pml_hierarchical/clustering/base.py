@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .points import checked_points, unit_vectors
+from .points import canonical_order, checked_points, unit_vectors
 
 
 class Clusterer(ABC):
@@ -88,9 +88,7 @@ class Clusterer(ABC):
             centroids = _checked_centroids(centroids, (num_clusters, points.shape[1]))
         if spherical:
             points = unit_vectors(points)
-        # The numbers of the classes mean nothing, but most algorithms see the order of the points
-        # (in the random start, at ties). Sorted rows are the same whatever the numbers are.
-        order = np.lexsort(points.T[::-1])
+        order = canonical_order(points)
         labels = np.empty(len(points), dtype=np.int64)
         if num_clusters == 1:
             labels[:] = 0

@@ -15,6 +15,8 @@ from .base import Clusterer
 from .nearest import nearest
 from .points import group_means, unit_vectors
 
+_POINTS_PER_CLUSTER = 256  # more than these do not move the means, as faiss too takes for granted
+
 
 @dataclass(frozen=True)
 class KMeans(Clusterer):
@@ -22,7 +24,8 @@ class KMeans(Clusterer):
 
     From given centroids it runs once, and clusters keep the numbers of the centroids. Without
     them it starts from the random points of k-means++ ``restarts`` times, and the best result is
-    kept.
+    kept. Of more than 256 points per cluster a random sample decides on the centroids, to which
+    all points are assigned then: a million classes take seconds.
 
     Arguments:
         iterations: how often the points are assigned and the means recomputed.
@@ -68,15 +71,20 @@ class KMeans(Clusterer):
         seed: int,
     ) -> np.ndarray:
         """See :meth:`Clusterer.assign`."""
+        random = np.random.RandomState(seed)
+        sample = _sample(points, _POINTS_PER_CLUSTER * num_clusters, random)
         if centroids is None:
-            random = np.random.RandomState(seed)
+            # a tenth is enough to start from, and k-means++ is slow
+            few = points
+            if len(sample) < len(points):
+                few = _sample(sample, len(sample) // 10, random)
             starts = [
-                kmeans_plusplus(points, num_clusters, random_state=random)[0]
+                kmeans_plusplus(few, num_clusters, random_state=random)[0]
                 for _ in range(self.restarts)
             ]
         else:
             starts = [centroids]
-        runs = [self._run(points, start, spherical, seed) for start in starts]
+        runs = [self._run(sample, start, spherical, seed) for start in starts]
         assignment = nearest(points, min(runs, key=lambda run: run[0])[1], spherical)
         if self.balance is None:
             return assignment
@@ -100,6 +108,13 @@ class KMeans(Clusterer):
         objective = float(np.asarray(algorithm.obj)[-1])
         # where spherical, faiss sums inner products, which are large for near points
         return (-objective if spherical else objective), np.asarray(algorithm.centroids)
+
+
+def _sample(points: np.ndarray, size: int, random: np.random.RandomState) -> np.ndarray:
+    """At most ``size`` of the points."""
+    if len(points) <= size:
+        return points
+    return points[random.choice(len(points), size, replace=False)]
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,30 @@ def unit_vectors(points: np.ndarray) -> np.ndarray:
     return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), tiny)
 
 
+def canonical_order(points: np.ndarray) -> np.ndarray:
+    """Indices that put the rows of ``points`` into an order that depends on their values alone.
+
+    The numbers of the classes mean nothing, but most algorithms see the order of the points (in
+    the random start, at ties). In this order they are the same whatever the numbers are.
+
+    Arguments:
+        points: ``float32`` of shape ``(n, d)``.
+
+    Example:
+        >>> points = np.array([[2.0, 5.0], [1.0, 9.0]], dtype=np.float32)
+        >>> flipped = points[::-1]
+        >>> bool((points[canonical_order(points)] == flipped[canonical_order(flipped)]).all())
+        True
+    """
+    # Any order will do, so that of the bits of the first two columns, as one integer: comparing
+    # all columns takes as long as the clustering. Rows that agree there are rare.
+    first = np.ascontiguousarray(points[:, :2]).view(f"u{4 * min(2, points.shape[1])}")[:, 0]
+    order = np.argsort(first)
+    if (first[order[1:]] == first[order[:-1]]).any():
+        return np.lexsort(points.T[::-1])
+    return order
+
+
 def group_means(points: np.ndarray, assignment: np.ndarray, num_groups: int) -> np.ndarray:
     """The mean of the points of each group.
 

@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from pml_hierarchical import clustering
 from pml_hierarchical.clustering import KMeans, KMeansStep
 from pml_hierarchical.clustering.balance import capacity_of, nearest_with_room
+from pml_hierarchical.clustering.points import canonical_order
 
 
 @pytest.mark.parametrize("spherical", [True, False])
@@ -160,3 +161,24 @@ def test_kmeans_as_a_function_starts_from_an_assignment():
     np.testing.assert_array_equal(clustering.kmeans(points, 5, start=truth), truth)
     cold = clustering.kmeans(points, 5, False, seed=1)
     np.testing.assert_array_equal(cold, KMeans().cluster(points, 5, spherical=False, seed=1))
+
+
+def test_many_points_are_sampled_and_all_assigned():
+    points, truth = make_blobs(
+        6000, n_features=8, centers=4, cluster_std=0.5, center_box=(-20, 20), random_state=1
+    )
+    found = KMeans().cluster(points.astype(np.float32), 4, spherical=False)
+    assert adjusted_rand_score(truth, found) == 1.0
+
+
+def test_canonical_order_does_not_depend_on_the_order_of_the_rows():
+    rng = np.random.default_rng(0)
+    for distinct in (200, 3):  # with rows that agree in their first columns
+        points = rng.normal(size=(200, 5)).astype(np.float32)
+        points[:, :2] = points[rng.integers(distinct, size=200), :2]
+        shuffled = points[rng.permutation(200)]
+        np.testing.assert_array_equal(
+            points[canonical_order(points)], shuffled[canonical_order(shuffled)]
+        )
+    one_column = rng.normal(size=(9, 1)).astype(np.float32)
+    assert sorted(canonical_order(one_column)) == list(range(9))
