@@ -28,9 +28,22 @@ CASE = ("loss", "classes", "embedding_size", "batch_size", "levels")
 
 
 def hierarchical(
-    name: str, sizes: Sequence[int], embedding_size: int, is_active: bool = True
+    name: str,
+    sizes: Sequence[int],
+    embedding_size: int,
+    is_active: bool = True,
+    is_given: bool = True,
 ) -> HierarchicalProxyLoss:
-    """HPL with a given tree, in the life after its warm-up or in the warm-up."""
+    """HPL with a given tree or one to discover; in the life after its warm-up, or before."""
+    if not is_given:
+        return HierarchicalProxyLoss(
+            sizes[0],
+            embedding_size,
+            LOSSES[name],
+            num_superclasses=sizes[1:],
+            recluster_every=None,
+            warmup=10**9,
+        )
     parents = [np.arange(below) % size for below, size in itertools.pairwise(sizes)]
     tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(sizes[0])
     loss = HierarchicalProxyLoss(
@@ -78,7 +91,7 @@ def make_steps(
         if side == "products":
             steps[side] = _products(embeddings.detach(), classes)
         else:
-            steps[side] = _step(makers[side]().to(device), embeddings, labels)
+            steps[side] = training_step(makers[side]().to(device), embeddings, labels)
     return steps
 
 
@@ -90,7 +103,9 @@ def level_sizes(classes: int, levels: int) -> list[int]:
     return sizes
 
 
-def _step(loss: torch.nn.Module, embeddings: torch.Tensor, labels: torch.Tensor) -> Step:
+def training_step(loss: torch.nn.Module, embeddings: torch.Tensor, labels: torch.Tensor) -> Step:
+    """A forward and backward pass."""
+
     def step() -> None:
         loss.zero_grad()
         embeddings.grad = None

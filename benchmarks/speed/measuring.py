@@ -21,11 +21,12 @@ def interleave(steps: dict[str, Step], repeats: int, device: str) -> dict[str, l
     rng = np.random.default_rng(0)
     for _ in range(repeats):
         for name in rng.permutation(list(steps)):
-            seconds[name].append(_seconds(steps[name], device))
+            seconds[name].append(seconds_of(steps[name], device))
     return seconds
 
 
-def _seconds(step: Step, device: str) -> float:
+def seconds_of(step: Callable[[], object], device: str) -> float:
+    """Wall time of one call; on a GPU by its events."""
     if torch.device(device).type != "cuda":
         start = time.perf_counter()
         step()

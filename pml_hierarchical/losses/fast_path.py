@@ -29,6 +29,7 @@ def fast_losses(
     labels: torch.Tensor,
     weights: Sequence[float],
     live: Mapping[int, torch.Tensor],
+    classes: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """The weighted sum over the levels, and the detached losses of the levels, in one operation.
 
@@ -39,6 +40,8 @@ def fast_losses(
         labels: ``int64`` of shape ``(levels, batch_size)``.
         weights: of the levels.
         live: proxies to take in the place of a level's own.
+        classes: the fine classes that take part, ascending; the labels of level 0 count among
+            them. By default all.
 
     Returns:
         ``None`` if a level has anything but PML's own class, default distance, reducer and no
@@ -54,6 +57,8 @@ def fast_losses(
         get_proxies(loss, layout) if level not in live else _rows(live[level], layout)
         for level, loss in enumerate(level_losses)
     ]
+    if classes is not None:
+        proxies[0] = proxies[0].index_select(0, classes)
     dtype = proxies[0].dtype
     if (
         dtype not in (torch.float32, torch.float64)

@@ -27,6 +27,7 @@ from .arguments import (
 )
 from .base_attributes import BaseLossAttributes
 from .checkpoints import check_checkpoint
+from .class_sampling import checked_share, sample_classes
 from .coarse_means import live_proxies
 from .fast_path import fast_losses
 from .level_losses import LevelLossFactory
@@ -94,6 +95,9 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
             for rounding: Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace with
             their default distance and reducer, two or more levels, no miner. ``False`` always
             calls PML's losses.
+        class_share: for a great many classes: train each step on the classes of the batch and,
+            up to this share of all fine classes, others drawn at random (Partial FC). 1 is the
+            loss itself. Needs the fast path.
         **base_loss_kwargs: passed on to ``base_loss`` for every level (margins, ``distance``,
             ``reducer``, ...). Regularizers go to the fine level alone.
 
@@ -135,6 +139,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         level_kwargs: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | None = None,
         taxonomy: Hierarchy | Any | None = None,
         fast_path: bool = True,
+        class_share: float = 1.0,
         **base_loss_kwargs: Any,
     ) -> None:
         check_integer("num_classes", num_classes, at_least=1)
@@ -142,6 +147,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         check_integer("seed", seed, at_least=0)
         check_choice("coarse_proxies", coarse_proxies, COARSE_PROXIES)
         given, sizes, is_given = checked_tree(num_classes, hierarchy, num_superclasses)
+        class_share = checked_share(class_share, len(sizes))
         weights = LevelWeights(level_weights, len(sizes))
         schedule = Schedule(warmup, recluster_every)
         settings = checked_level_kwargs(level_kwargs, len(sizes))
@@ -171,6 +177,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         self.clusterer = get_clusterer(clusterer)
         self.coarse_proxies = coarse_proxies
         self.fast_path = fast_path
+        self.class_share = class_share
         self._factory = factory
         self.layout = layout
         self._names = given.names if given is not None and all(is_given) else None
@@ -217,9 +224,21 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         losses = [self.level_loss(level) for level in range(num_levels)]
         table = self.class_labels[labels.long(), :num_levels].t().contiguous()
         if self.fast_path and indices_tuple is None:
-            found = fast_losses(losses, self.layout, embeddings, table, weights[:num_levels], live)
+            classes = None
+            if self.class_share < 1 and self.training:
+                seed = self.seed + self.schedule.step
+                sampled = sample_classes(table[0], self.num_classes, self.class_share, seed)
+                classes, table[0] = sampled
+            found = fast_losses(
+                losses, self.layout, embeddings, table, weights[:num_levels], live, classes
+            )
             if found is not None:
                 return self._fast_loss_dict(*found, weights)
+        if self.class_share < 1 and self.training:
+            raise ValueError(
+                f"class_share={self.class_share} needs the fast path, which this loss cannot take: "
+                "see fast_path for what it takes, or set class_share to 1"
+            )
         for level, name in enumerate(self._level_names[:num_levels]):
             inputs = (embeddings, labels if level == 0 else table[level], indices_tuple)
             loss = call_with(losses[level], self.layout.attribute, live.get(level), inputs)

@@ -92,3 +92,16 @@ def test_peak_is_what_a_step_takes():
     assert peak is None or abs(peak - 2**28) < 2**26
     after = peak_bytes(lambda: None, "cpu")
     assert after is None or after < 2**26
+
+
+@pytest.mark.parametrize("what", ["reclustering", "optimizers"])
+def test_other_measurements(what, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    speed.add_arguments(parser)
+    options = "--classes 40 60 --embedding-sizes 8 --batch-sizes 4 --repeats 2 --threads 1"
+    output = tmp_path / "speed.json"
+    speed.run(parser.parse_args(f"--what {what} {options} --loss-output {output}".split()))
+    cases = json.loads(output.read_text())["cases"]
+    assert {case["classes"] for case in cases} == {40, 60}
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(cases)

@@ -1,0 +1,73 @@
+"""An update of the hierarchy beside the training steps that it comes with.
+
+At the size of Stanford Online Products, and of a million classes::
+
+    python -m benchmarks speed --what reclustering --classes 11318
+    python -m benchmarks speed --what reclustering --classes 1000000 --repeats 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from pml_hierarchical.losses import HierarchicalProxyLoss
+
+from .loss_sides import hierarchical, level_sizes, training_step
+from .measuring import Step, interleave, seconds_of
+
+EVERY = 100  # training steps between updates, the default of the loss
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print the table and write the JSON."""
+    torch.set_num_threads(args.threads)
+    cases = []
+    sizes = (args.classes, args.embedding_sizes, args.batch_sizes, args.levels)
+    for classes, embedding_size, batch_size, levels in itertools.product(*sizes):
+        torch.manual_seed(args.seed)
+        loss = hierarchical(
+            args.losses[0], level_sizes(classes, levels), embedding_size, is_given=False
+        )
+        loss.to(args.device)
+        embeddings = torch.randn(batch_size, embedding_size, requires_grad=True, device=args.device)
+        labels = torch.randint(classes, (batch_size,), device=args.device)
+        case: dict[str, Any] = {"loss": args.losses[0], "classes": classes, "levels": levels}
+        case |= {"embedding_size": embedding_size, "batch_size": batch_size}
+        case["first_update"] = seconds_of(loss.recluster, args.device)
+        steps = {
+            "update": _update_of(loss),
+            "step": training_step(loss, embeddings, labels),
+        }
+        case["seconds"] = interleave(steps, args.repeats, args.device)
+        cases.append(case)
+    print(_table(cases))
+    args.loss_output.write_text(json.dumps({"cases": cases}, indent=2) + "\n")
+
+
+def _update_of(loss: HierarchicalProxyLoss) -> Step:
+    def update() -> None:
+        with torch.no_grad():  # as training would between two updates
+            fine = getattr(loss, loss.layout.attribute)
+            fine += 0.01 * fine.std() * torch.randn_like(fine)
+        loss.recluster()
+
+    return update
+
+
+def _table(cases: list[dict[str, Any]]) -> str:
+    rows = []
+    for case in cases:
+        update, step = (float(np.median(case["seconds"][name])) for name in ("update", "step"))
+        row = [case[key] for key in ("classes", "embedding_size", "batch_size", "levels")]
+        row += [f"{case['first_update']:.2f}", f"{update:.3f}", f"{1000 * step:.1f}"]
+        rows.append([*row, f"{update / step:.1f}", f"{100 * update / (EVERY * step):.2f}"])
+    headers = ["classes", "embedding size", "batch size", "levels", "first update s", "update s"]
+    headers += ["step ms", "update / step", f"% of {EVERY} steps"]
+    return tabulate(rows, headers, disable_numparse=True, stralign="right")
