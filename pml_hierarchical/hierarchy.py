@@ -234,8 +234,9 @@ class Hierarchy:
     def parents(self, level: int) -> np.ndarray:
         """For every class of ``level`` the class above it, of shape ``(sizes[level],)``."""
         self._check_level(level + 1)
-        _, first = np.unique(self._table[:, level], return_index=True)
-        return self._table[first, level + 1]
+        parents = np.empty(self.sizes[level], dtype=np.int64)
+        parents[self._table[:, level]] = self._table[:, level + 1]
+        return parents
 
     def members(self, level: int, node: int) -> np.ndarray:
         """The fine classes below class ``node`` of ``level``, ascending."""
@@ -360,6 +361,9 @@ def _check_parents(vector: np.ndarray, level: int, num_classes: int) -> None:
 
 
 def _check_numbering(column: np.ndarray, level: int) -> None:
+    # Counting is all that most tables need; the sort below finds out what is wrong with the rest.
+    if column.min() >= 0 and column.max() < len(column) and np.bincount(column).all():
+        return
     present = np.unique(column)
     if present[0] < 0:
         raise ValueError(
@@ -378,6 +382,11 @@ def _check_levels(table: np.ndarray) -> None:
     for level in range(table.shape[1]):
         _check_numbering(table[:, level], level)
     for level in range(table.shape[1] - 1):
+        child, parent = table[:, level], table[:, level + 1]
+        parent_of = np.empty(child.max() + 1, dtype=np.int64)
+        parent_of[child] = parent
+        if np.array_equal(parent_of[child], parent):
+            continue
         pairs = np.unique(table[:, level : level + 2], axis=0)
         repeated = np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])
         if len(repeated):

@@ -102,9 +102,9 @@ def _cluster_level(
     seed: int,
 ) -> np.ndarray:
     """The superclass of each fine class at one level; clusters are numbered group by group."""
-    _, first = np.unique(below, return_index=True)
-    nodes = group_means(points, below, len(first))
-    group_of_node = group[first]
+    group_of_node = np.empty(below.max() + 1, dtype=np.int64)
+    group_of_node[below] = group
+    nodes = group_means(points, below, len(group_of_node))
     shares = share_out(size, np.bincount(group_of_node))
     column = np.empty(len(points), dtype=np.int64)
     for number, (share, offset) in enumerate(zip(shares, np.cumsum(shares) - shares, strict=True)):
