@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
+from torch.overrides import TorchFunctionMode
 from torchmetrics.functional import retrieval
 
 from pml_hierarchical.accuracy import metrics
@@ -172,3 +173,25 @@ def test_bad_arguments():
         metrics.ndcg(block, torch.tensor([1]))
     with pytest.raises(ValueError, match="k=3 is larger than the list of 2 items"):
         metrics.mistake_severity_at_k(block, 1, 3)
+
+
+class LargestResult(TorchFunctionMode):
+    """How many numbers the largest tensor holds that torch returned."""
+
+    numel = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self.numel = max(self.numel, result.numel())
+        return result
+
+
+def test_no_tensor_is_larger_than_the_list():
+    # the pieces of an evaluation are cut so that torch uses no threads inside of its threads
+    levels = torch.randint(6, (3, 200), generator=torch.Generator().manual_seed(0))
+    counts = metrics.count_levels(levels, 5)
+    for name, function in functions(10).items():
+        with LargestResult() as largest:
+            function(levels, counts)
+        assert largest.numel <= 3 * (200 + 1), name

@@ -99,8 +99,7 @@ def average_precision(
     """
     ranks = checked_ranks(relevance, ranks)
     num_relevant = _checked_num_relevant(relevance, num_relevant)
-    precision = relevance.cumsum(dim=1, dtype=torch.float64).div_(ranks)
-    return precision.mul_(relevance).sum(dim=1) / num_relevant
+    return sum_of_precisions(relevance, 1 / ranks.double()) / num_relevant
 
 
 def reciprocal_rank(relevance: Tensor, ranks: Tensor | None = None) -> Tensor:
@@ -138,6 +137,15 @@ def checked_ranks(items: Tensor, ranks: Tensor | None) -> Tensor:
             f"got {tuple(ranks.shape)}"
         )
     return ranks
+
+
+def sum_of_precisions(relevance: Tensor, inverse_ranks: Tensor) -> Tensor:
+    """Sum over the relevant items of the precision at their ranks, ``(num_queries,)``.
+
+    Counts are integers: cheaper, and on a GPU the cumulative sum of floats is not deterministic.
+    """
+    found = relevance.cumsum(dim=1, dtype=torch.int32).mul_(relevance)
+    return torch.linalg.vecdot(found.double(), inverse_ranks)
 
 
 def _relevant_until(relevance: Tensor, ranks: Tensor, last: Tensor | int) -> Tensor:

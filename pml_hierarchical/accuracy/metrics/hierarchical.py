@@ -17,7 +17,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .flat import checked_ranks
+from .flat import checked_ranks, sum_of_precisions
 
 
 def count_levels(levels: Tensor, num_levels: int) -> Tensor:
@@ -45,7 +45,8 @@ def hierarchical_average_precision(
         Hrank(k) = rel(k) + \sum_{j \in \Omega^+,\, j \prec k} \min(rel(k), rel(j)), \quad
         rel(k) = \frac{(l(k)/L)^\alpha}{|\Omega_{l(k)}|}
 
-    With one level it is the average precision. Cumulative counts per level give it in ``O(n L)``.
+    With one level it is the average precision. Cumulative counts per value of rel give it in
+    ``O(n L)``.
 
     Arguments:
         levels: integers of shape ``(num_queries, num_items)``; see the module.
@@ -64,14 +65,20 @@ def hierarchical_average_precision(
     ranks = checked_ranks(levels, ranks)
     check_level_counts(levels, level_counts)
     num_levels = level_counts.shape[1]
-    steps = torch.arange(1, num_levels + 1, device=levels.device)
-    worth = (steps.double() / num_levels) ** alpha
+    level = torch.arange(1, num_levels + 1, dtype=torch.float64, device=levels.device)
+    worth = (level / num_levels) ** alpha
     relevance = worth / level_counts.clamp(min=1)  # of one item of each level, (num_queries, L)
-    smaller = torch.minimum(relevance[:, :, None], relevance[:, None, :])
-    is_at = (levels[:, None] == steps[:, None]).double()  # (num_queries, L, num_items)
-    # an item counts itself among those of its level, which is the leading rel(k) of Hrank(k)
-    above = is_at.cumsum(dim=2).div_(ranks[:, None])
-    total = (smaller * (is_at @ above.mT)).sum(dim=(1, 2))
+    of_item = torch.nn.functional.pad(relevance, (1, 0)).gather(1, levels.long())
+    # With the values of rel as steps, min(rel(k), rel(j)) is the height of the steps that both
+    # reach, so that H-AP is a sum over steps of the precisions among the items that reach them.
+    # Nothing is larger than the list: the evaluation's pieces are so small that torch needs no
+    # threads of its own for them.
+    steps = relevance.sort(dim=1).values
+    heights = steps.diff(dim=1, prepend=torch.zeros_like(steps[:, :1]))
+    inverse_ranks = 1 / ranks.double()
+    total = torch.zeros_like(steps[:, 0])
+    for step, height in zip(steps.unbind(dim=1), heights.unbind(dim=1), strict=True):
+        total += height * sum_of_precisions(of_item >= step[:, None], inverse_ranks)
     return total / ((level_counts > 0) * worth).sum(dim=1)
 
 
