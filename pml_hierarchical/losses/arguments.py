@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -120,24 +121,22 @@ def check_batch(
         raise ValueError("the batch is empty: a loss needs at least one embedding")
     if torch.compiler.is_compiling():
         return
-    # one transfer for all the checks: on a GPU each would wait for the device
-    length = embeddings.detach().abs().amax(dim=1)
-    found = [labels.min(), labels.max(), length.isfinite().all(), (length > 0).all()]
-    lowest, highest, is_finite, has_norm = torch.stack([x.long() for x in found]).tolist()
+    lowest, highest = (int(extreme) for extreme in labels.aminmax())
     if lowest < 0 or highest >= num_classes:
         raise ValueError(
             f"labels must be in 0..{num_classes - 1} (num_classes={num_classes}), got labels from "
             f"{lowest} to {highest}"
         )
-    if not is_finite:
-        rows = (~length.isfinite()).nonzero().flatten().tolist()
+    sizes = embeddings.detach().abs()
+    if not math.isfinite(float(sizes.amax())):
+        rows = (~sizes.isfinite().all(dim=1)).nonzero().flatten().tolist()
         raise ValueError(
-            f"embeddings hold NaN or infinite values in {len(rows)} of {len(length)} rows (the "
+            f"embeddings hold NaN or infinite values in {len(rows)} of {len(sizes)} rows (the "
             f"first is row {rows[0]}); the proxies would become NaN too. Look for a learning rate "
             "that is too high, or a division by zero in the network."
         )
-    if needs_norm and not has_norm:
-        row = int((length == 0).nonzero()[0])
+    if needs_norm and bool((sizes.amax(dim=1) == 0).any()):
+        row = int((sizes.amax(dim=1) == 0).nonzero()[0])
         raise ValueError(
             f"embeddings hold a row of zeros (row {row}), which has no direction: this base loss "
             "divides by its length"

@@ -45,6 +45,8 @@ def update(loss_func: Any, before: Hierarchy | None, num_kept: Sequence[int]) ->
 def _set_coarse_proxies(loss_func: Any, level: int, vectors: torch.Tensor, num_kept: int) -> None:
     loss, layout = loss_func.level_loss(level), loss_func.layout
     size, labels = loss_func.sizes[level], loss_func.class_labels[:, level]
+    if num_kept == size:
+        return  # not even a copy in place, which a backward pass still to come would not forgive
     proxies = getattr(loss, layout.attribute)
     means = stored_form(means_of_members(vectors, labels, size), loss, layout).to(proxies.dtype)
     kept = num_kept * num_centers(loss, layout)
