@@ -13,6 +13,7 @@ from sklearn.metrics import normalized_mutual_info_score
 from pml_hierarchical import Hierarchy, losses
 from pml_hierarchical.clustering import KMeans
 from pml_hierarchical.losses import HierarchicalProxyLoss
+from pml_hierarchical.losses.schedule import Schedule
 
 C, D, B = 12, 6, 20
 TREE = Hierarchy.from_parents([[0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3], [0, 0, 1, 1]])
@@ -201,13 +202,28 @@ def test_a_users_function():
 
 
 def test_the_papers_step_reassigns_to_the_coarse_proxies_in_use():
+    """To those of the last update, not to the means of where the classes are now."""
     loss_func = HierarchicalProxyLoss(C, D, num_superclasses=4, clusterer="kmeans_step").double()
-    loss_func.recluster()
+    before = loss_func.recluster().class_labels[:, 1]
     coarse = torch.nn.functional.normalize(loss_func.level_loss(1).proxies)
-    loss_func.proxies.data += 0.02 * random_proxies()
-    nearest = (torch.nn.functional.normalize(loss_func.proxies.detach()) @ coarse.T).argmax(dim=1)
+    loss_func.proxies.data += 0.3 * random_proxies()
+    now = torch.nn.functional.normalize(loss_func.proxies.detach())
+    means = torch.stack([now[before == node].mean(dim=0) for node in range(4)])
+    nearest = (now @ coarse.T).argmax(dim=1)
     assert len(nearest.unique()) == 4
+    assert not torch.equal(nearest, (now @ torch.nn.functional.normalize(means).T).argmax(dim=1))
     np.testing.assert_array_equal(loss_func.recluster().class_labels[:, 1], nearest)
+
+
+def test_a_hook_that_comes_late_builds_the_hierarchy_at_once():
+    schedule = Schedule(warmup=2, every=None)
+    for _ in range(5):
+        schedule.count_step()
+    assert schedule.is_due(every=4)
+    schedule.count_update()
+    assert not schedule.is_due(every=4)
+    schedule.count_step()
+    assert schedule.is_due(every=4)
 
 
 def test_balanced_sizes_and_where_they_are_recorded():
