@@ -104,7 +104,8 @@ def _cluster_level(
     """The superclass of each fine class at one level; clusters are numbered group by group."""
     group_of_node = np.empty(below.max() + 1, dtype=np.int64)
     group_of_node[below] = group
-    nodes = group_means(points, below, len(group_of_node))
+    is_finest = len(group_of_node) == len(points)  # each class is its own mean
+    nodes = points if is_finest else group_means(points, below, len(group_of_node))
     shares = share_out(size, np.bincount(group_of_node))
     column = np.empty(len(points), dtype=np.int64)
     for number, (share, offset) in enumerate(zip(shares, np.cumsum(shares) - shares, strict=True)):
