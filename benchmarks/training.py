@@ -84,7 +84,7 @@ def train(
     split = data.split(config.fold)
     seed_everything(config.seed)
     start = time.perf_counter()
-    session = _Session(config, data, split, folder, device, progress)
+    session = Session(config, data, split, folder, device, progress)
     session.trainer.train(num_epochs=config.settings.epochs)
     seconds = time.perf_counter() - start
     progress.describe(config.name, "testing")
@@ -120,7 +120,7 @@ def _calculator(device: torch.device) -> HierarchicalAccuracyCalculator:
     return HierarchicalAccuracyCalculator(include=METRICS, device=device, progress_bar=False)
 
 
-class _Session:
+class Session:
     """The objects of PML that one run puts together."""
 
     def __init__(

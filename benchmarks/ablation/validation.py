@@ -16,12 +16,12 @@ from pml_hierarchical.losses import HierarchicalProxyLoss
 from ..datasets.base import RetrievalData
 from ..progress import SuiteProgress
 from ..run_config import RunConfig, environment, write_result
-from ..training import _Session, seed_everything
+from ..training import Session, seed_everything
 
 CONFIG_FILE = "config.json"
 
 
-class ValidationSession(_Session):
+class ValidationSession(Session):
     """The session of a run, which keeps no models and notes what every update took."""
 
     def __init__(self, *arguments: Any) -> None:

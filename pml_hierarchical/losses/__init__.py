@@ -7,6 +7,7 @@ from pytorch_metric_learning.losses import *  # noqa: F403
 
 from .hierarchical_proxy_loss import HierarchicalProxyLoss
 from .proxy_access import register_proxy_loss
+from .sharded import ShardedHierarchicalProxyLoss
 
 if TYPE_CHECKING:  # PML has no types: to a type checker, its names are Any
 
@@ -16,5 +17,6 @@ if TYPE_CHECKING:  # PML has no types: to a type checker, its names are Any
 __all__ = [
     *(name for name, value in vars(_pml_losses).items() if isinstance(value, type)),
     "HierarchicalProxyLoss",
+    "ShardedHierarchicalProxyLoss",
     "register_proxy_loss",
 ]

@@ -50,7 +50,7 @@ def fast_losses(
     """
     fine = level_losses[0]
     if type(fine) not in _FAST or not all(
-        type(loss) is type(fine) and _is_plain(loss) for loss in level_losses
+        type(loss) is type(fine) and is_plain(loss) for loss in level_losses
     ):
         return None
     proxies = [
@@ -86,7 +86,7 @@ def _rows(stored: torch.Tensor, layout: ProxyLayout) -> torch.Tensor:
     return stored if layout.class_dim == 0 else stored.t()
 
 
-def _is_plain(loss: Any) -> bool:
+def is_plain(loss: Any) -> bool:
     """Whether a loss of PML is of the class itself, with nothing but settings of its own."""
     return (
         loss.weight_regularizer is None

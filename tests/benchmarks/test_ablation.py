@@ -119,7 +119,7 @@ def test_superclasses_follow_the_training_classes_of_the_fold(make_ablation, sma
 
 
 def test_nothing_is_tested_and_the_settings_are_kept(make_ablation, monkeypatch):
-    monkeypatch.setattr(training._Session, "test", None)
+    monkeypatch.setattr(training.Session, "test", None)
     planned = make_ablation(what=["coarse_proxies"])
     outcome = run_ablation(planned, Console())
     assert len(outcome.results) == 7

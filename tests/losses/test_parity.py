@@ -182,7 +182,7 @@ def test_one_class_in_the_batch(name):
 @every_base
 def test_zero_embedding_gives_the_proxies_no_nan(name):
     if name == "P2SGradLoss":
-        pytest.skip("an error, see test_bad_input")
+        pytest.skip("an error, see test_bad_arguments")
     base = BASES[name]
     loss_func = HierarchicalProxyLoss(
         C, D, base_loss=base.loss_class, num_superclasses=3, warmup=0, **base.kwargs

@@ -45,7 +45,7 @@ class Columns:
         norms = [row_norms(part) for part in parts]
         self.norms = norms[0] if len(norms) == 1 else torch.cat(norms)
         self.inverse_norms = inverse(self.norms)
-        widest = block_size or _default_width(parts[0], self.batch_size)
+        widest = block_size or default_width(parts[0], self.batch_size)
         count = -(-self.num_columns // widest)
         self.width = -(-self.num_columns // count)  # blocks of equal width: no narrow last one
         self.blocks = plan(self.part_bounds, self.level_bounds, self.width)
@@ -135,6 +135,7 @@ class Columns:
         return slice(self._cuts[number], self._cuts[number + 1])
 
 
-def _default_width(proxies: torch.Tensor, batch_size: int) -> int:
+def default_width(proxies: torch.Tensor, batch_size: int) -> int:
+    """How many classes a block has, so that its cosines fit the cache."""
     budget = _CUDA_BLOCK_BYTES if proxies.is_cuda else _CPU_BLOCK_BYTES
     return max(256, budget // (batch_size * proxies.element_size()))

@@ -1,0 +1,281 @@
+"""Classes divided among processes: the same loss, gradients and training as in one process."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import sharded_worker as worker
+import torch
+import torch.distributed as dist
+from pytorch_metric_learning import distances, losses, regularizers
+from sharded_worker import BASES, CASES, OF_LEVELS, TREE, C, D, own_part
+
+from pml_hierarchical.losses import ShardedHierarchicalProxyLoss
+
+every_case = pytest.mark.parametrize("case", CASES)
+both = pytest.mark.parametrize("world_size", [2, 4])
+
+
+@pytest.fixture(scope="module")
+def distributed(tmp_path_factory):
+    """The results of every rank, of runs with 2 and with 4 processes."""
+    out = tmp_path_factory.mktemp("sharded")
+    subprocess.run([sys.executable, worker.__file__, str(out)], check=True)
+    return {
+        world_size: [torch.load(out / f"{world_size}/rank{r}.pt") for r in range(world_size)]
+        for world_size in (2, 4)
+    }
+
+
+@pytest.fixture(scope="module")
+def references():
+    """Every case trained in one process, on the whole batches."""
+    found = {}
+    for name, case in CASES.items():
+        loss_func = worker.reference(**case)
+        start = by_rows(loss_func)
+        trunk, values, _ = worker.train(loss_func)
+        found[name] = start, trunk, values, loss_func
+    return found
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A process group of this process."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def by_rows(loss_func):
+    """The fine proxies, whichever way the base loss keeps them."""
+    proxies = next(loss_func.parameters()).detach().clone()
+    return proxies.t() if loss_func.layout.class_dim else proxies
+
+
+def close(found, expected, tolerance=1e-5):
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+# ---------------------------------------------------------------- several processes
+@both
+@every_case
+def test_training_is_that_of_one_process(case, world_size, distributed, references):
+    start, trunk, values, loss_func = references[case]
+    for rank in distributed[world_size]:
+        found = rank["trained"][case]
+        assert torch.equal(found["start"], start)
+        close(found["values"], values)
+        assert found["num_updates"] == loss_func.num_updates
+        for theirs, ours in (
+            (found["trunk"], trunk.state_dict()),
+            (found["loss"], loss_func.state_dict()),
+        ):
+            for name, value in theirs.items():
+                close(value, ours[name])
+        for level, value in enumerate(found["levels"][1:], start=1):
+            close(value, getattr(loss_func, f"loss_level{level}"))
+        assert found["back"]
+
+
+@both
+def test_every_process_has_its_share_of_the_classes(world_size, distributed):
+    for case, expected in {
+        "CosFaceLoss known": {2: [7, 6], 4: [4, 4, 4, 1]},
+        "a process without classes": {2: [5, 4], 4: [3, 3, 3, 0]},
+    }.items():
+        shares = [rank["trained"][case]["share"] for rank in distributed[world_size]]
+        assert shares == expected[world_size]
+
+
+@both
+@pytest.mark.parametrize("kind", ["whole", "blocks"])
+@pytest.mark.parametrize("base", BASES)
+def test_gradients_are_those_of_one_process(base, kind, world_size, distributed):
+    loss_func = worker.reference(base, hierarchy=TREE, level_kwargs=OF_LEVELS[base])
+    loss, of_embeddings, _ = worker.gradients(loss_func)
+    of_proxies = next(loss_func.parameters()).grad
+    ranks = [rank["gradients"][base, kind] for rank in distributed[world_size]]
+    for rank, (value, gradient, _) in enumerate(ranks):
+        close(value, loss, 1e-12)
+        close(gradient / world_size, of_embeddings[own_part(rank, world_size)], 1e-12)
+    found = torch.cat([of_share for *_, of_share in ranks])
+    close(found, of_proxies.t() if loss_func.layout.class_dim else of_proxies, 1e-12)
+
+
+@both
+def test_stopped_and_resumed(world_size, distributed, references):
+    loss_func = references["ProxyAnchorLoss discovered"][-1]
+    for rank in distributed[world_size]:
+        found = rank["resumed"]
+        close(found["proxies"], by_rows(loss_func))
+        assert found["num_updates"] == loss_func.num_updates
+        assert found["checkpoint"]
+        assert "every process must save and load a file of its own" in found["other rank"]
+
+
+@both
+def test_an_error_of_one_process_is_raised_in_all(world_size, distributed):
+    last = world_size - 1
+    for rank, results in enumerate(distributed[world_size]):
+        found = results["errors"]
+        if rank == last:
+            assert found["labels"].startswith("ValueError: labels must be in 0..12")
+            assert f"shape (batch_size, {D})" in found["shape"]
+        else:
+            assert f"the batch of rank {last} is not" in found["labels"]
+            assert f"the batch of rank {last} is not" in found["shape"]
+        assert f"fewer than the {world_size} processes" in found["few classes"]
+        assert f"NaN or infinite values (1 on rank {last})" in found["nan"]
+        where = "first process" if rank else "no clusters today"
+        assert where in found["clusterer"]
+
+
+# ---------------------------------------------------------------- one process
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.usefixtures("alone")
+def test_one_process_alone(base):
+    sharded = worker.make(ShardedHierarchicalProxyLoss, base, num_superclasses=(5, 2))
+    whole = worker.reference(base, num_superclasses=(5, 2))
+    _, found, _ = worker.train(sharded, stop=4)
+    _, expected, _ = worker.train(whole, stop=4)
+    close(found, expected)
+    close(sharded.full_proxies(), by_rows(whole))
+    assert sharded.hierarchy == whole.hierarchy
+
+
+@pytest.mark.usefixtures("alone")
+def test_clustering_starts_from_the_coarse_proxies_in_use():
+    trees = []
+    for loss_class in (ShardedHierarchicalProxyLoss, worker.HierarchicalProxyLoss):
+        loss_func = worker.make(
+            loss_class, "ProxyAnchorLoss", num_superclasses=4, clusterer="kmeans_step"
+        )
+        before = loss_func.recluster()
+        moved = torch.randn(4, D, generator=torch.Generator().manual_seed(2))
+        if loss_class is ShardedHierarchicalProxyLoss:
+            loss_func.set_coarse_proxies(1, moved)
+        else:
+            loss_func.level_loss(1).proxies.copy_(moved)
+        trees.append(loss_func.recluster())
+        assert trees[-1] != before
+    assert trees[0] == trees[1]
+
+
+@pytest.mark.usefixtures("alone")
+def test_to_and_from_a_loss_in_one_process():
+    whole = worker.reference("ArcFaceLoss", hierarchy=TREE, margin=10).double()
+    worker_steps = torch.randn(8, D, dtype=torch.float64), torch.randint(C, (8,))
+    whole.recluster()
+    sharded = ShardedHierarchicalProxyLoss.from_unsharded(whole, block_size=3)
+    assert torch.is_grad_enabled()
+    close(sharded(*worker_steps), whole(*worker_steps), 1e-12)
+    assert sharded.schedule.state() == whole.schedule.state()
+    back = sharded.to_unsharded()
+    for name, value in whole.state_dict().items():
+        if name != "_extra_state":
+            assert torch.equal(back.state_dict()[name], value), name
+    with pytest.raises(ValueError, match=r"sizes .* from_unsharded"):
+        sharded.load_unsharded(worker.reference("ArcFaceLoss", num_superclasses=4))
+    with pytest.raises(TypeError, match="ArcFaceLoss"):
+        sharded.load_unsharded(worker.reference("CosFaceLoss", hierarchy=TREE))
+    with pytest.raises(ValueError, match="'live'"):
+        sharded.load_unsharded(
+            worker.reference("ArcFaceLoss", hierarchy=TREE, coarse_proxies="live")
+        )
+
+
+@pytest.mark.usefixtures("alone")
+def test_evaluation_is_no_training_step():
+    loss_func = worker.make(ShardedHierarchicalProxyLoss, "CosFaceLoss", hierarchy=TREE, warmup=0)
+    inputs = torch.randn(4, D), torch.arange(4)
+    loss_func.eval()(*inputs)
+    with torch.no_grad():
+        assert not loss_func.train()(*inputs).requires_grad
+    assert loss_func.schedule.step == 0
+    twin = copy.deepcopy(loss_func)
+    loss_func(*inputs)
+    assert loss_func.schedule.step == loss_func.num_updates == 1
+    assert twin.schedule.step == 0
+    assert loss_func.coarse_level1 is not twin.coarse_level1
+
+
+@pytest.mark.usefixtures("alone")
+def test_an_optimizer_of_its_own_may_clip_gradients():
+    loss_func = worker.make(ShardedHierarchicalProxyLoss, "ProxyAnchorLoss", num_superclasses=())
+    optimizer = torch.optim.AdamW(loss_func.parameters(), foreach=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss_func(torch.randn(4, D) @ torch.eye(D), torch.arange(4)).backward()
+    torch.nn.utils.clip_grad_norm_(loss_func.parameters(), 0.5)
+    close(loss_func.proxies.grad.full_tensor().norm(), torch.tensor(0.5), 1e-4)
+    optimizer.step()
+    assert "holds the classes 0 to 12" in repr(loss_func)
+
+
+@pytest.mark.usefixtures("alone")
+def test_backward_more_than_once():
+    loss_func = worker.make(ShardedHierarchicalProxyLoss, "CosFaceLoss", hierarchy=TREE)
+    embeddings = torch.randn(4, D, requires_grad=True)
+    loss = loss_func(embeddings, torch.arange(4))
+    (once,) = torch.autograd.grad(loss, embeddings, retain_graph=True)
+    loss.backward(retain_graph=True)
+    of_proxies = loss_func.proxies.grad.full_tensor().clone()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    close(embeddings.grad, 3 * once)
+    close(loss_func.proxies.grad.full_tensor(), 3 * of_proxies)
+    loss = loss_func(embeddings, torch.arange(4))
+    with pytest.raises(RuntimeError, match="create_graph=True"):
+        torch.autograd.grad(loss, embeddings, create_graph=True)
+
+
+# ---------------------------------------------------------------- errors
+def test_without_a_process_group():
+    with pytest.raises(RuntimeError, match="init_process_group"):
+        ShardedHierarchicalProxyLoss(C, D)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "match"),
+    [
+        ({"base_loss": losses.SoftTripleLoss}, TypeError, "SoftTripleLoss, whose classes cannot"),
+        ({"base_loss": losses.TripletMarginLoss}, TypeError, "base_loss is a TripletMarginLoss"),
+        ({"coarse_proxies": "live"}, ValueError, "coarse_proxies can only be 'fixed'"),
+        ({"fast_path": False}, ValueError, "fast_path can only be True"),
+        ({"distance": distances.CosineSimilarity(power=2)}, ValueError, "leave it out"),
+        ({"weight_regularizer": regularizers.LpRegularizer()}, ValueError, "regularizer"),
+        ({"margn": 0.1}, TypeError, "margn"),
+        ({"num_superclasses": C}, ValueError, "num_superclasses"),
+    ],
+)
+@pytest.mark.usefixtures("alone")
+def test_arguments_that_cannot_be(kwargs, error, match):
+    with pytest.raises(error, match=match):
+        ShardedHierarchicalProxyLoss(C, D, **kwargs)
+
+
+@pytest.mark.usefixtures("alone")
+def test_batches_that_cannot_be():
+    loss_func = worker.make(ShardedHierarchicalProxyLoss, "ProxyNCALoss", hierarchy=TREE)
+    embeddings, labels = torch.randn(3, D), torch.arange(3)
+    for inputs, error, match in (
+        ((embeddings, labels + C), ValueError, r"labels must be in 0\.\.12"),
+        ((embeddings, labels.float()), TypeError, "labels must be integers"),
+        ((embeddings, labels[:2]), ValueError, r"labels must have shape \(3,\)"),
+        ((embeddings[:0], labels[:0]), ValueError, "the batch is empty"),
+        ((embeddings.to("meta"), labels), ValueError, "must be on cpu"),
+        ((embeddings, labels, (labels,) * 4), ValueError, "indices_tuple must be None"),
+    ):
+        with pytest.raises(error, match=match):
+            loss_func(*inputs)
+
+
+@pytest.mark.usefixtures("alone")
+def test_checkpoints_of_another_loss():
+    loss_func = worker.make(ShardedHierarchicalProxyLoss, "CosFaceLoss", hierarchy=TREE)
+    other = worker.make(ShardedHierarchicalProxyLoss, "CosFaceLoss", num_superclasses=4)
+    with pytest.raises(ValueError, match="13 classes and 2 levels"):
+        loss_func.load_state_dict(other.state_dict())
