@@ -232,7 +232,7 @@ def test_smallest_log_is_where_exp_ends(dtype):
 @pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_parallel_embeddings(kind, dtype, direction):
-    """PML's ArcFace has a gradient of NaN here."""
+    """Where the derivative of the arc cosine is infinite."""
     _, stored, _, labels = make(kind, (12,), dtype=dtype)
     proxies = as_rows(kind, stored)[0]
     embeddings = (direction * proxies[labels[0]]).detach().requires_grad_()

@@ -165,7 +165,8 @@ def arcface(
 ) -> Losses:
     """ArcFace, as PML's ``ArcFaceLoss``; arguments as in :func:`proxy_nca`.
 
-    Where an embedding points exactly to its proxy, PML's gradient is NaN and this one is finite.
+    The gradient is finite where an embedding points exactly to its proxy, too, and the derivative
+    of the arc cosine is not.
 
     Arguments:
         margin: in radians, as PML's loss holds it in ``loss.margin`` (its constructor takes

@@ -24,9 +24,9 @@ def arcface(cosines: torch.Tensor, margins: torch.Tensor) -> tuple[torch.Tensor,
     r"""Turned away by an angle: :math:`\cos(\theta + m)` (Deng et al., CVPR 2019).
 
     Where :math:`\theta > \pi - m`, PML's :math:`\cos\theta - m \sin m` keeps it falling.
-    The derivative :math:`\sin(\theta + m) / \sin\theta` has no limit at :math:`\theta = 0`,
-    where PML's gradient is NaN. The sine is bounded from below by its own rounding error, so that
-    the gradient is finite: the gradient of a cosine vanishes there.
+    The derivative :math:`\sin(\theta + m) / \sin\theta` has no limit at :math:`\theta = 0`. The
+    sine is bounded from below by its own rounding error, so that the gradient is finite: the
+    gradient of a cosine vanishes there.
     """
     cosines = cosines.clamp(-1, 1)
     smallest = torch.finfo(cosines.dtype).eps
