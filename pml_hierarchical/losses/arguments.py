@@ -23,6 +23,12 @@ def check_integer(name: str, value: Any, at_least: int) -> None:
         raise ValueError(f"{name} must be at least {at_least}, got {value}")
 
 
+def checked_integer(name: str, value: Any, at_least: int) -> int:
+    """The value as an ``int``, after :func:`check_integer`."""
+    check_integer(name, value, at_least)
+    return int(value)
+
+
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise unless ``value`` is one of the choices."""
     if value not in choices:

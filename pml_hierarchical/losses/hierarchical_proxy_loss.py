@@ -21,6 +21,7 @@ from .arguments import (
     check_choice,
     check_integer,
     checked_hierarchy,
+    checked_integer,
     checked_level_kwargs,
     checked_tree,
     first_table,
@@ -32,6 +33,7 @@ from .coarse_means import live_proxies
 from .fast_path import fast_losses
 from .level_losses import LevelLossFactory
 from .level_weights import LevelWeights, Weights
+from .proxy_access import size_argument
 from .records import UpdateRecords
 from .schedule import Schedule, warn_if_never_built
 from .substitution import call_with, logits_with
@@ -60,7 +62,8 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
 
     Arguments:
         num_classes: the number of fine classes; labels are in ``0..num_classes-1``.
-        embedding_size: the size of the embeddings.
+        embedding_size: the size of the embeddings; also by the name that it has in the base loss
+            (``descriptors_dim`` of P2SGradLoss).
         base_loss: a proxy loss class of PML, or a callable that takes ``num_classes``,
             ``embedding_size`` and ``base_loss_kwargs`` by keyword and returns such a loss.
         hierarchy: the tree of the classes: a :class:`~pml_hierarchical.hierarchy.Hierarchy`, or
@@ -126,7 +129,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
     def __init__(
         self,
         num_classes: int,
-        embedding_size: int,
+        embedding_size: int | None = None,
         base_loss: Callable[..., BaseMetricLossFunction] = ProxyAnchorLoss,
         hierarchy: Hierarchy | Any | None = None,
         num_superclasses: int | str | Sequence[int] | None = None,
@@ -143,7 +146,9 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         **base_loss_kwargs: Any,
     ) -> None:
         check_integer("num_classes", num_classes, at_least=1)
-        check_integer("embedding_size", embedding_size, at_least=1)
+        if embedding_size is None:
+            embedding_size = base_loss_kwargs.pop(size_argument(base_loss), None)
+        embedding_size = checked_integer("embedding_size", embedding_size, at_least=1)
         check_integer("seed", seed, at_least=0)
         check_choice("coarse_proxies", coarse_proxies, COARSE_PROXIES)
         given, sizes, is_given = checked_tree(num_classes, hierarchy, num_superclasses)

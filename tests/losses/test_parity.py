@@ -193,6 +193,19 @@ def test_zero_embedding_gives_the_proxies_no_nan(name):
     assert all(p.grad.isfinite().all() for p in loss_func.parameters())
 
 
+def test_p2sgrad_with_its_own_name_for_the_embedding_size():
+    torch.manual_seed(1)
+    theirs = BASES["P2SGradLoss"].loss_class(descriptors_dim=D, num_classes=C)
+    torch.manual_seed(1)
+    ours = HierarchicalProxyLoss(
+        descriptors_dim=D,
+        num_classes=C,
+        base_loss=BASES["P2SGradLoss"].loss_class,
+        num_superclasses=(),
+    )
+    assert_same(ours, theirs, *batch())
+
+
 def test_inside_multiple_losses():
     ours, theirs = twins("CosFaceLoss")
     embeddings, labels = batch()
