@@ -17,6 +17,7 @@ import torch
 from .losses import LossSpec
 from .settings import TrainingSettings
 
+CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
 _PACKAGES = ("torch", "pytorch-metric-learning", "faiss-cpu", "numpy", "pml-hierarchical")
 

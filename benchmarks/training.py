@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from pml_hierarchical.testers import HierarchicalTester
 from .datasets.base import RetrievalData, Split
 from .models import build_models
 from .progress import SuiteProgress
-from .run_config import RunConfig, environment, write_result
+from .run_config import CONFIG_FILE, RunConfig, environment, write_result
 
 METRICS = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
 NUM_NEIGHBOURS = 5
@@ -64,6 +65,35 @@ def training_tree(labels: np.ndarray) -> tuple[np.ndarray, Hierarchy]:
     return columns[0], Hierarchy.from_labels(np.stack(kept, axis=1))
 
 
+S = TypeVar("S", bound="Session")
+
+
+def train_session(
+    session_class: type[S],
+    config: RunConfig,
+    data: RetrievalData,
+    out: Path,
+    device: torch.device,
+    progress: SuiteProgress,
+) -> tuple[S, float]:
+    """Train one run in a folder of its own, which holds its settings from the start.
+
+    Whatever an interrupted run left in the folder is removed first.
+
+    Returns:
+        The session, and how many seconds training and validation took.
+    """
+    folder = config.folder(out)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=2))
+    seed_everything(config.seed)
+    start = time.perf_counter()
+    session = session_class(config, data, data.split(config.fold), folder, device, progress)
+    session.trainer.train(num_epochs=config.settings.epochs)
+    return session, time.perf_counter() - start
+
+
 def train(
     config: RunConfig,
     data: RetrievalData,
@@ -73,32 +103,24 @@ def train(
 ) -> dict[str, Any]:
     """Train and evaluate one run in a folder of its own, and write its result there.
 
-    Whatever an interrupted run left in the folder is removed first.
-
     Returns:
         The result: what :func:`~benchmarks.run_config.read_result` reads from the folder.
     """
-    folder = config.folder(out)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    split = data.split(config.fold)
-    seed_everything(config.seed)
-    start = time.perf_counter()
-    session = Session(config, data, split, folder, device, progress)
-    session.trainer.train(num_epochs=config.settings.epochs)
-    seconds = time.perf_counter() - start
+    session, seconds = train_session(Session, config, data, out, device, progress)
     progress.describe(config.name, "testing")
     result = {
         "config": config.to_dict(),
         "environment": environment(device),
         "seconds": seconds,
         "num_images": {
-            part: len(indices) for part, indices in vars(split).items() if indices is not None
+            part: len(indices)
+            for part, indices in vars(session.split).items()
+            if indices is not None
         },
         "num_left_out": len(data.left_out),
         **session.test(),
     }
-    write_result(folder, result)
+    write_result(session.folder, result)
     return result
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,7 @@ from pml_hierarchical.losses import HierarchicalProxyLoss
 from ..datasets.base import RetrievalData
 from ..progress import SuiteProgress
 from ..run_config import RunConfig, environment, write_result
-from ..training import Session, seed_everything
-
-CONFIG_FILE = "config.json"
+from ..training import Session, train_session
 
 
 class ValidationSession(Session):
@@ -59,22 +54,11 @@ def train_and_validate(
 ) -> dict[str, Any]:
     """Train one run in a folder of its own, and write its settings and its result there.
 
-    Whatever an interrupted run left in the folder is removed first.
-
     Returns:
         The result: what :func:`~benchmarks.run_config.read_result` reads from the folder. Its
         ``validation`` has the metrics of every epoch, and nothing in it is of the test classes.
     """
-    folder = config.folder(out)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=2))
-    split = data.split(config.fold)
-    seed_everything(config.seed)
-    start = time.perf_counter()
-    session = ValidationSession(config, data, split, folder, device, progress)
-    session.trainer.train(num_epochs=config.settings.epochs)
-    seconds = time.perf_counter() - start
+    session, seconds = train_session(ValidationSession, config, data, out, device, progress)
     session.record_keeper.save_records()
     session.tensorboard.close()
     result = {
@@ -85,9 +69,9 @@ def train_and_validate(
         if session.update_seconds
         else None,
         "sizes": list(getattr(session.loss, "sizes", ())) or None,
-        "num_images": {part: len(getattr(split, part)) for part in ("train", "val")},
+        "num_images": {part: len(getattr(session.split, part)) for part in ("train", "val")},
         "best_epoch": session.best_epoch(),
         "validation": session.history(),
     }
-    write_result(folder, result)
+    write_result(session.folder, result)
     return result

@@ -5,7 +5,7 @@ from .base import Clusterer
 from .choice import get_clusterer
 from .discovery import discover
 from .from_function import FromFunction
-from .lloyd import KMeans, KMeansStep, kmeans
+from .lloyd import KMeans, KMeansStep
 from .points import group_means, unit_vectors
 from .sizes import check_num_superclasses, default_num_superclasses, merged_sizes
 
@@ -20,7 +20,6 @@ __all__ = [
     "discover",
     "get_clusterer",
     "group_means",
-    "kmeans",
     "merged_sizes",
     "unit_vectors",
 ]

@@ -13,7 +13,7 @@ from sklearn.cluster import kmeans_plusplus
 from .balance import balanced, capacity_of, nearest_with_room
 from .base import Clusterer
 from .nearest import nearest
-from .points import group_means, unit_vectors
+from .points import unit_vectors
 
 _POINTS_PER_CLUSTER = 256  # more than these do not move the means, as faiss too takes for granted
 
@@ -150,27 +150,3 @@ class KMeansStep(KMeans):
             return nearest(points, centroids, spherical)
         capacity = capacity_of(len(points), num_clusters, self.balance)
         return nearest_with_room(points, centroids, spherical, capacity)
-
-
-def kmeans(
-    points: np.ndarray,
-    num_clusters: int,
-    spherical: bool = True,
-    start: np.ndarray | None = None,
-    seed: int = 0,
-) -> np.ndarray:
-    """:class:`KMeans` as a function, of shape ``(n,)``; it may start from an assignment.
-
-    Arguments:
-        points: floats of shape ``(n, d)``.
-        num_clusters: in ``1..n``.
-        spherical: cluster by direction.
-        start: an assignment of shape ``(n,)`` whose means are the first centroids.
-        seed: of the random start, which is used when ``start`` is ``None``.
-    """
-    centroids = None
-    if start is not None:
-        centroids = group_means(unit_vectors(points) if spherical else points, start, num_clusters)
-    return KMeans().cluster(
-        points, num_clusters, spherical=spherical, centroids=centroids, seed=seed
-    )

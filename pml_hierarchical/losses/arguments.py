@@ -65,6 +65,21 @@ def checked_tree(
     return given, *merged_sizes(num_classes, given.sizes[1:], wanted)
 
 
+def checked_taxonomy(taxonomy: Any, num_classes: int, is_given: Sequence[bool]) -> Hierarchy | None:
+    """A tree to compare discovered levels with: there must be both."""
+    if taxonomy is None:
+        return None
+    checked = checked_hierarchy("taxonomy", taxonomy, num_classes)
+    if checked.num_levels == 1:
+        raise ValueError("taxonomy has one level: there are no superclasses to compare with")
+    if all(is_given):
+        raise ValueError(
+            "taxonomy is compared with levels that are discovered, and here none is: leave it out, "
+            "or set num_superclasses"
+        )
+    return checked
+
+
 def first_table(
     given: Hierarchy | None, is_given: Sequence[bool], num_classes: int
 ) -> torch.Tensor:

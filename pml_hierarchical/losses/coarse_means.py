@@ -30,8 +30,11 @@ def means_of_members(vectors: torch.Tensor, labels: torch.Tensor, size: int) -> 
 
 def live_proxies(loss_func: Any) -> dict[int, torch.Tensor]:
     """The proxies of every coarse level as means of the fine ones now, in the form that the losses
-    of the levels store; gradients flow through them to the fine proxies.
+    of the levels store; gradients flow through them to the fine proxies. None where the loss does
+    not take live proxies, or not yet.
     """
+    if loss_func.coarse_proxies != "live" or not loss_func.is_active:
+        return {}
     layout, fine = loss_func.layout, loss_func.level_loss(0)
     vectors = class_vectors(fine, layout)
     live = {}

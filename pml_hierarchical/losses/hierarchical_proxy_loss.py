@@ -20,9 +20,9 @@ from .arguments import (
     check_batch,
     check_choice,
     check_integer,
-    checked_hierarchy,
     checked_integer,
     checked_level_kwargs,
+    checked_taxonomy,
     checked_tree,
     first_table,
 )
@@ -33,6 +33,7 @@ from .coarse_means import live_proxies
 from .fast_path import fast_losses
 from .level_losses import LevelLossFactory
 from .level_weights import LevelWeights, Weights
+from .life_cycle import LifeCycle
 from .proxy_access import size_argument
 from .records import UpdateRecords
 from .schedule import Schedule, warn_if_never_built
@@ -40,7 +41,7 @@ from .substitution import call_with, logits_with
 from .updates import update
 
 
-class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
+class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunction):
     r"""Pull each embedding to the proxy of its class and to the proxies of its superclasses.
 
     .. math:: L(x, y) = \sum_l w_l \, L_{base}(x, P_l, y_l)
@@ -124,8 +125,6 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         Hierarchy(sizes=(100, 10))
     """
 
-    class_labels: torch.Tensor
-
     def __init__(
         self,
         num_classes: int,
@@ -156,7 +155,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         weights = LevelWeights(level_weights, len(sizes))
         schedule = Schedule(warmup, recluster_every)
         settings = checked_level_kwargs(level_kwargs, len(sizes))
-        known = None if taxonomy is None else checked_hierarchy("taxonomy", taxonomy, num_classes)
+        known = checked_taxonomy(taxonomy, num_classes, is_given)
         factory = LevelLossFactory(
             base_loss, embedding_size, base_loss_kwargs, settings, coarse_proxies == "learned"
         )
@@ -225,7 +224,7 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         if self.training and torch.is_grad_enabled():
             self._before_training_step()
         weights, num_levels = self.level_weights, len(self.sizes) if self.is_active else 1
-        live = live_proxies(self) if self.coarse_proxies == "live" and self.is_active else {}
+        live = live_proxies(self)
         losses = [self.level_loss(level) for level in range(num_levels)]
         table = self.class_labels[labels.long(), :num_levels].t().contiguous()
         if self.fast_path and indices_tuple is None:
@@ -272,13 +271,6 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         """The loss of PML that is summed at a level; at level 0 the one with the parameters."""
         return self.level_losses[f"level{level}"]
 
-    @property
-    def level_weights(self) -> tuple[float, ...]:
-        """The weight of each level in the last training step, finest first."""
-        if self.weights.schedule is None:
-            return self.weights.fixed
-        return self.weights.at(max(0, self.schedule.step - 1))
-
     def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> torch.Tensor:
         """The base loss's logits of the classes of a level: ``(batch_size, sizes[level])``.
 
@@ -294,30 +286,13 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
                 f"{self.schedule.warmup} training steps ({self.schedule.step} are done), or by "
                 "recluster()"
             )
-        live = live_proxies(self) if self.coarse_proxies == "live" and self.is_active else {}
-        proxies = live.get(level)
+        proxies = live_proxies(self).get(level)
         return logits_with(self.level_loss(level), self.layout.attribute, proxies, embeddings)
 
     def _sub_loss_names(self) -> list[str]:
         return list(self._level_names if self._flat_names is None else self._flat_names)
 
     # ---------------------------------------------------------------- the hierarchy
-    @property
-    def is_active(self) -> bool:
-        """Whether the coarse levels take part in the loss."""
-        return self.schedule.is_built
-
-    @property
-    def num_updates(self) -> int:
-        """How many times the coarse proxies were computed."""
-        return self.schedule.num_updates
-
-    @property
-    def hierarchy(self) -> Hierarchy | None:
-        """The tree of the classes, or ``None`` while it is still to be discovered."""
-        is_known = self.is_active or all(self.is_given)
-        return Hierarchy(self.class_labels, self._names) if is_known else None
-
     @torch.no_grad()
     def recluster(self) -> Hierarchy:
         """Discover the levels that are not given from the fine proxies, and set each coarse proxy
@@ -333,13 +308,6 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         """
         is_kept = self.is_active and self.coarse_proxies == "learned"
         return update(self, self.hierarchy, self.sizes if is_kept else (0,) * len(self.sizes))
-
-    def _before_training_step(self) -> None:
-        if self.schedule.every is not None and self.schedule.is_due():
-            self.recluster()
-        if not torch.compiler.is_compiling():
-            self.schedule.warn_if_late()
-        self.schedule.count_step()
 
     @torch.no_grad()
     def add_classes(
@@ -378,14 +346,6 @@ class HierarchicalProxyLoss(BaseLossAttributes, BaseMetricLossFunction):
         growth.add_classes(self, num_new, parents, proxies, optimizer)
 
     # ---------------------------------------------------------------- state
-    def get_extra_state(self) -> dict[str, int]:
-        """What a resumed run needs beside the tensors; a part of ``state_dict``."""
-        return self.schedule.state()
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Take back what :meth:`get_extra_state` gave; called by ``load_state_dict``."""
-        self.schedule.load_state(state)
-
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         check_checkpoint(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -25,7 +25,7 @@ class UpdateRecords:
         self.discovered = [level for level, given in enumerate(is_given) if not given]
         self.level = self.discovered[0] if self.discovered else 1
         self.names = ["share_moved", "smallest_superclass", "largest_superclass", "update_seconds"]
-        if taxonomy is not None and taxonomy.num_levels > 1:
+        if taxonomy is not None:
             self.names += [f"nmi_level{level}" for level in self.discovered]
 
     def update(
@@ -41,7 +41,7 @@ class UpdateRecords:
                 np.mean(before.class_labels[:, self.level] != superclasses)
             )
         loss_func.update_seconds = seconds
-        if self.taxonomy is None or self.taxonomy.num_levels == 1:
+        if self.taxonomy is None:
             return
         known = self.taxonomy.class_labels
         for level in self.discovered:

@@ -156,11 +156,13 @@ def test_unit_vectors_of_any_scale():
     np.testing.assert_allclose(clustering.unit_vectors(points), expected, rtol=1e-5)
 
 
-def test_kmeans_as_a_function_starts_from_an_assignment():
+def test_from_the_means_of_the_truth_the_truth_is_found_under_its_own_numbers():
     points, truth = make_blobs([9] * 5, n_features=6, cluster_std=0.2, random_state=0)
-    np.testing.assert_array_equal(clustering.kmeans(points, 5, start=truth), truth)
-    cold = clustering.kmeans(points, 5, False, seed=1)
-    np.testing.assert_array_equal(cold, KMeans().cluster(points, 5, spherical=False, seed=1))
+    for spherical in (True, False):
+        starts = clustering.unit_vectors(points) if spherical else points
+        centroids = clustering.group_means(starts, truth, 5)
+        found = KMeans().cluster(points, 5, spherical=spherical, centroids=centroids)
+        np.testing.assert_array_equal(found, truth)
 
 
 def test_many_points_are_sampled_and_all_assigned():

@@ -53,6 +53,8 @@ losses.register_proxy_loss(TwoFold, "centres")
             "hierarchy .*a coarser level must be smaller",
         ),
         ({"taxonomy": Hierarchy.flat(5)}, ValueError, "taxonomy has 5 fine classes"),
+        ({"taxonomy": Hierarchy.flat(C)}, ValueError, "taxonomy has one level"),
+        ({"taxonomy": TREE, "hierarchy": TREE}, ValueError, "taxonomy .* here none is"),
         ({"hierarchy": TREE, "level_weights": (1, 1)}, ValueError, "each of the 3 levels.*got 2"),
         ({"level_weights": ()}, ValueError, "each of the 2 levels.*got 0"),
         ({"level_weights": -1.0}, ValueError, r"not negative.*\(1.0, -1.0\)"),

@@ -7,7 +7,7 @@ multiplies them with the gradient of the total.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -15,21 +15,9 @@ from .anchor import proxy_anchor_step
 from .columns import Columns
 from .directions import inverse, project_, projection, row_norms
 from .gradients import Gradients
+from .options import Options
 from .softmax import Setting, softmax_step
 from .targets import TARGETS
-
-
-class Options(NamedTuple):
-    """Everything that is not a tensor; the tuples have one entry for each level."""
-
-    kind: str
-    sizes: tuple[int, ...]
-    weights: tuple[float, ...]
-    margins: tuple[float, ...]
-    scales: tuple[float, ...]
-    normalize: bool
-    block_size: int
-    save_memory: bool
 
 
 def values_and_gradients(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from .autograd import AllLevels, Options
+from .autograd import AllLevels
 from .checks import check_shapes, per_level
+from .options import Options
 
 Proxies = torch.Tensor | Sequence[torch.Tensor]
 PerLevel = float | Sequence[float]

@@ -17,16 +17,16 @@ from collections.abc import Sequence
 import torch
 import torch.distributed as dist
 
+from ..fast.options import Options
 from .collectives import sum_over_processes
 from .parts import Gradients, Part
-from .setting import Setting
 
 
 def proxy_anchor_step(
     parts: Sequence[Part],
     unit: torch.Tensor,
     labels: torch.Tensor,
-    setting: Setting,
+    setting: Options,
     gradients: Gradients | None,
     group: dist.ProcessGroup,
 ) -> torch.Tensor:

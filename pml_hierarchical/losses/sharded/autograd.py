@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from ..fast.options import Options
 from .anchor import proxy_anchor_step
 from .parts import Gradients, Part
-from .setting import Setting
 from .shares import share_of
 from .softmax import softmax_step
 
@@ -20,7 +20,7 @@ def all_levels(
     fine: torch.Tensor,
     coarse: Sequence[torch.Tensor],
     labels: torch.Tensor,
-    setting: Setting,
+    setting: Options,
     group: dist.ProcessGroup,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The weighted sum over the levels, and the losses of the levels, of the whole batch.
@@ -55,7 +55,7 @@ class _AllLevels(torch.autograd.Function):
         coarse: Sequence[torch.Tensor],
         labels: torch.Tensor,
         needs: tuple[bool, bool],
-        setting: Setting,
+        setting: Options,
         group: dist.ProcessGroup,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The total and the losses of the levels."""
@@ -93,7 +93,7 @@ def _parts(
     fine: torch.Tensor,
     coarse: Sequence[torch.Tensor],
     labels: torch.Tensor,
-    setting: Setting,
+    setting: Options,
     group: dist.ProcessGroup,
 ) -> list[Part]:
     shares = [share_of(size, group.rank(), group.size()) for size in setting.sizes]

@@ -10,24 +10,17 @@ from pytorch_metric_learning.utils.module_with_records import ModuleWithRecords
 from torch.distributed.device_mesh import DeviceMesh
 
 from ...hierarchy import Hierarchy
-from ..level_weights import LevelWeights
-from ..schedule import Schedule
+from ..life_cycle import LifeCycle
 from .updates import update
 
 
-class Life(ModuleWithRecords):
+class Life(LifeCycle, ModuleWithRecords):
     """What :class:`~.loss.ShardedHierarchicalProxyLoss` is, but for the loss itself."""
 
     num_classes: int
-    sizes: tuple[int, ...]
-    is_given: tuple[bool, ...]
     share: tuple[int, int]
-    weights: LevelWeights
-    schedule: Schedule
     proxies: torch.nn.Parameter
-    class_labels: torch.Tensor
     class_numbers: torch.Tensor
-    _names: Any
 
     @property
     def mesh(self) -> DeviceMesh:
@@ -41,35 +34,7 @@ class Life(ModuleWithRecords):
         """The same processes, for collectives."""
         return self.mesh.get_group()
 
-    # ---------------------------------------------------------------- the schedule
-    @property
-    def is_active(self) -> bool:
-        """Whether the coarse levels take part in the loss."""
-        return self.schedule.is_built
-
-    @property
-    def num_updates(self) -> int:
-        """How many times the coarse proxies were computed."""
-        return self.schedule.num_updates
-
-    @property
-    def level_weights(self) -> tuple[float, ...]:
-        """The weight of each level in the last training step, finest first."""
-        return self.weights.at(max(0, self.schedule.step - 1))
-
-    def _before_training_step(self) -> None:
-        if self.schedule.every is not None and self.schedule.is_due():
-            self.recluster()
-        self.schedule.warn_if_late()
-        self.schedule.count_step()
-
     # ---------------------------------------------------------------- the hierarchy
-    @property
-    def hierarchy(self) -> Hierarchy | None:
-        """The tree of the classes, or ``None`` while it is still to be discovered."""
-        is_known = self.is_active or all(self.is_given)
-        return Hierarchy(self.class_labels, self._names) if is_known else None
-
     def recluster(self) -> Hierarchy:
         """Discover the levels that are not given from the fine proxies, and set each coarse proxy
         to the mean direction of its members. **All processes have to call it.**
@@ -112,14 +77,6 @@ class Life(ModuleWithRecords):
         return full
 
     # ---------------------------------------------------------------- checkpoints
-    def get_extra_state(self) -> dict[str, int]:
-        """What a resumed run needs beside the tensors; a part of ``state_dict``."""
-        return self.schedule.state()
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Take back what :meth:`get_extra_state` gave; called by ``load_state_dict``."""
-        self.schedule.load_state(state)
-
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         self._check_checkpoint(
             state_dict.get(prefix + "class_labels"), state_dict.get(prefix + "class_numbers")

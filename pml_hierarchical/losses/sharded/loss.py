@@ -14,8 +14,8 @@ from ...clustering import Clusterer, get_clusterer
 from ...hierarchy import Hierarchy
 from ..arguments import (
     check_integer,
-    checked_hierarchy,
     checked_level_kwargs,
+    checked_taxonomy,
     checked_tree,
     first_table,
 )
@@ -117,7 +117,7 @@ class ShardedHierarchicalProxyLoss(Life):
         refuse_unsupported(base_loss_kwargs)
         mesh = checked_mesh(device_mesh, num_classes)
         given, sizes, is_given = checked_tree(num_classes, hierarchy, num_superclasses)
-        known = None if taxonomy is None else checked_hierarchy("taxonomy", taxonomy, num_classes)
+        known = checked_taxonomy(taxonomy, num_classes, is_given)
         super().__init__()
         self.num_classes, self.embedding_size = num_classes, embedding_size
         self.sizes, self.is_given, self.seed = sizes, is_given, seed

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pytorch_metric_learning import losses as pml_losses
 
+from ..fast.options import Options
 from ..fast_path import is_plain
 
 _UNSUPPORTED = {"coarse_proxies": "fixed", "fast_path": True}
-
-
-class Setting(NamedTuple):
-    """The loss; the tuples have one number for each level, finest first."""
-
-    kind: str
-    sizes: tuple[int, ...]
-    weights: tuple[float, ...]
-    margins: tuple[float, ...]
-    scales: tuple[float, ...]
-    normalize: bool
-    save_memory: bool
-    block_size: int
-
-    def of_first(self, num_levels: int, weights: Sequence[float]) -> Setting:
-        """Of the finest levels alone, with the weights of a step."""
-        return self._replace(
-            sizes=self.sizes[:num_levels],
-            weights=tuple(weights[:num_levels]),
-            margins=self.margins[:num_levels],
-            scales=self.scales[:num_levels],
-        )
 
 
 def _numbers(loss: Any) -> tuple[str, float, float] | None:
@@ -52,7 +31,7 @@ def _numbers(loss: Any) -> tuple[str, float, float] | None:
 
 def setting_of(
     level_losses: Sequence[Any], sizes: Sequence[int], save_memory: bool, block_size: int
-) -> Setting:
+) -> Options:
     """The settings of one loss of PML for each level; the weights are still to be set.
 
     Raises:
@@ -79,15 +58,15 @@ def setting_of(
     if len(normalize) > 1:
         raise ValueError("all levels must normalise embeddings, or none: their distances differ")
     kinds, margins, scales = zip(*known, strict=True)
-    return Setting(
+    return Options(
         kinds[0],
         tuple(sizes),
         (1.0,) * len(sizes),
         tuple(map(float, margins)),
         tuple(map(float, scales)),
         normalize.pop(),
-        save_memory,
         block_size,
+        save_memory,
     )
 
 

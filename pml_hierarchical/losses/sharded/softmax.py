@@ -17,11 +17,11 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
+from ..fast.options import Options
 from ..fast.softmax import smallest_log
 from ..fast.targets import TARGETS
 from .collectives import max_over_processes, sum_over_processes
 from .parts import Gradients, Part
-from .setting import Setting
 
 Kept = list[tuple[torch.Tensor, torch.Tensor]]  # by block, exponentials and what was taken off
 
@@ -36,7 +36,7 @@ class Scaling(NamedTuple):
 def softmax_step(
     parts: Sequence[Part],
     unit: torch.Tensor,
-    setting: Setting,
+    setting: Options,
     gradients: Gradients | None,
     group: dist.ProcessGroup,
 ) -> torch.Tensor:
@@ -94,7 +94,7 @@ def _over_processes(
 
 
 def _losses(
-    logs: torch.Tensor, cosines: torch.Tensor, setting: Setting
+    logs: torch.Tensor, cosines: torch.Tensor, setting: Options
 ) -> tuple[torch.Tensor, Scaling]:
     """The loss of each level, in every process from the same numbers."""
     weights, scales, margins = cosines.new_tensor(
