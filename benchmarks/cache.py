@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .files import write_arrays
+
 ENVIRONMENT_VARIABLE = "PML_HIERARCHICAL_CACHE"
 
 
@@ -86,7 +88,7 @@ def cached_arrays(
                 stacklevel=2,
             )
     arrays = compute()
-    _save(path, digest, arrays)
+    write_arrays(path, {"key": np.array(digest), **arrays})
     return arrays
 
 
@@ -97,14 +99,3 @@ def _load(path: Path, digest: str) -> dict[str, np.ndarray]:
     if found != digest:
         raise ValueError(f"it was written for the key {found}, expected {digest}")
     return arrays
-
-
-def _save(path: Path, digest: str, arrays: dict[str, np.ndarray]) -> None:
-    """Write beside the target and rename, so that no reader ever meets half a file."""
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, key=np.array(digest), **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
+
+from .datasets.base import RetrievalData
 
 
 class GlyphTrunk(nn.Sequential):
@@ -39,6 +42,27 @@ def _convolution(channels_in: int, channels_out: int, stride: int) -> list[nn.Mo
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     ]
+
+
+def models_for(
+    data: RetrievalData, training: np.ndarray, embedding_size: int
+) -> dict[str, nn.Module]:
+    """Trunk and embedder for a data set, as PML's trainers take them.
+
+    Arguments:
+        data: says which trunk, if one was chosen; otherwise see :func:`build_models`.
+        training: the indices of the images to be trained on.
+        embedding_size: the size of the embeddings.
+
+    Raises:
+        OSError: if the trunk's weights cannot be downloaded.
+        ValueError: if they do not fit.
+    """
+    if data.build_trunk is None:
+        assert isinstance(data.inputs, torch.Tensor)
+        return build_models(data.inputs[training], embedding_size)
+    trunk = data.build_trunk()
+    return {"trunk": trunk, "embedder": nn.Linear(trunk.out_features, embedding_size)}
 
 
 def build_models(inputs: torch.Tensor, embedding_size: int) -> dict[str, nn.Module]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
+from typing import Protocol
 
 from pytorch_metric_learning.trainers import base_trainer
 from rich.console import Console
@@ -16,6 +19,16 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+
+class RunProgress(Protocol):
+    """What a run says of itself."""
+
+    def describe(self, run: str, stage: str) -> None:
+        """Say what is under way, e.g. ``describe("arcface", "epoch 3/10")``."""
+
+    def advance(self, iterations: int = 1) -> None:
+        """So many training iterations are done."""
 
 
 class SuiteProgress:
@@ -53,14 +66,23 @@ class SuiteProgress:
         number = f"{self._done + 1}/{self.num_runs}"
         self._progress.update(self._task, description=f"{number} [bold]{run}[/] {stage}")
 
-    def advance(self) -> None:
-        """One training iteration is done."""
-        self._progress.advance(self._task)
+    def advance(self, iterations: int = 1) -> None:
+        """So many training iterations are done."""
+        self._progress.advance(self._task, iterations)
 
     def finish(self, line: str) -> None:
         """One run is done; ``line`` stays above the bar."""
         self._done += 1
         self._progress.console.print(line, highlight=False)
+
+
+def quiet_warnings() -> None:
+    """Silence what is no news to a user of the benchmark, in this process."""
+    logging.getLogger("PML").setLevel(logging.ERROR)
+    # PML's trainer formats its loss for a bar that is not shown here.
+    warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True")
+    # The best epoch may be one of the warm-up; the report says in how many runs it is.
+    warnings.filterwarnings("ignore", message="a HierarchicalProxyLoss was trained for")
 
 
 @contextmanager

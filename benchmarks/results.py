@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .suite import Outcome
+from .losses import ALL_LOSSES, DEFAULT_LOSSES, HPL_PREFIXES
+from .stored import StoredRuns
 from .training import METRICS
+
+Item = TypeVar("Item")
+Row = dict[str, Any]
 
 METRIC_NAMES = {
     "precision_at_1": "P@1",
@@ -40,7 +45,7 @@ class Summary:
 
     @property
     def losses(self) -> list[str]:
-        """The losses in the order in which they ran."""
+        """The losses in the order of their rows."""
         return list(dict.fromkeys(self.runs["loss"]))
 
     @property
@@ -73,35 +78,78 @@ def metric_keys(num_levels: int) -> tuple[str, ...]:
     return tuple(f"{metric}_level{level}" for level in range(num_levels) for metric in METRICS)
 
 
-def collect(outcome: Outcome) -> Summary:
-    """Put the results of a suite into one table."""
-    keys = metric_keys(len(outcome.data.level_names))
-    bases = {run.loss.name: run.loss.base for run in outcome.suite.runs}
+def collect(stored: StoredRuns) -> Summary:
+    """Put the results of the runs of a data set into one table, in the order of the registry."""
     rows = [
-        {
-            "loss": result["config"]["loss"],
-            "base": bases[result["config"]["loss"]],
-            "seed": result["config"]["seed"],
-            "fold": result["config"]["fold"],
-            "seconds": result["seconds"],
-            **{key: 100 * result["test"][key] for key in keys},
-        }
-        for result in outcome.results
+        _row(stored, {**result["config"], **result}, result["config"]["fold"], result["seconds"])
+        for result in stored.results
     ]
-    untrained = [{key: 100 * fold[key] for key in keys} for fold in outcome.untrained]
+    keys = metric_keys(len(stored.level_names))
+    untrained = [_percent(fold, keys) for fold in stored.untrained]
+    return _summary(stored, rows, untrained, stored.untrained_name)
+
+
+def collect_concatenated(stored: StoredRuns) -> Summary | None:
+    """The same for the models of the folds side by side; ``None`` where no loss has all folds.
+
+    There is one row per loss and seed, and no embedding without training beside them.
+    """
+    rows = [_row(stored, result, 0, float("nan")) for result in stored.concatenated]
+    return _summary(stored, rows, [], "") if rows else None
+
+
+def _row(stored: StoredRuns, result: Mapping[str, Any], fold: int, seconds: float) -> Row:
+    keys = metric_keys(len(stored.level_names))
+    return {
+        "loss": result["loss"],
+        "base": base_of(result["loss"]),
+        "seed": result["seed"],
+        "fold": fold,
+        "seconds": seconds,
+        **_percent(result["test"], keys),
+    }
+
+
+def _percent(metrics: Mapping[str, float], keys: Iterable[str]) -> Row:
+    return {key: 100 * metrics.get(key, float("nan")) for key in keys}
+
+
+def _summary(stored: StoredRuns, rows: list[Row], untrained: list[Row], name: str) -> Summary:
+    keys = metric_keys(len(stored.level_names))
+    ordered = in_registry_order(rows, lambda row: row["loss"])
     return Summary(
-        pd.DataFrame(rows),
-        pd.DataFrame(untrained),
-        outcome.data.untrained_name,
+        pd.DataFrame(ordered),
+        pd.DataFrame(untrained, columns=list(keys)),
+        name,
         keys,
-        outcome.data.level_names,
+        stored.level_names,
     )
 
 
+def base_of(loss: str) -> str | None:
+    """The name of the loss that a hierarchical one builds on: what follows the colon."""
+    return loss.partition(":")[2] or None
+
+
+def in_registry_order(items: Iterable[Item], loss: Callable[[Item], str]) -> list[Item]:
+    """Sort by loss as the registry lists them: folders are read by name, which says nothing.
+
+    The losses of ``run`` without ``--losses`` come first, and those that the registry does not
+    have last. Items of one loss stay in their order.
+    """
+    hierarchical = [f"{prefix}:{base}" for prefix in HPL_PREFIXES for base in ALL_LOSSES]
+    order = dict.fromkeys([*DEFAULT_LOSSES, *ALL_LOSSES, *hierarchical])
+    rank = {name: i for i, name in enumerate(order)}
+    return sorted(items, key=lambda item: rank.get(loss(item), len(rank)))
+
+
 def mean_and_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """The mean and the half-width of its 95% Student-t interval (NaN for a single value)."""
+    """The mean and the half-width of its 95% Student-t interval.
+
+    A single value has no interval, and no value has no mean either: they are NaN.
+    """
     values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean())
+    mean = float(values.mean()) if len(values) else float("nan")
     if len(values) < 2:
         return mean, float("nan")
     return mean, float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))

@@ -7,30 +7,60 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .backbones import DEFAULT_BACKBONE, BackboneChoice
+from .files import write_whole
 from .losses import LossSpec
 from .settings import TrainingSettings
 
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
-_PACKAGES = ("torch", "pytorch-metric-learning", "faiss-cpu", "numpy", "pml-hierarchical")
+# what a result depends on: glyphs are drawn by pillow with matplotlib's fonts
+_PACKAGES = (
+    "pml-hierarchical",
+    "pytorch-metric-learning",
+    "torch",
+    "torchvision",
+    "timm",
+    "faiss-cpu",
+    "scikit-learn",
+    "numpy",
+    "pillow",
+    "matplotlib",
+)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One loss, trained once on one fold of a data set."""
+    """One loss, trained once on one fold of a data set.
+
+    Attributes:
+        dataset: a name in ``DATASETS``.
+        loss: what is trained, with all its settings.
+        seed: of the training.
+        fold: which part of the training classes validates.
+        settings: of the training.
+        skip_broken: whether missing and broken images are left out.
+        backbone: the network that the images go through.
+        workers: how many processes load images for it; 0 for none but the training's own.
+    """
 
     dataset: str
     loss: LossSpec
     seed: int
     fold: int
     settings: TrainingSettings
+    skip_broken: bool = False
+    backbone: BackboneChoice = DEFAULT_BACKBONE
+    workers: int = 0
 
     @property
     def name(self) -> str:
@@ -53,19 +83,40 @@ class RunConfig:
             "seed": self.seed,
             "fold": self.fold,
             "training": settings,
+            "skip_broken": self.skip_broken,
+            **self._of_network(),
         }
+
+    def _of_network(self) -> dict[str, Any]:
+        # left out where they are as ever: the results of before there was a choice are still good
+        chosen: dict[str, Any] = {}
+        if self.backbone != DEFAULT_BACKBONE:
+            chosen["backbone"] = self.backbone.to_dict()
+        if self.workers:  # each draws random crops of its own
+            chosen["workers"] = self.workers
+        return chosen
+
+
+def iterations_of(configs: Iterable[RunConfig]) -> int:
+    """How many training iterations some runs have together."""
+    return sum(c.settings.epochs * c.settings.iterations_per_epoch for c in configs)
 
 
 def read_result(config: RunConfig, out: Path) -> dict[str, Any] | None:
     """The result of a finished run, or ``None`` if it is not finished.
 
     Raises:
-        ValueError: if the folder holds the result of other settings.
+        ValueError: if the folder holds the result of other settings, or a broken one.
     """
     path = config.folder(out) / RESULT_FILE
     if not path.exists():
         return None
-    result: dict[str, Any] = json.loads(path.read_text())
+    try:
+        result: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not what a run wrote ({error}). Delete {path.parent} to do the run again"
+        ) from error
     wanted = json.loads(json.dumps(config.to_dict()))
     if result["config"] != wanted:
         different = [
@@ -82,21 +133,29 @@ def read_result(config: RunConfig, out: Path) -> dict[str, Any] | None:
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
     """Write the file that marks a run as finished, whole or not at all."""
-    temporary = folder / f"{RESULT_FILE}.tmp"
-    temporary.write_text(json.dumps(result, indent=2))
-    os.replace(temporary, folder / RESULT_FILE)
+    write_whole(folder / RESULT_FILE, json.dumps(result, indent=2))
 
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Where a run took place: versions, commit and machine."""
     return {
         "commit": _commit(),
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": _versions(),
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):  # timm is there for those who want it
+            found[package] = version(package)
+    return found
 
 
 def _commit() -> str | None:

@@ -24,4 +24,4 @@ def test_python_block(code):
 
 
 def test_there_are_blocks():
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 12

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
 from ..datasets import download_dataset
+from ..options import add_source, add_training
 from .differences import collect_validation
 from .runs import plan_ablation, run_ablation
 from .table import write_tables
@@ -17,8 +17,9 @@ DEFAULT_BASES = ("proxy_anchor", "proxy_nca")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command, beside those that say where the data set is."""
+    """The options of the command."""
     parser.add_argument("dataset", help="see `list`")
+    add_source(parser)
     parser.add_argument(
         "--bases",
         nargs="+",
@@ -35,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="default: 0 1")
     parser.add_argument("--folds", nargs="+", type=int, help="default: those of the data set")
-    parser.add_argument("--epochs", type=int, help="default: the data set's number")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="default: runs")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
+    add_training(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -54,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
         options.out,
         options.device,
         options.skip_broken,
+        options.jobs,
     )
     if options.download:
         download_dataset(options.dataset, options.data_root)

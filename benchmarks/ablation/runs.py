@@ -1,9 +1,8 @@
-"""All runs of an ablation, one after the other; finished ones are not run again."""
+"""All runs of an ablation; those that are finished are not run again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ..datasets import load_dataset
 from ..datasets.base import RetrievalData
+from ..jobs import do_runs
+from ..locking import only_one_in
 from ..losses import find_loss
 from ..progress import SuiteProgress
-from ..run_config import RunConfig, read_result
+from ..run_config import RunConfig, iterations_of, read_result
 from ..suite import Suite, plan
-from .validation import train_and_validate
+from ..training import train_and_validate
 from .variants import Variant, chosen_variants
 
 FOLDER = "ablation"  # apart from the runs of `run`, which are tested
@@ -60,6 +60,7 @@ def plan_ablation(
     out: Path,
     device: str,
     skip_broken: bool = False,
+    jobs: int = 1,
 ) -> Ablation:
     """Check what was asked for; nothing is read, trained or written yet.
 
@@ -75,7 +76,18 @@ def plan_ablation(
         find_loss(f"hpl:{base}")  # says what is wrong with the name
     variants = chosen_variants(what)
     folder = out / FOLDER
-    flat = plan(dataset, data_root, bases, seeds, folds, epochs, folder, device, skip_broken)
+    flat = plan(
+        dataset,
+        data_root,
+        bases,
+        seeds,
+        folds,
+        epochs,
+        folder,
+        device,
+        skip_broken=skip_broken,
+        jobs=jobs,
+    )
     return Ablation(flat, tuple(bases), variants, out / dataset)
 
 
@@ -96,24 +108,33 @@ def run_ablation(ablation: Ablation, console: Console) -> AblationOutcome:
     """Do the runs that are not finished yet and collect the results of all.
 
     Raises:
+        OSError: if another ablation is running in the folder, or the disk is full.
         ValueError: if a folder holds a run with other settings (before any training), or the
             training classes are too few for what was asked for.
     """
     flat = ablation.flat
-    data = load_dataset(flat.dataset, flat.data_root, flat.skip_broken)
+    data = flat.source.load()
     runs = lay_out(ablation, data)
-    results = [read_result(config, flat.out) for config in runs]
-    todo = [number for number, result in enumerate(results) if result is None]
+    with only_one_in(flat.folder):
+        _do_missing(flat, runs, data, console)
+        results = [read_result(config, flat.out) for config in runs]
+    return AblationOutcome(ablation, data.level_names, tuple(r for r in results if r))
+
+
+def _do_missing(
+    flat: Suite, runs: Sequence[RunConfig], data: RetrievalData, console: Console
+) -> None:
+    todo = [config for config in runs if read_result(config, flat.out) is None]
     if len(todo) < len(runs):
         console.print(f"{len(runs) - len(todo)} of {len(runs)} runs are already done")
-    iterations = sum(runs[i].settings.epochs * runs[i].settings.iterations_per_epoch for i in todo)
-    if todo:
-        console.print("validation MAP@R, seconds, run:", highlight=False)
-    progress = SuiteProgress(console, len(todo), iterations)
-    with progress.shown() if todo else nullcontext():
-        for i in todo:
-            result = train_and_validate(runs[i], data, flat.out, flat.device, progress)
-            results[i] = result
+    if not todo:
+        return
+    console.print("validation MAP@R, seconds, run:", highlight=False)
+    progress = SuiteProgress(console, len(todo), iterations_of(todo))
+    with progress.shown():
+        finished = do_runs(
+            train_and_validate, todo, flat.source, data, flat.out, flat.device, progress, flat.jobs
+        )
+        for config, result in finished:
             best = max(result["validation"]["mean_average_precision_at_r_level0"])
-            progress.finish(f"{100 * best:5.1f} {result['seconds']:4.0f} s   {runs[i].name}")
-    return AblationOutcome(ablation, data.level_names, tuple(r for r in results if r))
+            progress.finish(f"{100 * best:5.1f} {result['seconds']:4.0f} s   {config.name}")

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
+import torch
+
+from benchmarks.backbones import (
+    DEFAULT,
+    DEFAULT_BACKBONE,
+    GLYPH,
+    BackboneChoice,
+    find_backbone,
+)
+from benchmarks.backbones.choice import PRETRAINED, RANDOM
 from benchmarks.datasets import (
     cars196,
     cub,
@@ -18,12 +29,13 @@ from benchmarks.datasets import (
 from benchmarks.datasets.base import LabelledImages, RetrievalData
 from benchmarks.datasets.download import fetch
 from benchmarks.datasets.glyphs import load_glyphs
-from benchmarks.datasets.registry import DatasetEntry, Source, photographic
+from benchmarks.datasets.registry import DatasetEntry, Source, drawn, photographic
 
 __all__ = [
     "DATASETS",
     "DatasetEntry",
     "Source",
+    "check_backbone",
     "download_dataset",
     "load_dataset",
     "look_at_dataset",
@@ -41,24 +53,20 @@ def _load_glyphs(source: Source) -> RetrievalData:
 DATASETS: dict[str, DatasetEntry] = {
     entry.name: entry
     for entry in (
-        DatasetEntry(
-            name="glyphs",
-            description="19,000 letters of 1,500 characters in matplotlib's fonts; no download",
-            default_folds=(0,),
-            needs_root=False,
-            load=_load_glyphs,
+        drawn(
+            "glyphs",
+            "19,000 letters of 1,500 characters in matplotlib's fonts; no download",
+            _load_glyphs,
         ),
         photographic(
             "Grocery Store: 5,421 photographs of 81 classes", grocery.list_grocery, grocery.LAYOUT
         ),
-        DatasetEntry(
-            name="omniglot",
-            description="32,460 drawings of 1,623 characters of 50 alphabets; its own halves",
-            default_folds=(0,),
-            needs_root=True,
-            load=lambda source: omniglot.load_omniglot(source.root, source.skip_broken),
-            layout=omniglot.LAYOUT,
-            archives=omniglot.ARCHIVES,
+        drawn(
+            "omniglot",
+            "32,460 drawings of 1,623 characters of 50 alphabets; its own halves",
+            lambda source: omniglot.load_omniglot(source.root, source.skip_broken),
+            omniglot.LAYOUT,
+            omniglot.ARCHIVES,
         ),
         photographic(
             "CUB-200-2011: 11,788 photographs of 200 species of birds",
@@ -97,16 +105,58 @@ DATASETS: dict[str, DatasetEntry] = {
 
 
 def load_dataset(
-    name: str, data_root: Path | None = None, skip_broken: bool = False
+    name: str,
+    data_root: Path | None = None,
+    skip_broken: bool = False,
+    backbone: BackboneChoice = DEFAULT_BACKBONE,
+    device: torch.device | str = "cpu",
 ) -> RetrievalData:
     """Load a data set by its name.
 
+    Arguments:
+        name: a name in ``DATASETS``.
+        data_root: where it is, for those that are read from a folder.
+        skip_broken: leave out missing and broken images instead of refusing them.
+        backbone: the network that its pictures go through.
+        device: where features of a frozen network are computed, if they are not kept from before.
+
     Raises:
-        ValueError: for an unknown name, or a ``data_root`` that the data set does not need.
-        OSError: if the data set is not in ``data_root``, or an image is missing or broken and
-            ``skip_broken`` is not set.
+        ValueError: for an unknown name, a ``data_root`` that the data set does not need, or a
+            backbone that cannot be.
+        OSError: if the data set is not in ``data_root``, an image is missing or broken and
+            ``skip_broken`` is not set, or weights cannot be downloaded.
     """
-    return _find(name).load(Source(data_root, skip_broken))
+    choice = check_backbone(name, backbone)
+    return _find(name).load(Source(data_root, skip_broken, choice, device))
+
+
+def check_backbone(name: str, choice: BackboneChoice) -> BackboneChoice:
+    """Check a choice for a data set before anything is read or downloaded.
+
+    Returns:
+        The choice with the network that ``"default"`` stands for.
+
+    Raises:
+        FileNotFoundError: if a file of weights is not there.
+        ValueError: for an unknown data set or network, or one that the data set cannot have; see
+            :func:`~benchmarks.backbones.find_backbone`.
+    """
+    entry = _find(name)
+    if choice.name == DEFAULT:
+        choice = replace(choice, name=entry.default_backbone)
+    if choice.name != GLYPH:
+        find_backbone(choice)
+    elif entry.default_backbone != GLYPH:
+        raise ValueError(
+            f"the backbone {GLYPH} is for drawings of 32 x 32, not for the photographs of {name}: "
+            f"choose {entry.default_backbone}, torchvision:MODEL or timm:MODEL"
+        )
+    elif choice.weights not in (PRETRAINED, RANDOM) or choice.crop is not None:
+        raise ValueError(
+            f"the backbone {GLYPH} starts at random and takes drawings as they are: leave "
+            "--weights FILE and --crop out, or choose another --backbone"
+        )
+    return choice
 
 
 def look_at_dataset(

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
+
+from benchmarks.backbones import LabelledPictures, Trunk
 
 NUM_FOLDS = 4
 
@@ -54,18 +57,47 @@ class LabelledImages:
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalData(LabelledImages):
-    """A data set in memory, as the benchmark trains on it.
+    """A data set as the benchmark trains on it.
 
     Attributes:
         inputs: what the network sees, one row per image: ``uint8`` pictures of shape
-            ``(N, channels, height, width)``, or ``float32`` features of shape ``(N, features)``.
+            ``(N, channels, height, width)``, or ``float32`` features of shape ``(N, features)``,
+            in memory; or, with ``build_trunk``, pictures that are opened when asked for.
         untrained: ``float32`` of shape ``(N, features)``, the embedding that needs no training.
         untrained_name: how the row of ``untrained`` is called in the tables, e.g. "raw pixels".
+        training_inputs: as ``inputs``, with the random crops of training; ``None`` if training
+            sees what testing sees.
+        build_trunk: the network to train on ``inputs``, anew for every run; by default it follows
+            from them, see :func:`benchmarks.models.models_for`.
     """
 
-    inputs: torch.Tensor
+    inputs: torch.Tensor | Dataset[torch.Tensor]
     untrained: np.ndarray
     untrained_name: str
+    training_inputs: Dataset[torch.Tensor] | None = field(default=None, repr=False)
+    build_trunk: Callable[[], Trunk] | None = field(default=None, repr=False)
+
+    def images(
+        self, indices: np.ndarray, training: bool = False, labels: np.ndarray | None = None
+    ) -> LabelledPictures:
+        """Some images with their labels, as PML's trainers and testers take them.
+
+        Arguments:
+            indices: which, integers of shape ``(n,)``.
+            training: whether as in training: with random crops, where there are any. They draw
+                from torch's global generator.
+            labels: of shape ``(n,)`` or ``(n, levels)``; by default all levels of the data set.
+
+        Returns:
+            Items are pairs of a row of ``inputs`` and a row of ``labels``.
+
+        Raises:
+            ValueError: if there are not as many labels as indices.
+        """
+        inputs = self.inputs
+        if training and self.training_inputs is not None:
+            inputs = self.training_inputs
+        return LabelledPictures(inputs, indices, self.labels[indices] if labels is None else labels)
 
 
 @dataclass(frozen=True)

@@ -1,53 +1,72 @@
-"""Photographs as features of a frozen network."""
+"""Pictures as a backbone sees them: features of a frozen one, or crops for one that is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from PIL import Image
 
-from benchmarks.backbones import EFFICIENTNET_LITE0, Backbone, extract_features
+from benchmarks.backbones import (
+    EFFICIENTNET_LITE0,
+    Backbone,
+    Pictures,
+    build_trunk,
+    extract_features,
+)
+from benchmarks.backbones.extraction import build_frozen
 from benchmarks.cache import cached_arrays, fingerprint
 from benchmarks.datasets.base import RetrievalData
 from benchmarks.datasets.broken import open_photograph
 from benchmarks.datasets.photographs import Photographs, usable
 
 FILES_PER_BLOCK = 10_000  # kept on disk block by block: an interruption costs minutes, not hours
+CPU_BATCH_SIZE, GPU_BATCH_SIZE = 8, 128
 
 
-class _Images(Dataset[torch.Tensor]):
-    def __init__(self, files: Sequence[Path], backbone: Backbone) -> None:
-        self.files = files
-        self.backbone = backbone
+def _features(
+    name: str,
+    shown_in: dict[str, Any],
+    pictures: Pictures,
+    backbone: Backbone,
+    batch_size: int | None,
+    cache_dir: Path | None,
+    device: torch.device | str,
+) -> np.ndarray:
+    """The features of pictures, computed on first use; ``shown_in`` tells the pictures apart."""
+    if batch_size is None:
+        on_cpu = torch.device(device).type == "cpu"
+        batch_size = CPU_BATCH_SIZE if on_cpu else GPU_BATCH_SIZE
 
-    def __len__(self) -> int:
-        return len(self.files)
+    def compute() -> dict[str, np.ndarray]:
+        network = build_frozen(backbone)
+        return {"features": extract_features(pictures, network, batch_size, device)}
 
-    def __getitem__(self, i: int) -> torch.Tensor:
-        return self.backbone.transform(open_photograph(self.files[i]))
+    key = {"backbone": backbone.name, "transform": repr(backbone.transform), **shown_in}
+    return cached_arrays(name, key, compute, cache_dir)["features"]
 
 
 def frozen_features(
-    photographs: Photographs, backbone: Backbone, batch_size: int, cache_dir: Path | None
+    photographs: Photographs,
+    backbone: Backbone,
+    batch_size: int | None,
+    cache_dir: Path | None,
+    device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """``float32`` of shape ``(N, features)``, computed on first use and cached block by block."""
     features: np.ndarray | None = None
     for start in range(0, len(photographs.files), FILES_PER_BLOCK):
         files = photographs.files[start : start + FILES_PER_BLOCK]
-        key = {
-            "backbone": backbone.name,
-            "transform": repr(backbone.transform),
-            "files": fingerprint(files, photographs.root, photographs.changing),
-        }
-
-        def compute(files: Sequence[Path] = files) -> dict[str, np.ndarray]:
-            images = _Images(files, backbone)
-            return {"features": extract_features(images, backbone.build(), batch_size)}
-
-        block = cached_arrays(photographs.name, key, compute, cache_dir)["features"]
+        shown_in = {"files": fingerprint(files, photographs.root, photographs.changing)}
+        pictures = Pictures(files, open_photograph, backbone.transform)
+        block = _features(
+            photographs.name, shown_in, pictures, backbone, batch_size, cache_dir, device
+        )
         if features is None:
             features = np.empty((len(photographs.files), block.shape[1]), np.float32)
         features[start : start + len(block)] = block
@@ -60,26 +79,32 @@ def load_photographs(
     skip_broken: bool = False,
     cache_dir: Path | None = None,
     backbone: Backbone = EFFICIENTNET_LITE0,
-    batch_size: int = 8,
+    batch_size: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> RetrievalData:
-    """The photographs as features of a frozen network.
+    """The photographs as features of a frozen network, or for a network that is trained.
 
     Arguments:
         photographs: as the data set's lists say.
         skip_broken: see :func:`usable`.
         cache_dir: where features are kept; ``benchmarks.cache.cache_directory()`` by default.
         backbone: the network. EfficientNet-Lite0 takes about 30 ms an image on one CPU core.
-        batch_size: photographs that are in memory and go through the network at a time.
+        batch_size: photographs that are in memory and go through the network at a time; 8 on a
+            CPU and 128 elsewhere by default.
+        device: where features are computed. Those of one device serve the others, too.
 
     Returns:
-        ``inputs`` of shape ``(N, features)``, ``float32``: not normalised, the network's own.
+        ``inputs`` of shape ``(N, features)``, ``float32``: not normalised, the network's own. With
+        a network that is trained ``inputs`` are the photographs, opened when asked for, and the
+        features are those of its start: what it is compared with.
 
     Raises:
-        OSError: see :func:`usable`.
+        OSError: see :func:`usable`; also if weights cannot be downloaded.
+        ValueError: if weights or photographs do not fit the network.
     """
     photographs = usable(photographs, skip_broken, cache_dir)
-    features = frozen_features(photographs, backbone, batch_size, cache_dir)
-    return RetrievalData(
+    features = frozen_features(photographs, backbone, batch_size, cache_dir, device)
+    data = RetrievalData(
         name=photographs.name,
         inputs=torch.from_numpy(features),
         labels=photographs.labels,
@@ -91,4 +116,65 @@ def load_photographs(
         test_half=photographs.test_half,
         gallery=photographs.gallery,
         left_out=photographs.left_out,
+    )
+    if not backbone.trained:
+        return data
+    return _to_be_trained(data, backbone, partial(Pictures, photographs.files, open_photograph))
+
+
+def see_drawings(
+    data: RetrievalData,
+    backbone: Backbone,
+    cache_dir: Path | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str = "cpu",
+) -> RetrievalData:
+    """Drawings in memory as a network for photographs sees them: enlarged, in three equal channels.
+
+    Arguments:
+        data: its ``inputs`` are ``uint8`` of shape ``(N, 1, height, width)``.
+        backbone: the network.
+        cache_dir, batch_size, device: see :func:`load_photographs`.
+
+    Returns:
+        See :func:`load_photographs`. For a network that is trained, ``untrained`` stays.
+
+    Raises:
+        OSError, ValueError: see :func:`load_photographs`.
+    """
+    assert isinstance(data.inputs, torch.Tensor)
+    drawings = data.inputs[:, 0].numpy()
+    pictures = partial(Pictures, drawings, open_drawing)
+    if backbone.trained:
+        return _to_be_trained(data, backbone, pictures)
+    features = _features(
+        f"{data.name}-features",
+        {"drawings": hashlib.sha256(drawings.tobytes()).hexdigest()},
+        pictures(backbone.transform),
+        backbone,
+        batch_size,
+        cache_dir,
+        device,
+    )
+    return replace(
+        data,
+        inputs=torch.from_numpy(features),
+        untrained=features,
+        untrained_name="frozen features",
+    )
+
+
+def open_drawing(drawing: np.ndarray) -> Image.Image:
+    """A drawing, ``uint8`` of shape ``(height, width)``, in RGB."""
+    return Image.fromarray(drawing).convert("RGB")
+
+
+def _to_be_trained(
+    data: RetrievalData, backbone: Backbone, pictures: partial[Pictures]
+) -> RetrievalData:
+    return replace(
+        data,
+        inputs=pictures(backbone.transform),
+        training_inputs=pictures(backbone.training_transform or backbone.transform),
+        build_trunk=partial(build_trunk, backbone),
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from benchmarks.backbones import DEFAULT, GLYPH, BackboneChoice, find_backbone
+from benchmarks.backbones.choice import EFFICIENTNET_LITE0_NAME
 from benchmarks.datasets.base import LabelledImages, RetrievalData
 from benchmarks.datasets.download import Archive
-from benchmarks.datasets.features import load_photographs
+from benchmarks.datasets.features import load_photographs, see_drawings
 from benchmarks.datasets.layout import Layout
 from benchmarks.datasets.photographs import Photographs, usable
 
@@ -20,10 +24,14 @@ class Source:
     Attributes:
         root: the ``--data-root``, if one was given.
         skip_broken: leave out images that are missing or broken, instead of refusing them.
+        backbone: the network of the pictures.
+        device: where features of a frozen network are computed.
     """
 
     root: Path | None = None
     skip_broken: bool = False
+    backbone: BackboneChoice = field(default_factory=BackboneChoice)
+    device: torch.device | str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class DatasetEntry:
         look: the same without, for those whose features take long; by default ``load``.
         layout: what ``--data-root`` holds, for those that need one.
         archives: what ``--download`` fetches; empty where the source does not allow it.
+        default_backbone: the network that the choice ``"default"`` stands for.
     """
 
     name: str
@@ -49,6 +58,7 @@ class DatasetEntry:
     look: Callable[[Source], LabelledImages] | None = None
     layout: Layout | None = None
     archives: tuple[Archive, ...] = ()
+    default_backbone: str = EFFICIENTNET_LITE0_NAME
 
 
 def photographic(
@@ -58,7 +68,7 @@ def photographic(
     archives: tuple[Archive, ...] = (),
     default_folds: tuple[int, ...] = (0, 1, 2, 3),
 ) -> DatasetEntry:
-    """A data set of photographs, trained on as features of a frozen network.
+    """A data set of photographs, trained on as features of a frozen network or as they are.
 
     Arguments:
         description: as in :class:`DatasetEntry`.
@@ -67,13 +77,59 @@ def photographic(
         archives: as in :class:`DatasetEntry`.
         default_folds: as in :class:`DatasetEntry`.
     """
+
+    def load(source: Source) -> RetrievalData:
+        return load_photographs(
+            listing(source.root),
+            source.skip_broken,
+            backbone=find_backbone(source.backbone),
+            device=source.device,
+        )
+
     return DatasetEntry(
         name=layout.name,
         description=f"{description}, as frozen features",
         default_folds=default_folds,
         needs_root=True,
-        load=lambda source: load_photographs(listing(source.root), source.skip_broken),
+        load=load,
         look=lambda source: usable(listing(source.root), source.skip_broken),
         layout=layout,
         archives=archives,
+    )
+
+
+def drawn(
+    name: str,
+    description: str,
+    load: Callable[[Source], RetrievalData],
+    layout: Layout | None = None,
+    archives: tuple[Archive, ...] = (),
+) -> DatasetEntry:
+    """A data set of small drawings, for the glyph network unless another is chosen.
+
+    Arguments:
+        name: as in :class:`DatasetEntry`.
+        description: as in :class:`DatasetEntry`.
+        load: the drawings in memory, for the glyph network.
+        layout: as in :class:`DatasetEntry`.
+        archives: as in :class:`DatasetEntry`.
+    """
+
+    def load_for_backbone(source: Source) -> RetrievalData:
+        if source.backbone.name in (DEFAULT, GLYPH):
+            return load(source)
+        # mirrored, a b is a d
+        backbone = find_backbone(source.backbone, flip=False)
+        return see_drawings(load(source), backbone, device=source.device)
+
+    return DatasetEntry(
+        name=name,
+        description=description,
+        default_folds=(0,),
+        needs_root=layout is not None,
+        load=load_for_backbone,
+        look=load,
+        layout=layout,
+        archives=archives,
+        default_backbone=GLYPH,
     )

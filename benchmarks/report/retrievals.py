@@ -6,35 +6,32 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..datasets.base import RetrievalData
-
-NUM_QUERIES = 8
 CAPTION_WIDTH = 26  # characters
 RIGHT, WRONG = "#009E73", "#D55E00"
 MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG)}
 
 
-def retrieval_page(data: RetrievalData, files: dict[str, Path]) -> Figure:
+def retrieval_page(files: dict[str, Path], class_names: tuple[str, ...]) -> Figure:
     """The same queries for each of a few losses, one loss beside the other.
 
     Below each neighbour stands one mark per level, finest first: a green tick where it is of the
     query's class, an orange cross where it is not.
 
     Arguments:
-        data: the data set.
         files: for each loss the ``retrievals.npz`` of one of its runs; all of the same fold.
+        class_names: of the finest level.
     """
     loaded = {loss: dict(np.load(path)) for loss, path in files.items()}
-    queries = next(iter(loaded.values()))["queries"]
-    chosen = np.random.default_rng(0).choice(len(queries), NUM_QUERIES, replace=False)
-    neighbours = next(iter(loaded.values()))["neighbours"].shape[1]
+    first = next(iter(loaded.values()))
+    num_queries, neighbours = first["neighbours"].shape
     widths = [1.8] + [w for _ in loaded for w in (0.3, *[1.0] * neighbours)]
-    height = 1.3 * NUM_QUERIES + 0.5
+    height = 1.3 * num_queries + 0.5
     figure = Figure(figsize=(0.95 * sum(widths), height))
     grid = figure.add_gridspec(
-        NUM_QUERIES,
+        num_queries,
         len(widths),
         width_ratios=widths,
         left=0.01,
@@ -44,33 +41,31 @@ def retrieval_page(data: RetrievalData, files: dict[str, Path]) -> Figure:
         hspace=0.5,
         wspace=0.08,
     )
-    for row, position in enumerate(chosen):
-        query = int(queries[position])
+    for row in range(num_queries):
         axes = figure.add_subplot(grid[row, 0])
-        _show(axes, data, query, title="query" if row == 0 else "")
-        name = data.class_names[0][data.labels[query, 0]]
+        _show(axes, first["pictures"][row, 0], title="query" if row == 0 else "")
+        name = class_names[first["query_labels"][row, 0]]
         axes.set_xlabel(_wrapped(name), fontsize=7, labelpad=2)
         for block, (loss, found) in enumerate(loaded.items()):
-            for rank, index in enumerate(found["neighbours"][position]):
+            for rank in range(neighbours):
                 axes = figure.add_subplot(grid[row, 2 + block * (neighbours + 1) + rank])
                 title = loss if row == 0 and rank == neighbours // 2 else ""
-                _show(axes, data, int(index), title=title)
-                _mark(axes, data.labels[query] == data.labels[index])
+                _show(axes, found["pictures"][row, 1 + rank], title=title)
+                _mark(axes, found["query_labels"][row] == found["neighbour_labels"][row, rank])
     return figure
 
 
-def _show(axes: object, data: RetrievalData, index: int, title: str) -> None:
-    picture = np.asarray(data.picture(index))
-    axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None)  # type: ignore[attr-defined]
-    axes.set(xticks=[], yticks=[])  # type: ignore[attr-defined]
-    axes.set_title(title, fontsize=9, fontweight="bold")  # type: ignore[attr-defined]
-    axes.set_frame_on(False)  # type: ignore[attr-defined]
+def _show(axes: Axes, picture: np.ndarray, title: str) -> None:
+    axes.imshow(picture)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=9, fontweight="bold")
+    axes.set_frame_on(False)
 
 
-def _mark(axes: object, right: np.ndarray) -> None:
+def _mark(axes: Axes, right: np.ndarray) -> None:
     for level, is_right in enumerate(right):
         mark, colour = MARKS[bool(is_right)]
-        axes.text(  # type: ignore[attr-defined]
+        axes.text(
             0.5 + (level - (len(right) - 1) / 2) * 0.24,
             -0.03,
             mark,
@@ -79,7 +74,7 @@ def _mark(axes: object, right: np.ndarray) -> None:
             fontweight="bold",
             ha="center",
             va="top",
-            transform=axes.transAxes,  # type: ignore[attr-defined]
+            transform=axes.transAxes,
         )
 
 

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from rich.console import Group
 from rich.table import Table
 
 from ..results import METRIC_NAMES, Summary, mean_and_interval
+from .blocks import Cell, Row
 
 SECONDS = "seconds"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What stands in a cell, and whether it is the best of its column."""
-
-    text: str
-    is_best: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """A loss (or an embedding without training) and its cells."""
-
-    name: str
-    cells: tuple[Cell, ...]
+MISSING = "–"
+PROSE_WIDTH = 40  # characters
+Columns = Sequence[tuple[str, str]]
 
 
 def headers(summary: Summary) -> list[tuple[str, str]]:
@@ -39,23 +27,32 @@ def headers(summary: Summary) -> list[tuple[str, str]]:
 
 
 def rows(summary: Summary) -> list[Row]:
-    """The rows of the table, first the embedding without training."""
+    """The rows of the table, first the embedding without training if there is one."""
     means = {
         (loss, key): mean_and_interval(summary.values(loss, key))
         for loss in summary.losses
         for key in summary.metrics
     }
-    best = {key: max(means[loss, key][0] for loss in summary.losses) for key in summary.metrics}
-    untrained = [Cell(f"{summary.untrained[key].mean():.1f}") for key in summary.metrics]
-    table = [Row(f"({summary.untrained_name})", (*untrained, Cell("–")))]
+    best = {
+        key: max((means[loss, key][0] for loss in summary.losses), key=_nan_last)
+        for key in summary.metrics
+    }
+    table = []
+    if len(summary.untrained):
+        untrained = [Cell(number(summary.untrained[key].mean())) for key in summary.metrics]
+        table.append(Row(f"({summary.untrained_name})", (*untrained, Cell(MISSING))))
     for loss in summary.losses:
         cells = [
-            Cell(_number(*means[loss, key]), is_best=means[loss, key][0] == best[key])
+            Cell(number(*means[loss, key]), is_best=means[loss, key][0] == best[key])
             for key in summary.metrics
         ]
-        seconds = Cell(f"{summary.values(loss, SECONDS).mean():.0f}")
+        seconds = Cell(number(summary.values(loss, SECONDS).mean(), digits=0))
         table.append(Row(loss, (*cells, seconds)))
     return table
+
+
+def _nan_last(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
 
 
 def difference_rows(summary: Summary) -> list[Row]:
@@ -66,7 +63,7 @@ def difference_rows(summary: Summary) -> list[Row]:
         for key in summary.metrics:
             mean, half = mean_and_interval(summary.paired_differences(loss, base, key))
             # bold where the interval does not hold 0
-            cells.append(Cell(_number(mean, half, sign=True), is_best=abs(mean) > half))
+            cells.append(Cell(number(mean, half, sign=True), is_best=abs(mean) > half))
         table.append(Row(f"{loss} − {base}", tuple(cells)))
     return table
 
@@ -90,7 +87,7 @@ def terminal_table(summary: Summary, width: int) -> Table | Group:
 
 
 def _rich_table(
-    columns: list[tuple[str, str]],
+    columns: Columns,
     body: list[Row],
     chosen: range | list[int],
     with_level: bool = False,
@@ -111,23 +108,40 @@ def _rich_table(
     return table
 
 
-def markdown_table(columns: list[tuple[str, str]], body: list[Row]) -> str:
-    """A pipe table whose source lines up, too; the level's name stands before the metric."""
-    header = ["loss", *(f"{level}<br>{metric}" if level else metric for level, metric in columns)]
+def markdown_table(
+    columns: Columns, body: Sequence[Row], corner: str = "loss", prose: bool = False
+) -> str:
+    """A pipe table whose source lines up, too; the level's name stands before the metric.
+
+    Arguments:
+        columns: for each column of cells the name of its group and its own.
+        body: the rows.
+        corner: what the rows are.
+        prose: whether the cells are texts, which are set flush left.
+    """
+    header = [corner, *(f"{level}<br>{metric}" if level else metric for level, metric in columns)]
     lines = [header]
     for row in body:
         cells = [f"**{c.text}**" if c.is_best else c.text for c in row.cells]
         lines.append([row.name, *cells])
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    if prose:  # one long text would make every line as long
+        widths = [min(width, PROSE_WIDTH) for width in widths]
+    end = "-" if prose else ":"
+    rule = ["-" * widths[0], *("-" * (width - 1) + end for width in widths[1:])]
     text = []
-    for first, *others in (header, rule, *lines[1:]):
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+    for first, *others in (lines[0], rule, *lines[1:]):
+        pad = str.ljust if prose else str.rjust
+        cells = [pad(cell, width) for cell, width in zip(others, widths[1:], strict=True)]
         text.append(f"| {' | '.join([first.ljust(widths[0]), *cells])} |")
     return "\n".join(text)
 
 
-def _number(mean: float, half_width: float, sign: bool = False) -> str:
-    mean = round(mean, 1) + 0.0  # no "-0.0"
-    text = f"{mean:+.1f}" if sign else f"{mean:.1f}"
-    return text if math.isnan(half_width) else f"{text} ±{half_width:.1f}"
+def number(mean: float, half: float = math.nan, sign: bool = False, digits: int = 1) -> str:
+    """A mean with the half-width of its interval if it has one; a dash for NaN."""
+    if math.isnan(mean):
+        return MISSING
+    mean = round(mean, digits) + 0.0  # no "-0.0"
+    text = f"{mean:{'+' if sign else ''}.{digits}f}"
+    return text if math.isnan(half) else f"{text} ±{half:.{digits}f}"

@@ -6,10 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from .loss_sides import CASE, SIDES
+
+GROWING = {"classes": "fine classes", "batch_size": "batch size", "levels": "levels"}
+LABELS = {
+    "products": "matrix products alone",
+    "formula": "the paper's formula, flat",
+    "pml": "PML, flat",
+    "pml_levels": "PML, a loss per level",
+    "ours_flat": "HPL in its warm-up",
+    "ours": "HPL, all levels",
+}
+# Okabe & Ito's, which people with any colour vision tell apart
+COLOURS = {
+    "products": "#7F7F7F",
+    "formula": "#CC79A7",
+    "pml": "#E69F00",
+    "pml_levels": "#D55E00",
+    "ours_flat": "#56B4E9",
+    "ours": "#0072B2",
+}
 
 
 def ratio(case: dict[str, Any], side: str, to: str) -> str:
@@ -24,7 +44,7 @@ def ratio(case: dict[str, Any], side: str, to: str) -> str:
 def table(cases: list[dict[str, Any]]) -> str:
     """A row per case: milliseconds, ratios with their spread, and peak memory in MiB."""
     sides = [side for side in SIDES if side in cases[0]["seconds"]]
-    ratios = [("ours", "pml"), ("ours", "products"), ("ours", "ours_flat")]
+    ratios = [("ours", other) for other in ("pml", "formula", "products", "ours_flat")]
     rows = []
     for case in cases:
         row = [case[key] for key in CASE]
@@ -39,28 +59,53 @@ def table(cases: list[dict[str, Any]]) -> str:
 
 
 def plot(cases: list[dict[str, Any]], path: Path) -> None:
-    """How the time grows with the classes: a panel per loss, and a line per side and sizes."""
+    """How the time grows: a column per loss, a row per size that was varied, a line per side.
+
+    In each row the other sizes are those of the first case, but for the embedding size, which has
+    lines of its own.
+    """
     losses = list(dict.fromkeys(case["loss"] for case in cases))
-    figure = Figure(figsize=(1 + 3.5 * len(losses), 4))
-    axes = figure.subplots(1, len(losses), sharey=True, squeeze=False)
-    for axis, loss in zip(axes[0], losses, strict=True):
-        lines: dict[tuple[str, str], list[tuple[int, float]]] = {}
-        for case in (case for case in cases if case["loss"] == loss):
-            shape = f"{case['embedding_size']}-d, batch {case['batch_size']}, L={case['levels']}"
-            for side, seconds in case["seconds"].items():
-                point = (case["classes"], 1000 * float(np.median(seconds)))
-                lines.setdefault((side, shape), []).append(point)
-        shapes = list(dict.fromkeys(shape for _, shape in lines))
-        for (side, shape), points in lines.items():
-            axis.loglog(
-                *zip(*sorted(points), strict=True),
-                label=f"{side}, {shape}",
-                color=f"C{SIDES.index(side)}",
-                marker="osv^D"[shapes.index(shape) % 5],
-                linestyle=("-", "--", ":", "-.")[shapes.index(shape) % 4],
+    varied = [size for size in GROWING if len({case[size] for case in cases}) > 1] or ["classes"]
+    figure = Figure(figsize=(2.2 + 3.2 * len(losses), 0.6 + 3 * len(varied)), layout="constrained")
+    panels = figure.subplots(len(varied), len(losses), sharey="row", squeeze=False)
+    for row, size in zip(panels, varied, strict=True):
+        fixed = {other: cases[0][other] for other in GROWING if other != size}
+        for axes, loss in zip(row, losses, strict=True):
+            chosen = [
+                case
+                for case in cases
+                if case["loss"] == loss and all(case[k] == v for k, v in fixed.items())
+            ]
+            _growth(axes, chosen, size)
+            shown = ", ".join(f"{GROWING[other]} {value:,}" for other, value in fixed.items())
+            axes.set_title(f"{loss}\n{shown}", fontsize=8)
+        row[0].set_ylabel("forward and backward (ms)")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def _growth(axes: Axes, cases: list[dict[str, Any]], size: str) -> None:
+    sizes = list(dict.fromkeys(case["embedding_size"] for case in cases))
+    for side in (side for side in SIDES if side in cases[0]["seconds"]):
+        for number, embedding_size in enumerate(sizes):
+            points = sorted(
+                (case[size], 1000 * float(np.median(case["seconds"][side])))
+                for case in cases
+                if case["embedding_size"] == embedding_size
             )
-        axis.set(title=loss, xlabel="fine classes")
-        axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("milliseconds, forward and backward")
-    axes[0][-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+            axes.plot(
+                *zip(*points, strict=True),
+                label=f"{LABELS[side]}, {embedding_size}-d",
+                color=COLOURS[side],
+                linestyle=("-", "--", ":", "-.")[number % 4],
+                marker="o",
+                markersize=3,
+            )
+    axes.set(yscale="log", xlabel=GROWING[size])
+    values = sorted({case[size] for case in cases})
+    if size != "levels":
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(values, [f"{value:,}" for value in values])
+    axes.grid(alpha=0.3)

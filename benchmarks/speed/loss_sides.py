@@ -12,6 +12,7 @@ from pytorch_metric_learning import losses as pml_losses
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
+from .formulas import FormulaLoss
 from .measuring import Step
 
 LOSSES = {
@@ -21,9 +22,9 @@ LOSSES = {
     "cosface": pml_losses.CosFaceLoss,
     "arcface": pml_losses.ArcFaceLoss,
 }
-# the bare products, PML's loss of one level, the sum of PML's losses over the levels, and HPL: in
-# its warm-up, which is one level, and with all
-SIDES = ("products", "pml", "pml_levels", "ours_flat", "ours")
+# the bare products, the paper's formula and PML's loss of one level, the sum of PML's losses over
+# the levels, and HPL: in its warm-up, which is one level, and with all
+SIDES = ("products", "formula", "pml", "pml_levels", "ours_flat", "ours")
 CASE = ("loss", "classes", "embedding_size", "batch_size", "levels")
 
 
@@ -81,6 +82,7 @@ def make_steps(
     embeddings = torch.randn(batch_size, embedding_size, device=device, requires_grad=True)
     labels = torch.randint(classes, (batch_size,), device=device)
     makers: dict[str, Callable[[], torch.nn.Module]] = {
+        "formula": lambda: FormulaLoss(name, classes, embedding_size),
         "pml": lambda: LOSSES[name](classes, embedding_size),
         "pml_levels": lambda: PMLLevels(name, sizes, embedding_size),
         "ours_flat": lambda: hierarchical(name, sizes, embedding_size, is_active=False),

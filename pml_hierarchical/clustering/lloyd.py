@@ -28,10 +28,13 @@ class KMeans(Clusterer):
     all points are assigned then: a million classes take seconds.
 
     Arguments:
-        iterations: how often the points are assigned and the means recomputed.
+        iterations: how often the points are assigned and the means recomputed, at most: it ends
+            where no point moves.
         restarts: how many random starts are tried where there are no centroids.
         balance: at least 1: no cluster gets more than ``balance`` times its fair share of the
             ``n`` points, rounded up: ``ceil(balance * n / num_clusters)``. ``None`` for no limit.
+        warm_iterations: ``iterations`` where centroids are given, near already as those of the
+            last update are: the next one goes on from where this one ends.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -47,10 +50,11 @@ class KMeans(Clusterer):
     iterations: int = 25
     restarts: int = 5
     balance: float | None = None
+    warm_iterations: int = 3
     keeps_numbers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "restarts"):
+        for name in ("iterations", "restarts", "warm_iterations"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
@@ -84,30 +88,32 @@ class KMeans(Clusterer):
             ]
         else:
             starts = [centroids]
-        runs = [self._run(sample, start, spherical, seed) for start in starts]
+        iterations = self.iterations if centroids is None else self.warm_iterations
+        runs = [_run(sample, start, iterations, spherical, seed) for start in starts]
         assignment = nearest(points, min(runs, key=lambda run: run[0])[1], spherical)
         if self.balance is None:
             return assignment
         capacity = capacity_of(len(points), num_clusters, self.balance)
         return balanced(points, assignment, num_clusters, spherical, capacity)
 
-    def _run(
-        self, points: np.ndarray, start: np.ndarray, spherical: bool, seed: int
-    ) -> tuple[float, np.ndarray]:
-        """The objective, the lower the better, and the centroids that k-means ends with."""
-        algorithm = faiss.Kmeans(
-            points.shape[1],
-            len(start),
-            niter=self.iterations,
-            spherical=spherical,
-            seed=seed + 1,  # of faiss's splits of empty clusters; it takes 0 for "none"
-            min_points_per_centroid=1,
-            max_points_per_centroid=len(points),
-        )
-        algorithm.train(points, init_centroids=unit_vectors(start) if spherical else start)
-        objective = float(np.asarray(algorithm.obj)[-1])
-        # where spherical, faiss sums inner products, which are large for near points
-        return (-objective if spherical else objective), np.asarray(algorithm.centroids)
+
+def _run(
+    points: np.ndarray, start: np.ndarray, iterations: int, spherical: bool, seed: int
+) -> tuple[float, np.ndarray]:
+    """The objective, the lower the better, and the centroids that k-means ends with."""
+    algorithm = faiss.Kmeans(
+        points.shape[1],
+        len(start),
+        niter=iterations,
+        spherical=spherical,
+        seed=seed + 1,  # of faiss's splits of empty clusters; it takes 0 for "none"
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(points),
+    )
+    algorithm.train(points, init_centroids=unit_vectors(start) if spherical else start)
+    objective = float(np.asarray(algorithm.obj)[-1])
+    # where spherical, faiss sums inner products, which are large for near points
+    return (-objective if spherical else objective), np.asarray(algorithm.centroids)
 
 
 def _sample(points: np.ndarray, size: int, random: np.random.RandomState) -> np.ndarray:

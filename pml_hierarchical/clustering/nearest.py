@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
-from sklearn.metrics import pairwise_distances_argmin_min
 
 from .points import unit_vectors
 
@@ -14,7 +14,7 @@ def nearest(points: np.ndarray, centroids: np.ndarray, spherical: bool) -> np.nd
     A centroid that is nobody's nearest takes the point that is farthest from its own.
 
     Arguments:
-        points: floats of shape ``(n, d)``; unit vectors where ``spherical``.
+        points: ``float32`` of shape ``(n, d)``; unit vectors where ``spherical``.
         centroids: of shape ``(num_clusters, d)``, no more than there are points.
         spherical: only the direction of the centroids counts.
 
@@ -27,8 +27,8 @@ def nearest(points: np.ndarray, centroids: np.ndarray, spherical: bool) -> np.nd
     """
     if spherical:  # among unit vectors the Euclidean distance ranks as the angle does
         centroids = unit_vectors(centroids)
-    assignment, distances = pairwise_distances_argmin_min(points, centroids)
-    return fill_empty(assignment.astype(np.int64), distances, len(centroids))
+    distances, found = faiss.knn(points, np.ascontiguousarray(centroids), 1)
+    return fill_empty(found[:, 0].astype(np.int64), distances[:, 0], len(centroids))
 
 
 def fill_empty(assignment: np.ndarray, distances: np.ndarray, num_clusters: int) -> np.ndarray:
@@ -44,6 +44,8 @@ def fill_empty(assignment: np.ndarray, distances: np.ndarray, num_clusters: int)
         [0, 1, 0]
     """
     sizes = np.bincount(assignment, minlength=num_clusters)
+    if sizes.all():
+        return assignment
     farthest_first = iter(np.argsort(-distances, kind="stable"))
     for empty in np.flatnonzero(sizes == 0):
         point = next(p for p in farthest_first if sizes[assignment[p]] > 1)

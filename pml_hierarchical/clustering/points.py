@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+_ROUNDING = 1e-6  # of the square of a length of 1 in float32
+_SAFE_SQUARE = 1e-20  # of a length whose square is no matter to float32
+
 
 def checked_points(points: Any, name: str) -> np.ndarray:
     """``points`` (array or tensor on any device) as finite ``float32`` of shape ``(n, d)``.
@@ -23,8 +26,10 @@ def checked_points(points: Any, name: str) -> np.ndarray:
             f"{name} must have shape (number of points, dimension) and not be empty, got shape "
             f"{array.shape}"
         )
-    bad = ~np.isfinite(array).all(axis=1)
-    if bad.any():
+    # a sum is quick; it is finite unless a value is not, or they are huge
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    if not np.isfinite(total) and (bad := ~np.isfinite(array).all(axis=1)).any():
         raise ValueError(
             f"the {name} hold NaN or infinite values and cannot be clustered: row "
             f"{int(np.argmax(bad))} is the first of {int(bad.sum())} such rows"
@@ -39,6 +44,12 @@ def unit_vectors(points: np.ndarray) -> np.ndarray:
         >>> unit_vectors(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
         [[0.6, 0.8], [0.0, 0.0]]
     """
+    squares = np.einsum("ij,ij->i", points, points)  # infinite where a value is huge
+    smallest, largest = squares.min(), squares.max()
+    if smallest > 1 - _ROUNDING and largest < 1 + _ROUNDING:
+        return points  # a clusterer gets directions that its caller has made already
+    if smallest > _SAFE_SQUARE and largest < 1 / _SAFE_SQUARE:
+        return points / np.sqrt(squares)[:, None]
     # Scaled by the largest entry first: the square of 1e-30 is 0 in float32, that of 1e30 infinite.
     tiny = np.finfo(points.dtype).tiny
     scaled = points / np.maximum(np.abs(points).max(axis=1, keepdims=True), tiny)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from pytorch_metric_learning import distances, reducers
 from pytorch_metric_learning import losses as pml_losses
 
-from . import fast
+from .fast.autograd import all_levels
+from .fast.options import Options
 from .proxy_access import ProxyLayout, get_proxies
 
-# For each loss: the function, and the setting of it that is an attribute of the loss.
-_FAST: dict[type, tuple[Callable[..., Any], tuple[str, ...]]] = {
-    pml_losses.ProxyAnchorLoss: (fast.proxy_anchor, ("margin", "alpha")),
-    pml_losses.ProxyNCALoss: (fast.proxy_nca, ("softmax_scale",)),
-    pml_losses.NormalizedSoftmaxLoss: (fast.normalized_softmax, ("temperature",)),
-    pml_losses.CosFaceLoss: (fast.cosface, ("margin", "scale")),
-    pml_losses.ArcFaceLoss: (fast.arcface, ("margin", "scale")),
-}
+
+def numbers_of(loss: Any) -> tuple[str, float, float] | None:
+    """The name of a loss of PML in :mod:`.fast`, its margin, and the factor of the cosines."""
+    kind = type(loss)  # a subclass may compute something else
+    if kind is pml_losses.ProxyAnchorLoss:
+        return "proxy_anchor", float(loss.margin), float(loss.alpha)
+    if kind is pml_losses.ProxyNCALoss:  # the squared distance of unit vectors is 2 - 2 cos
+        return "proxy_nca", 0.0, 2.0 * loss.softmax_scale
+    if kind is pml_losses.NormalizedSoftmaxLoss:
+        return "normalized_softmax", 0.0, 1.0 / loss.temperature
+    if kind is pml_losses.CosFaceLoss:
+        return "cosface", float(loss.margin), float(loss.scale)
+    if kind is pml_losses.ArcFaceLoss:
+        return "arcface", float(loss.margin), float(loss.scale)
+    return None
 
 
 def fast_losses(
@@ -48,10 +56,13 @@ def fast_losses(
         regularizer, or if numbers are not plain ``float32`` or ``float64``: then the losses of PML
         must be called.
     """
-    fine = level_losses[0]
-    if type(fine) not in _FAST or not all(
-        type(loss) is type(fine) and is_plain(loss) for loss in level_losses
-    ):
+    found = [numbers_of(loss) for loss in level_losses]
+    numbers = [one for one in found if one is not None]
+    if len(numbers) < len(found) or not all(map(is_plain, level_losses)):
+        return None
+    kinds, margins, scales = zip(*numbers, strict=True)
+    normalizes = [loss.distance.normalize_embeddings for loss in level_losses]
+    if len(set(kinds)) > 1 or len(set(normalizes)) > 1:
         return None
     proxies = [
         get_proxies(loss, layout) if level not in live else _rows(live[level], layout)
@@ -67,19 +78,11 @@ def fast_losses(
         or torch.is_autocast_enabled(embeddings.device.type)
     ):
         return None
-    function, names = _FAST[type(fine)]
-    settings: dict[str, Any] = {
-        name: [float(getattr(loss, name)) for loss in level_losses] for name in names
-    }
-    if isinstance(fine, pml_losses.NormalizedSoftmaxLoss):
-        normalises = [loss.distance.normalize_embeddings for loss in level_losses]
-        if len(set(normalises)) > 1:
-            return None
-        settings["normalize_embeddings"] = normalises[0]
-    found: tuple[torch.Tensor, torch.Tensor] = function(
-        embeddings, proxies, labels, weights=weights, **settings
+    sizes = tuple(len(one) for one in proxies)
+    options = Options(
+        kinds[0], sizes, tuple(weights), margins, scales, normalizes[0], 0, save_memory=False
     )
-    return found
+    return all_levels(embeddings, proxies, labels, options)
 
 
 def _rows(stored: torch.Tensor, layout: ProxyLayout) -> torch.Tensor:

@@ -32,6 +32,7 @@ from .class_sampling import checked_share, sample_classes
 from .coarse_means import live_proxies
 from .fast_path import fast_losses
 from .level_losses import LevelLossFactory
+from .level_sum import LevelSum
 from .level_weights import LevelWeights, Weights
 from .life_cycle import LifeCycle
 from .proxy_access import size_argument
@@ -169,7 +170,7 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         super().__init__(
             collect_stats=fine.collect_stats,
             distance=fine.distance,
-            reducer=fine.reducer if keeps_reducer else None,
+            reducer=fine.reducer if keeps_reducer else LevelSum(),
         )
         self.num_classes = num_classes
         self.embedding_size = embedding_size
@@ -209,7 +210,9 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         ref_emb: torch.Tensor,
         ref_labels: torch.Tensor,
     ) -> dict[str, Any]:
-        """PML's ``loss_dict``: one entry per level, or the base loss's own with a single level."""
+        """PML's ``loss_dict``: one entry per level, or one in all from the fast path, or the base
+        loss's own with a single level.
+        """
         c_f.labels_required(labels)
         c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
         check_batch(
@@ -225,8 +228,8 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
             self._before_training_step()
         weights, num_levels = self.level_weights, len(self.sizes) if self.is_active else 1
         live = live_proxies(self)
-        losses = [self.level_loss(level) for level in range(num_levels)]
-        table = self.class_labels[labels.long(), :num_levels].t().contiguous()
+        losses = list(self.level_losses.values())[:num_levels]
+        table = self.class_labels.index_select(0, labels.long())[:, :num_levels].t().contiguous()
         if self.fast_path and indices_tuple is None:
             classes = None
             if self.class_share < 1 and self.training:
@@ -237,7 +240,9 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
                 losses, self.layout, embeddings, table, weights[:num_levels], live, classes
             )
             if found is not None:
-                return self._fast_loss_dict(*found, weights)
+                for name, loss in zip(self._level_names, found[1].unbind(), strict=False):
+                    object.__setattr__(self, name, loss)
+                return {"loss": _reduced(found[0])}  # of all levels together
         if self.class_share < 1 and self.training:
             raise ValueError(
                 f"class_share={self.class_share} needs the fast path, which this loss cannot take: "
@@ -253,18 +258,6 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
                 continue
             setattr(self, name, loss.detach())
             loss_dict[name] = _reduced(weights[level] * loss)
-        return loss_dict
-
-    def _fast_loss_dict(
-        self, total: torch.Tensor, losses: torch.Tensor, weights: Sequence[float]
-    ) -> dict[str, Any]:
-        """PML's ``loss_dict`` of a total whose gradient is that of all levels together."""
-        loss_dict = {}
-        for name, loss, weight in zip(self._level_names, losses.unbind(), weights, strict=False):
-            setattr(self, name, loss)
-            loss_dict[name] = _reduced(weight * loss)
-        others = [info["losses"] for info in list(loss_dict.values())[1:]]
-        loss_dict["loss_level0"] = _reduced(total - sum(others) if others else total)
         return loss_dict
 
     def level_loss(self, level: int) -> Any:

@@ -171,7 +171,8 @@ def class_vectors(loss: torch.nn.Module, layout: ProxyLayout) -> torch.Tensor:
     Its proxy, as a direction of unit length where only that matters; the mean of them where a
     class has several.
     """
-    proxies = get_proxies(loss, layout)
+    # norms and sums over a transposed view of many classes take ten times as long
+    proxies = get_proxies(loss, layout).contiguous()
     if direction_only(loss, layout):
         proxies = torch.nn.functional.normalize(proxies)
     centers = num_centers(loss, layout)

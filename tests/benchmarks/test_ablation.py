@@ -113,13 +113,17 @@ def test_only_the_references_that_are_needed():
 def test_superclasses_follow_the_training_classes_of_the_fold(make_ablation, small_dataset):
     planned = make_ablation(bases=hierarchical_bases(), what=["num_superclasses"], folds=[0, 1])
     configs = lay_out(planned, small_dataset)
-    assert len(configs) == len({config.name for config in configs}) == 6 * 2 * (1 + 3)
+    assert (
+        len(configs)
+        == len({config.name for config in configs})
+        == len(hierarchical_bases()) * 2 * (1 + 3)
+    )
     chosen = [config.loss.hpl_arguments.get("num_superclasses") for config in configs[:4]]
     assert chosen == [None, "auto", 2, 6]  # of 12 classes
 
 
 def test_nothing_is_tested_and_the_settings_are_kept(make_ablation, monkeypatch):
-    monkeypatch.setattr(training.Session, "test", None)
+    monkeypatch.setattr(training.testing, "test", None)
     planned = make_ablation(what=["coarse_proxies"])
     outcome = run_ablation(planned, Console())
     assert len(outcome.results) == 7

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import make_small_data
 from dataset_trees import build_inshop
 from PIL import Image
 from rich.console import Console
+from small_data import make_small_data
 
 from benchmarks.__main__ import main
 from benchmarks.describe import SHEET_COLUMNS, describe, sample_rows, write_sample_sheet

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks import speed
+from benchmarks.speed.formulas import FORMULAS
 from benchmarks.speed.loss_report import ratio
 from benchmarks.speed.loss_sides import LOSSES, SIDES, PMLLevels, hierarchical, level_sizes
 from benchmarks.speed.measuring import interleave, peak_bytes
@@ -64,6 +65,21 @@ def test_sides_compute_the_same(name):
         gradients.append(torch.autograd.grad(values[-1], [embeddings, *learned]))
     torch.testing.assert_close(*values, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_formulas_are_pmls_losses(name):
+    """Written from the papers; PML's Proxy-Anchor has its softplus in another form."""
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(16, 8, generator=generator, dtype=torch.float64)
+    labels = torch.randint(30, (16,), generator=generator)
+    theirs = LOSSES[name](30, 8).double()
+    attribute = "proxies" if hasattr(theirs, "proxies") else "W"
+    proxies = getattr(theirs, attribute).detach()
+    if attribute == "W":
+        proxies = proxies.t()
+    expected = theirs(embeddings, labels)
+    torch.testing.assert_close(FORMULAS[name](embeddings, proxies, labels), expected)
 
 
 def test_level_sizes():

@@ -142,5 +142,5 @@ def test_a_zip_that_is_none(tmp_path):
         load_omniglot(tmp_path)
 
 
-def test_it_is_trained_as_glyphs():
-    assert SETTINGS["omniglot"] == SETTINGS["glyphs"]
+def test_it_is_trained_as_glyphs_but_longer():
+    assert SETTINGS["omniglot"] == SETTINGS["glyphs"].with_epochs(12)

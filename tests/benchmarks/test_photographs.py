@@ -67,11 +67,11 @@ def test_features_are_kept_block_by_block(name, root, monkeypatch):
     monkeypatch.setattr(features, "FILES_PER_BLOCK", 5)
     read = []
 
-    def counting(images, model, batch_size):
+    def counting(images, model, batch_size, device):
         read.append(len(images))
         if len(read) == 2:
             raise KeyboardInterrupt
-        return original(images, model, batch_size)
+        return original(images, model, batch_size, device)
 
     original = features.extract_features
     monkeypatch.setattr(features, "extract_features", counting)

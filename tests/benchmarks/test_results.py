@@ -30,6 +30,7 @@ def test_interval_is_that_of_scipy():
     assert (mean - half, mean + half) == pytest.approx((low, high))
     assert mean_and_interval([3.0])[0] == 3.0
     assert math.isnan(mean_and_interval([3.0])[1])
+    assert all(math.isnan(value) for value in mean_and_interval([]))
 
 
 def test_differences_are_paired_by_seed_and_fold():

@@ -1,12 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from small_data import make_small_data
 
 from benchmarks import suite, training
 from benchmarks.__main__ import main
+from benchmarks.datasets import DATASETS
+from benchmarks.report import embedding_map
+from benchmarks.stored import read_stored
 from pml_hierarchical import Hierarchy
 
 pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
@@ -16,12 +21,20 @@ def test_one_run_is_one_folder(make_plan):
     planned = make_plan(losses=["hpl:proxy_anchor"])
     (result,) = suite.run(planned, Console()).results
     folder = planned.runs[0].folder(planned.out)
+    assert result.pop("folder") == folder
     assert folder == planned.out / "small" / "hpl-proxy_anchor" / "seed0_fold0"
     assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(result))
     assert (folder / "records" / "logs.db").exists()
     assert list((folder / "records").glob("*.csv"))
     assert list((folder / "tensorboard").glob("events*"))
-    assert list((folder / "models").glob("trunk_best*.pth"))
+    assert {path.name for path in folder.glob("*.pt")} == {"best.pt"}
+    assert {path.name for path in folder.glob("*.npz")} == {
+        "test.npz",
+        "retrievals.npz",
+        "tree.npz",
+    }
+    assert len(result["epoch_seconds"]) == 3
+    assert result["seconds"] == result["epoch_seconds"][-1]
     assert result["config"]["loss_settings"]["warmup"] == 4
     assert result["validation"]["epoch"] == [1, 2, 3]
     assert {f"precision_at_1_level{level}" for level in range(3)} <= set(result["test"])
@@ -66,6 +79,31 @@ def test_results_of_other_settings_are_not_taken_for_these(make_plan):
         make_plan(losses=["proxy_anchor"], epochs=2)
 
 
+def test_runs_on_other_images_do_not_come_into_one_folder(make_plan, monkeypatch):
+    suite.run(make_plan(losses=["proxy_anchor"]), Console())
+    fewer = replace(DATASETS["small"], load=lambda source: make_small_data(num_images=224))
+    monkeypatch.setitem(DATASETS, "small", fewer)
+    with pytest.raises(ValueError, match=r"on other images.*\(num_images differ\).*another --out"):
+        suite.run(make_plan(losses=["contrastive"]), Console())
+
+
+def test_what_is_known_of_the_data_is_there_while_runs_are_missing(make_plan, monkeypatch):
+    planned = make_plan(losses=["contrastive", "proxy_anchor"])
+    original = training.train
+
+    def interrupted(config, *args):
+        if config.loss.name == "proxy_anchor":
+            raise KeyboardInterrupt
+        return original(config, *args)
+
+    monkeypatch.setattr(suite, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        suite.run(planned, Console())
+    stored = read_stored(planned.folder)
+    assert [result["config"]["loss"] for result in stored.results] == ["contrastive"]
+    assert stored.untrained[0]["precision_at_1_level0"] > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -94,7 +132,8 @@ def test_training_tree_leaves_out_levels_that_say_nothing():
     assert training.training_tree(labels[1:3])[1] == Hierarchy.flat(2)
 
 
-def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
+def test_command_line_end_to_end(small_dataset, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
     out = tmp_path / "runs"
     arguments = ["run", "--dataset", "small", "--losses", "proxy_nca", "hpl:proxy_nca"]
     assert main([*arguments, "--seeds", "0", "1", "--out", str(out)]) == 0
@@ -102,11 +141,11 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
     assert "hpl:proxy_nca" in printed
     assert "(raw features)" in printed
     report = (out / "small" / "report.md").read_text()
-    for name in ("training", "levels", "gain", "retrievals"):
+    for name in ("training", "levels", "gain", "embeddings", "retrievals"):
         assert f"figures/{name}.png" in report
         assert (out / "small" / "figures" / f"{name}.png").stat().st_size > 1000
     html = (out / "small" / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 4
+    assert html.count("data:image/png;base64,") == 5
     assert 'src="figures' not in html
 
 

@@ -189,6 +189,7 @@ POINTS = np.eye(4, dtype=np.float32)
     ("call", "error", "message"),
     [
         (lambda: KMeans(iterations=0), ValueError, "iterations .*got 0"),
+        (lambda: KMeans(warm_iterations=0), ValueError, "warm_iterations .*got 0"),
         (lambda: KMeans(restarts=1.5), ValueError, "restarts .*got 1.5"),
         (lambda: KMeans(iterations=True), ValueError, "iterations .*got True"),
         (lambda: KMeans(balance=0.9), ValueError, "balance .*got 0.9"),

@@ -39,6 +39,23 @@ def test_the_step_is_the_nearest_centroid_and_nothing_else(spherical, seed):
     )
 
 
+@pytest.mark.parametrize("spherical", [True, False])
+def test_a_warm_start_takes_as_many_steps_as_it_is_told(spherical):
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(400, 4)).astype(np.float32)
+    points = clustering.unit_vectors(points) if spherical else points
+    start = centroids = points[:6]
+    for count in range(1, 8):
+        labels = KMeansStep().cluster(points, 6, spherical=spherical, centroids=centroids)
+        centroids = clustering.group_means(points, labels, 6)
+        last = KMeansStep().cluster(points, 6, spherical=spherical, centroids=centroids)
+        assert (last != labels).any()
+        found = KMeans(iterations=1, warm_iterations=count).cluster(
+            points, 6, spherical=spherical, centroids=start
+        )
+        np.testing.assert_array_equal(found, last)
+
+
 def test_the_first_step_is_a_whole_kmeans():
     points = np.random.default_rng(0).normal(size=(50, 4))
     step = KMeansStep().cluster(points, 7, spherical=True, seed=2)
@@ -150,6 +167,14 @@ def test_group_means_against_a_loop(num_points, num_groups, seed):
     assert clustering.group_means(points.astype("f"), assignment, num_groups).dtype == np.float32
 
 
+def test_unit_vectors_stay_as_they_are():
+    points = clustering.unit_vectors(np.random.default_rng(0).normal(size=(9, 3)))
+    assert clustering.unit_vectors(points) is points
+    longer = points.copy()
+    longer[4] *= 1.001
+    np.testing.assert_allclose(clustering.unit_vectors(longer), points, rtol=1e-6)
+
+
 def test_unit_vectors_of_any_scale():
     points = np.array([[3e-38, 4e-38], [3e30, 4e30], [0, 0], [-5, 0]], dtype=np.float32)
     expected = [[0.6, 0.8], [0.6, 0.8], [0, 0], [-1, 0]]
@@ -171,6 +196,15 @@ def test_many_points_are_sampled_and_all_assigned():
     )
     found = KMeans().cluster(points.astype(np.float32), 4, spherical=False)
     assert adjusted_rand_score(truth, found) == 1.0
+
+
+def test_huge_points_are_finite():
+    points = np.full((4, 3), 3e38, dtype=np.float32)
+    points[2:] *= -1
+    with np.errstate(over="ignore"):
+        assert not np.isfinite(points[:2].sum())
+    found = KMeans().cluster(points, 2, spherical=True)
+    assert found[0] == found[1] != found[2] == found[3]
 
 
 def test_canonical_order_does_not_depend_on_the_order_of_the_rows():

@@ -168,6 +168,14 @@ def test_levels_of_logits():
             loss_func.get_logits(torch.randn(2, D), level=level)
 
 
+def test_huge_values_are_finite():
+    """Though their sum is not."""
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3, warmup=0)
+    embeddings = torch.full((2, D), 3e38)
+    assert not embeddings.sum().isfinite()
+    assert loss_func(embeddings, torch.tensor([0, 1])).shape == ()
+
+
 def test_nan_proxies_cannot_be_clustered():
     loss_func = HierarchicalProxyLoss(C, D, warmup=0)
     loss_func.proxies.data[3] = float("nan")

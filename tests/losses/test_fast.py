@@ -11,7 +11,7 @@ from pytorch_metric_learning import distances
 from pytorch_metric_learning import losses as pml
 
 from pml_hierarchical.losses import fast
-from pml_hierarchical.losses.fast import autograd, columns, directions, softmax
+from pml_hierarchical.losses.fast import autograd, columns, directions, small, softmax
 
 CLASSES = {
     "proxy_anchor": pml.ProxyAnchorLoss,
@@ -67,8 +67,9 @@ def check_parity(kind, sizes, block_size=None, fast_kwargs=None, dtype=torch.flo
 @pytest.mark.parametrize("sizes", [(40,), (40, 7), (40, 7, 2)], ids=len)
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_pml(kind, sizes, dtype):
-    check_parity(kind, sizes, dtype=dtype)
+    check_parity(kind, sizes, dtype=dtype)  # as a small loss
     check_parity(kind, sizes, dtype=dtype, block_size=6, seed=1)
+    check_parity(kind, sizes, dtype=dtype, block_size=1000, seed=2)  # a single block
 
 
 @pytest.mark.parametrize("block_size", [None, 6])
@@ -107,14 +108,16 @@ def test_settings(kind):
     check_parity(kind, (20, 5), fast_kwargs=of_ours, **of_pml)
 
 
+@pytest.mark.parametrize("block_size", [None, 6])
 @pytest.mark.parametrize("kind", KINDS)
-def test_settings_of_each_level(kind):
+def test_settings_of_each_level(kind, block_size):
     of_pml, of_ours = SETTINGS[kind]
     name, value = next(iter(of_ours.items()))
     _, stored, embeddings, labels = make(kind, (20, 5), **of_pml)
     call = getattr(fast, kind)
     rest = {key: one for key, one in of_ours.items() if key != name}
-    _, both = call(embeddings, as_rows(kind, stored), labels, **rest, **{name: (value, value / 2)})
+    halves = {name: (value, value / 2), "block_size": block_size}
+    _, both = call(embeddings, as_rows(kind, stored), labels, **rest, **halves)
     for level, factor in enumerate((1, 0.5)):
         _, alone = call(
             embeddings,
@@ -168,6 +171,54 @@ HUGE = {
     "cosface": ({"scale": 1e4},) * 2,
     "arcface": ({"scale": 1e4},) * 2,
 }
+
+
+def test_small_is_what_fits_the_cache_and_cannot_overflow(monkeypatch):
+    calls = []
+    original = autograd.small_values_and_gradients
+
+    def watched(*args):
+        calls.append(args)
+        return original(*args)
+
+    monkeypatch.setattr(autograd, "small_values_and_gradients", watched)
+    embeddings, labels = torch.randn(128, 4), torch.zeros(128, dtype=torch.long)
+    for function, classes, kwargs, expected in [
+        (fast.cosface, 2048, {}, True),
+        (fast.cosface, 2049, {}, False),
+        (fast.cosface, 100, {"block_size": 1000}, False),
+        (fast.cosface, 100, {"scale": 80.0}, True),
+        (fast.cosface, 100, {"scale": 82.0}, False),
+        (fast.proxy_anchor, 100, {"alpha": 60.0}, True),
+        (fast.proxy_anchor, 100, {"alpha": 75.0}, False),
+        (fast.normalized_softmax, 100, {"normalize_embeddings": False}, False),
+    ]:
+        calls.clear()
+        function(embeddings, torch.randn(classes, 4), labels, **kwargs)
+        assert bool(calls) == expected
+
+
+@pytest.mark.parametrize("block_size", [None, 6])
+@pytest.mark.parametrize("kind", ["proxy_anchor", "cosface", "arcface"])
+def test_vectors_below_the_bound_of_normalize(kind, block_size):
+    """There, a unit vector is a multiple, whose gradient keeps its part along the vector.
+
+    PML's other losses see that such a proxy is no unit vector: they take squared distances, or
+    normalise twice.
+    """
+    levels, stored, embeddings, labels = make(kind, (12, 3))
+    with torch.no_grad():
+        embeddings[0] *= 1e-13
+        for one in as_rows(kind, stored):
+            one[1] *= 1e-13
+    weights = WEIGHTS[:2]
+    _, expected = reference(levels, stored, embeddings, labels, weights)
+    total, _ = getattr(fast, kind)(
+        embeddings, as_rows(kind, stored), labels, weights=weights, block_size=block_size
+    )
+    found = torch.autograd.grad(total, [embeddings, *stored])
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("save_memory", [False, True])
@@ -301,36 +352,52 @@ def test_coarse_proxies_in_one_fixed_tensor(kind):
     assert torch.autograd.grad(only_coarse, stored[1])[0].abs().max() > 0
 
 
+def test_proxies_that_are_the_embeddings():
+    _, _, embeddings, labels = make("cosface", (16,))
+    total, _ = fast.cosface(embeddings, embeddings, labels)
+    (found,) = torch.autograd.grad(total, embeddings)
+    twin = embeddings.detach().clone().requires_grad_()
+    total, _ = fast.cosface(embeddings, twin, labels)
+    torch.testing.assert_close(found, sum(torch.autograd.grad(total, [embeddings, twin])))
+
+
+@pytest.mark.parametrize("block_size", [None, 7])
 @pytest.mark.parametrize("kind", ["proxy_anchor", "cosface"])
-def test_both_layouts(kind):
+def test_both_layouts(kind, block_size):
     """A transposed view gives the same, and its gradient keeps the layout: no copy is made."""
     _, _, embeddings, labels = make(kind, (30,))
     rows = torch.randn(30, 8, dtype=torch.float64, requires_grad=True)
     stored = rows.detach().t().contiguous().requires_grad_()
     call = getattr(fast, kind)
-    first, _ = call(embeddings, rows, labels, block_size=7)
-    second, _ = call(embeddings, stored.t(), labels, block_size=7)
+    first, _ = call(embeddings, rows, labels, block_size=block_size)
+    second, _ = call(embeddings, stored.t(), labels, block_size=block_size)
     torch.testing.assert_close(second, first)
     (first + second).backward()
     torch.testing.assert_close(stored.grad.t(), rows.grad)
     assert stored.grad.is_contiguous()
     assert rows.grad.is_contiguous()
+    view = stored.t()  # no leaf, so that autograd does not lay its gradient out anew
+    third, _ = call(embeddings, view, labels, block_size=block_size)
+    assert torch.autograd.grad(third, view)[0].stride() == view.stride()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_gradients(kind, monkeypatch):
     _, stored, embeddings, labels = make(kind, (20, 5))
-    expected, losses = getattr(fast, kind)(embeddings, as_rows(kind, stored), labels)
+    call, proxies = getattr(fast, kind), as_rows(kind, stored)
+    expected, losses = call(embeddings, proxies, labels)
 
     def fail(*args):
         raise AssertionError("a gradient was computed")
 
     monkeypatch.setattr(autograd, "Gradients", fail)
-    with torch.no_grad():
-        total, found = getattr(fast, kind)(embeddings, as_rows(kind, stored), labels)
-    assert not total.requires_grad
-    torch.testing.assert_close(total, expected.detach())
-    torch.testing.assert_close(found, losses)
+    monkeypatch.setattr(small, "_through_norm", fail)
+    for block_size in (None, 6):
+        with torch.no_grad():
+            total, found = call(embeddings, proxies, labels, block_size=block_size)
+        assert not total.requires_grad
+        torch.testing.assert_close(total, expected.detach())
+        torch.testing.assert_close(found, losses)
 
 
 def test_backward_twice_and_scaled():

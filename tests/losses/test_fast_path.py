@@ -7,6 +7,7 @@ from pytorch_metric_learning import distances, miners, reducers, regularizers
 
 from pml_hierarchical import Hierarchy, losses
 from pml_hierarchical.losses import HierarchicalProxyLoss, hierarchical_proxy_loss
+from pml_hierarchical.losses.level_sum import LevelSum
 
 C, D, B = 30, 6, 20
 TREE = Hierarchy.from_parents([[i // 4 for i in range(C)], [i // 3 for i in range(8)]])
@@ -81,6 +82,22 @@ def test_warm_up_takes_it_too(name, taken):
     expected = loss_func.level_loss(0)(embeddings, labels)
     torch.testing.assert_close(loss_func(embeddings, labels), expected)
     assert taken == [True]
+
+
+def test_levels_are_added():
+    """As PML's MultipleReducers does, for one number a level and for anything else."""
+    embeddings, labels = torch.randn(3, 2, dtype=torch.float16), torch.arange(3)
+    numbers = {
+        name: {"losses": torch.tensor(x), "indices": None, "reduction_type": "already_reduced"}
+        for name, x in (("loss_level0", 1.0), ("loss_level1", 2.5))
+    }
+    elements = {"losses": torch.ones(3), "indices": labels, "reduction_type": "element"}
+    for loss_dict in (numbers, {**numbers, "loss_level2": elements}):
+        expected = reducers.MultipleReducers({})(loss_dict, embeddings, labels)
+        found = LevelSum()(loss_dict, embeddings, labels)
+        assert torch.equal(found, expected)
+        assert found.dtype == torch.float16
+    assert type(make("CosFaceLoss").reducer) is LevelSum
 
 
 class Own(losses.CosFaceLoss):

@@ -43,7 +43,7 @@ def proxy_anchor_step(
     slope = columns.per_column(
         [w * a / c for w, a, c in zip(weights, alphas, columns.sizes, strict=True)]
     ).mul_(columns.inverse_norms)
-    needs_shift = _may_overflow(columns, unit, margins, alphas)
+    needs_shift = may_overflow(unit.dtype, margins, alphas, columns.batch_size)
     terms = torch.empty_like(offset)
     buffer = unit.new_empty(columns.batch_size * columns.width)
     for number, block in enumerate(columns.blocks):
@@ -78,13 +78,13 @@ def _log_one_plus_sum(
     return sums.reciprocal_()
 
 
-def _may_overflow(
-    columns: Columns, unit: torch.Tensor, margins: Sequence[float], alphas: Sequence[float]
+def may_overflow(
+    dtype: torch.dtype, margins: Sequence[float], alphas: Sequence[float], batch_size: int
 ) -> bool:
     """Whether a plain sum of the exponentials could leave the range of the number type."""
     largest = max(abs(a) * (1.01 + abs(m)) for a, m in zip(alphas, margins, strict=True))
-    room = math.log(torch.finfo(unit.dtype).max) - 2
-    return largest + math.log(columns.batch_size) > room
+    room = math.log(torch.finfo(dtype).max) - 2
+    return largest + math.log(batch_size) > room
 
 
 def _positive_terms(

@@ -16,8 +16,27 @@ from .columns import Columns
 from .directions import inverse, project_, projection, row_norms
 from .gradients import Gradients
 from .options import Options
+from .small import is_small, small_values_and_gradients
+from .small_anchor import small_anchor_step
+from .small_softmax import small_softmax_step
 from .softmax import Setting, softmax_step
 from .targets import TARGETS
+
+
+def all_levels(
+    embeddings: torch.Tensor,
+    parts: Sequence[torch.Tensor],
+    labels: torch.Tensor,
+    options: Options,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The total, which can be differentiated once, and the unweighted losses of the levels.
+
+    The arguments are taken to fit each other; :mod:`.functional` has the checks.
+    """
+    wants = torch.is_grad_enabled()
+    needs = tuple([wants and tensor.requires_grad for tensor in (embeddings, *parts)])
+    total, losses = AllLevels.apply(needs, options, embeddings, labels, *parts)
+    return total, losses
 
 
 def values_and_gradients(
@@ -34,6 +53,11 @@ def values_and_gradients(
         an empty tensor for those that ``needs`` does not ask for.
     """
     is_anchor = options.kind == "proxy_anchor"
+    if is_small(embeddings, options):
+        step = small_anchor_step if is_anchor else small_softmax_step
+        return _filled(
+            small_values_and_gradients(embeddings, parts, labels, needs, options, step), embeddings
+        )
     columns = Columns(parts, options.sizes, labels, options.block_size, sort=is_anchor)
     norms = row_norms(embeddings) if options.normalize else embeddings
     scale = inverse(norms).unsqueeze(1)
@@ -55,7 +79,12 @@ def values_and_gradients(
         if gradients.of_embeddings is not None and options.normalize:
             project_(gradients.of_embeddings, embeddings, projection(norms))
             gradients.of_embeddings.mul_(scale)
-    return [losses, *(embeddings.new_empty(0) if one is None else one for one in found)]
+    return _filled([losses, *found], embeddings)
+
+
+def _filled(found: Sequence[torch.Tensor | None], like: torch.Tensor) -> list[torch.Tensor]:
+    """An operator of torch cannot return ``None``: an empty tensor instead."""
+    return [like.new_empty(0) if one is None else one for one in found]
 
 
 @torch.library.custom_op("pml_hierarchical::proxy_loss", mutates_args=())
@@ -115,7 +144,7 @@ class AllLevels(torch.autograd.Function):
         ctx.needs = needs
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(losses)
-        return (losses * losses.new_tensor(options.weights)).sum(), losses
+        return torch.dot(losses, losses.new_tensor(options.weights)), losses
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 
@@ -39,8 +40,7 @@ def check_shapes(
 
 
 def _check_cuts(rows: Sequence[int], sizes: Sequence[int]) -> None:
-    ends = {sum(sizes[: level + 1]) for level in range(len(sizes))}
-    part_ends = [sum(rows[: part + 1]) for part in range(len(rows))]
+    ends, part_ends = set(accumulate(sizes)), list(accumulate(rows))
     if min(sizes) < 1 or part_ends[-1] != max(ends) or not ends.issuperset(part_ends):
         raise ValueError(
             f"sizes={tuple(sizes)} do not fit tensors of {tuple(rows)} proxies: a level must have "

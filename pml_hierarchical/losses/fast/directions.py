@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import torch
 
-_EPS = 1e-12  # of torch.nn.functional.normalize, as PML's distances call it
+EPS = 1e-12  # of torch.nn.functional.normalize, as PML's distances call it
 
 
 def row_norms(vectors: torch.Tensor) -> torch.Tensor:
@@ -29,12 +29,12 @@ def row_norms(vectors: torch.Tensor) -> torch.Tensor:
 
 def inverse(norms: torch.Tensor) -> torch.Tensor:
     """What a vector is multiplied with to have norm 1."""
-    return norms.clamp_min(_EPS).reciprocal_()
+    return norms.clamp_min(EPS).reciprocal_()
 
 
 def projection(norms: torch.Tensor) -> torch.Tensor:
     """The factor :math:`1 / |p|^2` of the projection; 0 where there is none."""
-    return norms.square().reciprocal_().masked_fill_(norms <= _EPS, 0)
+    return norms.square().reciprocal_().masked_fill_(norms <= EPS, 0)
 
 
 def project_(gradient: torch.Tensor, vectors: torch.Tensor, factor: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .autograd import AllLevels
+from .autograd import all_levels
 from .checks import check_shapes, per_level
 from .options import Options
 
@@ -208,11 +208,7 @@ def _all_levels(
         block_size or 0,
         save_memory,
     )
-    embeddings = embeddings.to(parts[0].dtype)
-    wants = torch.is_grad_enabled()
-    needs = tuple(wants and tensor.requires_grad for tensor in (embeddings, *parts))
-    total, losses = AllLevels.apply(needs, options, embeddings, labels.long(), *parts)
-    return total, losses
+    return all_levels(embeddings.to(parts[0].dtype), parts, labels.long(), options)
 
 
 def _levels(labels: torch.Tensor) -> int:

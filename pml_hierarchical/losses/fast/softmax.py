@@ -68,18 +68,24 @@ def softmax_step(
     changed, slope = setting.target(cosines, margins)
     logits = changed * scales
     losses = torch.logaddexp(sums.logs - logits, torch.zeros_like(logits))
-    counted: float | torch.Tensor = 1.0
-    counts: float | torch.Tensor = columns.batch_size
-    if setting.leaves_out_zeros:
-        counted = (losses < smallest_log(losses.dtype)).to(losses.dtype)
-        counts = counted.sum(1, keepdim=True).clamp_min_(1)
+    shares = shares_of_samples(losses, setting.leaves_out_zeros, dim=1)
     if gradients is not None:
-        factors = (weights * scales / counts * counted).expand_as(losses)
+        factors = (weights * scales * shares).expand_as(losses)
         of_target = torch.expm1(-losses).mul_(factors).mul_(slope)  # probability - 1
         targets = columns.by_positive(of_target) * columns.inverse_norms[columns.positive_columns]
         scaling = (logits + losses, factors, targets)
         _add_gradient(columns, unit, logit_scale, sums, scaling, gradients)
-    return (losses * (counted / counts)).sum(1)
+    return (losses * shares).sum(1)
+
+
+def shares_of_samples(
+    losses: torch.Tensor, leaves_out_zeros: bool, dim: int
+) -> float | torch.Tensor:
+    """What each sample counts in the mean of its level; ``dim`` is that of the samples."""
+    if not leaves_out_zeros:
+        return 1 / losses.shape[dim]
+    counted = (losses < smallest_log(losses.dtype)).to(losses.dtype)
+    return counted / counted.sum(dim, keepdim=True).clamp_min_(1)
 
 
 def smallest_log(dtype: torch.dtype) -> float:
@@ -91,7 +97,9 @@ def smallest_log(dtype: torch.dtype) -> float:
 def _sum_exponentials(
     columns: Columns, unit: torch.Tensor, logit_scale: torch.Tensor, setting: Setting, keep: bool
 ) -> Sums:
-    needs_shift = _may_overflow(columns, unit, setting)
+    needs_shift = not setting.is_unit or may_overflow(
+        unit.dtype, setting.scales, columns.num_columns
+    )
     shape = columns.positive_columns.shape
     logs = unit.new_full(shape, -math.inf if needs_shift else 0)
     found, kept, shifts = [], [], []
@@ -162,8 +170,7 @@ def _add_gradient(
         gradients.add(block, matrix)
 
 
-def _may_overflow(columns: Columns, unit: torch.Tensor, setting: Setting) -> bool:
+def may_overflow(dtype: torch.dtype, scales: Sequence[float], num_columns: int) -> bool:
     """Whether a plain sum of exponentials could leave the range of the number type."""
-    room = math.log(torch.finfo(unit.dtype).max) - 2
-    largest = 1.01 * max(abs(scale) for scale in setting.scales)
-    return not setting.is_unit or largest + math.log(columns.num_columns) > room
+    room = math.log(torch.finfo(dtype).max) - 2
+    return 1.01 * max(abs(scale) for scale in scales) + math.log(num_columns) > room

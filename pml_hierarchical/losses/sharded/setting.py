@@ -5,28 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytorch_metric_learning import losses as pml_losses
-
 from ..fast.options import Options
-from ..fast_path import is_plain
+from ..fast_path import is_plain, numbers_of
 
 _UNSUPPORTED = {"coarse_proxies": "fixed", "fast_path": True}
-
-
-def _numbers(loss: Any) -> tuple[str, float, float] | None:
-    """The name of a loss of PML in :mod:`..fast`, its margin, and the factor of the cosines."""
-    kind = type(loss)  # a subclass may compute something else
-    if kind is pml_losses.ProxyAnchorLoss:
-        return "proxy_anchor", loss.margin, loss.alpha
-    if kind is pml_losses.ProxyNCALoss:  # the squared distance of unit vectors is 2 - 2 cos
-        return "proxy_nca", 0.0, 2.0 * loss.softmax_scale
-    if kind is pml_losses.NormalizedSoftmaxLoss:
-        return "normalized_softmax", 0.0, 1.0 / loss.temperature
-    if kind is pml_losses.CosFaceLoss:
-        return "cosface", loss.margin, loss.scale
-    if kind is pml_losses.ArcFaceLoss:
-        return "arcface", loss.margin, loss.scale
-    return None
 
 
 def setting_of(
@@ -38,7 +20,7 @@ def setting_of(
         TypeError: for a loss that cannot be divided.
         ValueError: for a distance, reducer or regularizer other than the loss's own.
     """
-    found = [_numbers(loss) for loss in level_losses]
+    found = [numbers_of(loss) for loss in level_losses]
     known = [numbers for numbers in found if numbers is not None]
     if len(known) < len(found):
         raise TypeError(
@@ -62,8 +44,8 @@ def setting_of(
         kinds[0],
         tuple(sizes),
         (1.0,) * len(sizes),
-        tuple(map(float, margins)),
-        tuple(map(float, scales)),
+        margins,
+        scales,
         normalize.pop(),
         block_size,
         save_memory,

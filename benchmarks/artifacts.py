@@ -1,0 +1,109 @@
+"""What a run leaves for the report beside its numbers: embeddings, retrievals and its tree.
+
+The report is written from these files alone, so that it can be made anew, and from the folders of
+several data sets, without the data sets themselves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_metric_learning.utils.inference import FaissKNN
+
+from pml_hierarchical.losses import HierarchicalProxyLoss
+
+from .datasets.base import RetrievalData
+from .files import write_arrays
+
+TEST_FILE = "test.npz"
+RETRIEVALS_FILE = "retrievals.npz"
+TREE_FILE = "tree.npz"
+NUM_QUERIES = 8
+NUM_NEIGHBOURS = 5
+PICTURE_SIZE = 64  # pixels
+NUM_SUPERCLASSES, CLASSES_PER_SUPERCLASS = 12, 8
+
+
+def keep_retrievals(data: RetrievalData, test: dict[str, np.ndarray], folder: Path) -> None:
+    """Keep a few queries, the same in every run on the same test classes, and what they find.
+
+    The file has ``queries`` (8), ``neighbours`` (8, 5): indices of images; ``query_labels``
+    (8, levels), ``neighbour_labels`` (8, 5, levels), and ``pictures`` (8, 6, 64, 64, 3), the query
+    first, ``uint8``.
+
+    Arguments:
+        data: the data set.
+        test: ``test_embeddings`` and ``test_indices``; those of the ``gallery`` if there is one.
+        folder: of the run.
+    """
+    indices = test["test_indices"]
+    rows = np.random.default_rng(0).choice(
+        len(indices), min(NUM_QUERIES, len(indices)), replace=False
+    )
+    embeddings = torch.from_numpy(test["test_embeddings"])
+    with_itself = "gallery_embeddings" not in test
+    references = embeddings if with_itself else torch.from_numpy(test["gallery_embeddings"])
+    wanted = min(NUM_NEIGHBOURS + with_itself, len(references))
+    _, found = FaissKNN()(embeddings[rows], wanted, references, False)
+    found = found.cpu().numpy()
+    if with_itself:
+        pairs = zip(found, rows, strict=True)
+        found = np.stack([line[line != row][: wanted - 1] for line, row in pairs])
+    neighbours = test.get("gallery_indices", indices)[found]
+    queries = indices[rows]
+    pictures = [
+        [picture(data, i) for i in (query, *line)]
+        for query, line in zip(queries, neighbours, strict=True)
+    ]
+    arrays = {
+        "queries": queries,
+        "neighbours": neighbours,
+        "query_labels": data.labels[queries],
+        "neighbour_labels": data.labels[neighbours],
+        "pictures": np.stack(pictures),
+    }
+    write_arrays(folder / RETRIEVALS_FILE, arrays)
+
+
+def keep_tree(data: RetrievalData, train: np.ndarray, loss: torch.nn.Module, folder: Path) -> None:
+    """Keep the tree of a hierarchical loss at its end, with pictures of some of its classes.
+
+    The file has ``classes`` (C,), the data set's fine classes that were trained, in the order of
+    the loss's; ``class_labels`` (C, levels), the data set's own labels of these classes;
+    ``superclasses`` (levels above the finest, C), the superclass of each class at each of the
+    loss's levels; ``shown`` and ``pictures`` (n, 64, 64, 3) ``uint8``: the classes, as rows
+    of ``classes``, of which there is a picture: up to 8 of each of the 12 largest superclasses of
+    the level above the finest. Losses without a tree leave no file.
+    """
+    if not isinstance(loss, HierarchicalProxyLoss) or loss.hierarchy is None:
+        return
+    classes = np.unique(data.labels[train, 0])
+    superclasses = loss.hierarchy.class_labels.T[1:]
+    if not len(superclasses):
+        return
+    sizes = np.bincount(superclasses[0])
+    largest = np.argsort(-sizes, kind="stable")[:NUM_SUPERCLASSES]
+    shown = np.concatenate(
+        [np.flatnonzero(superclasses[0] == s)[:CLASSES_PER_SUPERCLASS] for s in largest]
+    )
+    first = {c: i for i, c in reversed(list(zip(train, data.labels[train, 0], strict=True)))}
+    arrays = {
+        "classes": classes,
+        "class_labels": data.labels[[first[c] for c in classes]],
+        "superclasses": superclasses,
+        "shown": shown,
+        "pictures": np.stack([picture(data, first[classes[row]]) for row in shown]),
+    }
+    write_arrays(folder / TREE_FILE, arrays)
+
+
+def picture(data: RetrievalData, index: int) -> np.ndarray:
+    """A small picture of an image on white: ``uint8`` of shape ``(64, 64, 3)``."""
+    image = data.picture(int(index)).convert("RGB")
+    image.thumbnail((PICTURE_SIZE, PICTURE_SIZE))
+    square = Image.new("RGB", (PICTURE_SIZE, PICTURE_SIZE), "white")
+    square.paste(image, ((PICTURE_SIZE - image.width) // 2, (PICTURE_SIZE - image.height) // 2))
+    return np.asarray(square)

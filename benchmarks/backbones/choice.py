@@ -1,0 +1,76 @@
+"""Which network the pictures go through, as a person chooses it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+DEFAULT = "default"
+GLYPH = "glyph"
+EFFICIENTNET_LITE0_NAME = "efficientnet_lite0"
+
+PRETRAINED = "pretrained"
+RANDOM = "none"
+
+FROZEN = "frozen"
+TRAINED = "trained"
+
+
+@dataclass(frozen=True)
+class BackboneChoice:
+    """A network, where its weights come from, and what of it is trained. All plain values.
+
+    On the command line: ``--backbone``, ``--weights``, ``--train-trunk``, ``--train-batch-norm``
+    and ``--crop``.
+
+    Attributes:
+        name: ``"default"`` (what the data set has: the small network ``"glyph"`` for glyphs and
+            omniglot, a frozen ``"efficientnet_lite0"`` for photographs), or either of these, or
+            ``"torchvision:MODEL"``, or ``"timm:MODEL"`` (with a tag if wanted,
+            ``"timm:resnet50.a1_in1k"``).
+        weights: ``"pretrained"`` for the default weights of the source, ``"none"`` for a random
+            start, or the path of a file with a state dict.
+        trained: whether the trunk is trained; if not, its features are computed once and kept.
+            ``"glyph"`` is always trained.
+        batch_norm: ``"frozen"``: a trained trunk keeps statistics, scales and shifts of its batch
+            normalisation, as in the protocol of the paper; ``"trained"``: they are trained, too.
+        crop: height and width of what the network sees; ``None`` for the network's own, see
+            :func:`~benchmarks.backbones.find_backbone`.
+
+    Raises:
+        ValueError: for a ``batch_norm`` or ``crop`` that cannot be, a frozen trunk with a trained
+            batch normalisation, or a trunk trained from a random start with a frozen one.
+    """
+
+    name: str = DEFAULT
+    weights: str = PRETRAINED
+    trained: bool = False
+    batch_norm: str = FROZEN
+    crop: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_norm not in (FROZEN, TRAINED):
+            raise ValueError(
+                f"batch_norm must be {FROZEN!r} or {TRAINED!r}, got {self.batch_norm!r}"
+            )
+        if self.crop is not None and self.crop < 1:
+            raise ValueError(f"--crop must be at least 1, got {self.crop}")
+        if self.batch_norm == TRAINED and not self.trained:
+            raise ValueError("--train-batch-norm trains a part of the trunk: add --train-trunk")
+        self._check_start()
+
+    def _check_start(self) -> None:
+        """Statistics that no data went into normalise nothing: such a trunk would hardly train."""
+        by_itself = self.name in (DEFAULT, GLYPH)  # glyph trains its own, whatever the flags
+        if self.trained and self.weights == RANDOM and self.batch_norm == FROZEN and not by_itself:
+            raise ValueError(
+                f"a trunk that starts at random (--weights {RANDOM}) has no batch normalisation "
+                "worth keeping: add --train-batch-norm"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as values that JSON can hold."""
+        return asdict(self)
+
+
+DEFAULT_BACKBONE = BackboneChoice()

@@ -1,0 +1,204 @@
+"""Independent runs, one after the other in this process or several side by side."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
+
+import faiss
+import torch
+
+from .backbones import DEFAULT_BACKBONE, BackboneChoice
+from .datasets import load_dataset
+from .datasets.base import RetrievalData
+from .distributed import launched_together
+from .progress import RunProgress, SuiteProgress, quiet_pml_bars, quiet_warnings
+from .run_config import RunConfig
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+RunFunction = Callable[[RunConfig, RetrievalData, Path, torch.device, RunProgress], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where every process reads the data set from."""
+
+    dataset: str
+    data_root: Path | None
+    skip_broken: bool
+    backbone: BackboneChoice = DEFAULT_BACKBONE
+    device: str = "cpu"
+
+    def load(self) -> RetrievalData:
+        """The data set in memory."""
+        return load_dataset(
+            self.dataset, self.data_root, self.skip_broken, self.backbone, self.device
+        )
+
+
+def check_jobs(jobs: int) -> int:
+    """The number of jobs, if it is one.
+
+    Raises:
+        ValueError: for less than one, or several where ``torchrun`` started several processes.
+    """
+    if jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, got {jobs}")
+    if jobs > 1 and launched_together():
+        raise ValueError(
+            "--jobs trains runs side by side, torchrun every run on several processes: choose one"
+        )
+    return jobs
+
+
+def do_runs(
+    run: RunFunction,
+    configs: Sequence[RunConfig],
+    source: DataSource,
+    data: RetrievalData,
+    out: Path,
+    device: torch.device,
+    progress: SuiteProgress,
+    jobs: int = 1,
+) -> Iterator[tuple[RunConfig, dict[str, Any]]]:
+    """Do runs that do not depend on one another and yield each with its result when it is done.
+
+    Arguments:
+        run: trains one run; a function of a module, so that other processes find it.
+        configs: what is run.
+        source: where other processes read the data set from.
+        data: the data set in this process.
+        out: the folder of all results.
+        device: where the networks are trained.
+        progress: the bar.
+        jobs: how many runs take place at a time, each in a process of its own with its share of
+            the CPU's cores; 1 stays in this process.
+
+    Raises:
+        OSError: if a process died. The finished runs are kept.
+    """
+    do_one = functools.partial(_run, run=run, out=out, device=device)
+    yield from map_jobs(do_one, configs, source, data, progress, jobs)
+
+
+def map_jobs(
+    function: Callable[..., Result],
+    items: Sequence[Item],
+    source: DataSource,
+    data: RetrievalData,
+    progress: SuiteProgress,
+    jobs: int = 1,
+) -> Iterator[tuple[Item, Result]]:
+    """Do work that does not depend on one another; yield each item with its result when it is done.
+
+    Arguments:
+        function: of ``(item, data, progress)``; other processes must be able to import it.
+        items: what is done.
+        source: where other processes read the data set from.
+        data: the data set in this process.
+        progress: the bar; other processes hand it what they say.
+        jobs: how many items are worked on at a time, each in a process of its own with its share
+            of the CPU's cores; 1 stays in this process.
+
+    Raises:
+        OSError: if a process died. What is finished is kept.
+    """
+    if jobs == 1:
+        for item in items:
+            yield item, function(item, data, progress)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would share OpenMP's locked threads
+    queue = context.Queue()
+    listener = Thread(target=_listen, args=(queue, progress), daemon=True)
+    listener.start()
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    executor = ProcessPoolExecutor(jobs, context, _start_worker, (queue, threads))
+    try:
+        futures = {executor.submit(_do_in_worker, function, item, source): item for item in items}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a process of --jobs was ended from outside, perhaps for want of memory; what is "
+            "finished is kept. Try again with fewer --jobs"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+        queue.put(None)
+        listener.join()
+
+
+class QueuedProgress:
+    """Tells the process with the bar what a run in this process does."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def describe(self, run: str, stage: str) -> None:
+        """See ``RunProgress``."""
+        self._queue.put(("describe", (run, stage)))
+
+    def advance(self, iterations: int = 1) -> None:
+        """See ``RunProgress``."""
+        self._queue.put(("advance", (iterations,)))
+
+    def finish(self, line: str) -> None:
+        """See ``SuiteProgress``."""
+        self._queue.put(("finish", (line,)))
+
+
+_worker_progress: QueuedProgress | None = None
+
+
+def _start_worker(queue: Any, threads: int) -> None:
+    global _worker_progress
+    _worker_progress = QueuedProgress(queue)
+    Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+    quiet_warnings()
+
+
+def _end_with_parent() -> None:
+    """A suite that was killed must not leave processes behind that still write into its folder."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run(
+    config: RunConfig,
+    data: RetrievalData,
+    progress: RunProgress,
+    run: RunFunction,
+    out: Path,
+    device: torch.device,
+) -> dict[str, Any]:
+    return run(config, data, out, device, progress)
+
+
+def _do_in_worker(function: Callable[..., Result], item: Any, source: DataSource) -> Result:
+    assert _worker_progress is not None
+    with quiet_pml_bars():
+        return function(item, _loaded(source), _worker_progress)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(source: DataSource) -> RetrievalData:
+    return source.load()
+
+
+def _listen(queue: Any, progress: SuiteProgress) -> None:
+    while (event := queue.get()) is not None:
+        method, arguments = event
+        getattr(progress, method)(*arguments)

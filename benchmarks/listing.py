@@ -1,0 +1,31 @@
+"""``python -m benchmarks list``: the data sets and the losses by their names."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from .datasets import DATASETS
+from .losses import ALL_LOSSES, HPL_PREFIXES, hierarchical_bases
+
+
+def run(_: argparse.Namespace) -> None:
+    """Print the tables."""
+    console = Console()
+    datasets = Table("data set", "what it is", "needs", title="Data sets", title_justify="left")
+    for entry in DATASETS.values():
+        download = " (--download fills it)" if entry.archives else ""
+        needs = f"--data-root{download}" if entry.needs_root else "nothing"
+        datasets.add_row(entry.name, entry.description, needs)
+    name = Column("loss", no_wrap=True)  # it is to be typed
+    losses = Table(name, "settings", "source", title="Losses", title_justify="left")
+    for spec in ALL_LOSSES.values():
+        settings = ", ".join(f"{key}={value}" for key, value in spec.settings().items())
+        losses.add_row(spec.name, settings, spec.source)
+    bases = ", ".join(hierarchical_bases())
+    for prefix, kind in HPL_PREFIXES.items():
+        losses.add_row(f"{prefix}:LOSS", f"HPL with a {kind} hierarchy", f"LOSS is one of {bases}")
+    console.print(datasets)
+    console.print(losses)

@@ -1,0 +1,36 @@
+"""One suite at a time in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .files import LEFTOVERS
+
+
+@contextmanager
+def only_one_in(folder: Path) -> Iterator[None]:
+    """Hold the folder for as long as the context lasts; a process that dies lets go of it.
+
+    What a process that was killed left half written is removed.
+
+    Raises:
+        OSError: if another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OSError(
+            f"another suite is running in {folder}. Wait until it is done, or choose another --out"
+        ) from error
+    try:
+        for leftover in folder.rglob(LEFTOVERS):
+            leftover.unlink()
+        yield
+    finally:
+        lock.release()

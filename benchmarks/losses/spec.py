@@ -1,0 +1,197 @@
+"""What is known about a loss before it is built, all of it open to plain settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pytorch_metric_learning import miners
+
+from pml_hierarchical import Hierarchy, losses
+from pml_hierarchical.losses.proxy_access import size_argument
+
+from .parameters import constructor_parameters, setting_names
+from .parts import described, with_parts
+from .repaired import CrossBatchMemory
+
+HIERARCHIES = ("discovered", "given")
+_OF_DISCOVERY = ("num_superclasses", "clusterer")  # a given tree leaves nothing to discover
+_MINER = "miner."
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """How a loss is built.
+
+    Attributes:
+        name: as in ``--losses``.
+        loss_class: a loss class of PML.
+        arguments: of ``loss_class``, beside ``num_classes`` and ``embedding_size``; a distance,
+            reducer or regularizer may be a text such as ``"LpDistance(power=2)"``.
+        source: where the settings come from.
+        proxy_learning_rate: of the loss's own parameters (AdamW), if it has any. It goes with the
+            size at which the loss draws them: all normalise, so what counts is the change of
+            direction. PML draws the proxies of Proxy-Anchor and SoftTriple about 20 times smaller
+            than the others.
+        miner_class: a miner class of PML.
+        miner_arguments: of ``miner_class``; texts as in ``arguments``.
+        memory_size: how many embeddings of earlier batches the loss also compares with (PML's
+            ``CrossBatchMemory``); at least a batch. ``None`` for none.
+        hierarchy: ``None`` for a flat loss, or how HPL gets its tree: "discovered" or "given".
+        hpl_arguments: of ``HierarchicalProxyLoss``, beside those of its base. What concerns the
+            discovery of a tree is not used where the tree is given.
+    """
+
+    name: str
+    loss_class: type
+    arguments: Mapping[str, Any]
+    source: str
+    proxy_learning_rate: float = 0.03
+    miner_class: type | None = None
+    miner_arguments: Mapping[str, Any] = field(default_factory=dict)
+    memory_size: int | None = None
+    hierarchy: str | None = None
+    hpl_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_proxies(self) -> bool:
+        """Whether the loss learns one or more vectors for each class."""
+        try:
+            size_argument(self.loss_class)
+        except TypeError:
+            return False
+        return True
+
+    @property
+    def has_parameters(self) -> bool:
+        """Whether the loss learns anything of its own: proxies, or the margins of MarginLoss."""
+        return self.has_proxies or bool(self.arguments.get("learn_beta"))
+
+    @property
+    def base(self) -> str | None:
+        """The name of the loss that HPL builds on."""
+        return self.name.split(":")[1] if self.hierarchy else None
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that was chosen for this loss, as plain values: equal settings, equal loss.
+
+        What :meth:`with_settings` takes: applied to the spec of the same name, it gives this one.
+        """
+        shown = {**self.arguments, **self._used_hpl_arguments}
+        if self.hierarchy is not None:
+            shown["hierarchy"] = self.hierarchy
+        if self.has_parameters:
+            shown["proxy_learning_rate"] = self.proxy_learning_rate
+        if self.memory_size is not None:
+            shown["memory_size"] = self.memory_size
+        if self.miner_class is not None:
+            shown["miner"] = self.miner_class.__name__
+            shown |= {f"{_MINER}{key}": value for key, value in self.miner_arguments.items()}
+        return {key: described(value) for key, value in shown.items()}
+
+    def with_settings(self, settings: Mapping[str, Any]) -> LossSpec:
+        """A copy with other settings.
+
+        Arguments:
+            settings: plain values by name: ``proxy_learning_rate`` of a loss with parameters,
+                ``memory_size`` of one with a memory, ``miner`` (the name of a class of PML or
+                ``None``; its arguments start anew), ``miner.NAME`` for an argument of the miner,
+                ``hierarchy`` ("discovered" or "given") and the arguments of
+                ``HierarchicalProxyLoss`` for HPL, and the arguments of the loss class. The name
+                of the spec stays.
+
+        Raises:
+            ValueError: for a setting that this loss does not have (the nearest is suggested), or
+                a miner, hierarchy, distance, ... that does not exist.
+        """
+        settings = dict(settings)
+        changed = self
+        if "miner" in settings:
+            miner_class = _miner_class(settings.pop("miner"))
+            changed = replace(changed, miner_class=miner_class, miner_arguments={})
+        parts: dict[str, dict[str, Any]] = {"fields": {}, "miner": {}, "hpl": {}, "loss": {}}
+        # learn_beta may come with the learning rate of what it makes a parameter
+        known = replace(changed, arguments={**self.arguments, **settings})._where_settings_go()
+        for key, value in settings.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                raise ValueError(
+                    f"the loss {self.name!r} has no setting {key!r}{hint} It has: "
+                    f"{', '.join(known)}"
+                )
+            parts[known[key]][key.removeprefix(_MINER)] = value
+        if parts["fields"].get("hierarchy", HIERARCHIES[0]) not in HIERARCHIES:
+            raise ValueError(
+                f"the setting hierarchy of {self.name!r} must be one of "
+                f"{', '.join(HIERARCHIES)}; got {settings['hierarchy']!r}"
+            )
+        for chosen in (parts["loss"], parts["miner"]):
+            with_parts(chosen)  # a text that describes nothing is refused here, not in the run
+        return replace(
+            changed,
+            arguments={**changed.arguments, **parts["loss"]},
+            miner_arguments={**changed.miner_arguments, **parts["miner"]},
+            hpl_arguments={**changed.hpl_arguments, **parts["hpl"]},
+            **parts["fields"],
+        )
+
+    def build(self, num_classes: int, embedding_size: int, tree: Hierarchy, seed: int) -> Any:
+        """Construct the loss; ``tree`` is the one of the training classes."""
+        arguments = with_parts(self.arguments)
+        if self.hierarchy is not None:
+            return losses.HierarchicalProxyLoss(
+                num_classes,
+                embedding_size,
+                base_loss=self.loss_class,
+                hierarchy=tree if self.hierarchy == "given" else None,
+                seed=seed,
+                **self._used_hpl_arguments,
+                **arguments,
+            )
+        sizes = {"num_classes": num_classes}
+        sizes |= dict.fromkeys(("embedding_size", "descriptors_dim"), embedding_size)
+        taken = constructor_parameters(self.loss_class)
+        loss = self.loss_class(
+            **{key: size for key, size in sizes.items() if key in taken}, **arguments
+        )
+        if self.memory_size is None:
+            return loss
+        return CrossBatchMemory(loss, embedding_size, self.memory_size)
+
+    def build_miner(self) -> Any | None:
+        """Construct the miner that goes with the loss, or ``None`` if it has none."""
+        if self.miner_class is None:
+            return None
+        return self.miner_class(**with_parts(self.miner_arguments))
+
+    @property
+    def _used_hpl_arguments(self) -> dict[str, Any]:
+        unused = _OF_DISCOVERY if self.hierarchy == "given" else ()
+        return {key: value for key, value in self.hpl_arguments.items() if key not in unused}
+
+    def _where_settings_go(self) -> dict[str, str]:
+        """For each setting that there is: the fields, "loss", "hpl" or "miner"."""
+        known = dict.fromkeys(setting_names(self.loss_class), "loss")
+        if self.hierarchy is not None:
+            # what HPL has from PML's base class, such as a distance, it takes from its base loss
+            own = setting_names(losses.HierarchicalProxyLoss)
+            known |= {name: "hpl" for name in own if name not in known}
+            known["hierarchy"] = "fields"
+        if self.has_parameters:
+            known["proxy_learning_rate"] = "fields"
+        if self.memory_size is not None:
+            known["memory_size"] = "fields"
+        if self.miner_class is not None:
+            known |= {f"{_MINER}{name}": "miner" for name in setting_names(self.miner_class)}
+        return known
+
+
+def _miner_class(name: str | None) -> type | None:
+    found = None if name is None else getattr(miners, name, None)
+    if name is not None and not isinstance(found, type):
+        known = [key for key, value in vars(miners).items() if isinstance(value, type)]
+        raise ValueError(f"miner={name!r}: PML has {', '.join(known)}")
+    return found

@@ -1,0 +1,120 @@
+"""Maps of the test embeddings of a base loss and of HPL on it, coloured by superclass."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ..files import write_arrays
+from .style import COLOURS, OTHERS, legend_below
+
+MAP_FILE = "map.npz"
+MAX_POINTS = 2000
+EPOCHS = 200  # UMAP's number for many points; its 500 for few take twice as long
+NEIGHBOURS = 15
+SEED = 0
+NAME_WIDTH = 34  # characters
+HINT = "pip install umap-learn"
+
+
+class NoMapError(Exception):
+    """There can be no map; the message says why, for people."""
+
+
+def embedding_maps(files: Mapping[str, Path], superclass_names: tuple[str, ...]) -> Figure:
+    """The same test images for each of a few losses, one map beside the other.
+
+    Arguments:
+        files: for each loss the ``test.npz`` of one of its runs; all of the same fold.
+        superclass_names: of the coarsest level.
+
+    Raises:
+        NoMapError: if umap-learn is not installed, a file is missing or holds too few images.
+    """
+    missing = [path for path in files.values() if not path.exists()]
+    if missing:
+        raise NoMapError(f"{missing[0]} is missing")
+    loaded = {loss: np.load(path) for loss, path in files.items()}
+    labels = next(iter(loaded.values()))["test_labels"][:, -1]
+    if len(labels) < 3:
+        raise NoMapError(f"{len(labels)} test images make no map")
+    rows = sample(len(labels))
+    colours = superclass_colours(labels[rows])
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    panels = figure.subplots(1, len(loaded), squeeze=False)[0]
+    for axes, (loss, arrays) in zip(panels, loaded.items(), strict=True):
+        places = kept_places(files[loss], arrays["test_embeddings"][rows])
+        ink = [colours.get(int(label), OTHERS) for label in labels[rows]]
+        axes.scatter(*places.T, c=ink, s=5, linewidths=0, alpha=0.8)
+        axes.set(title=loss, xticks=[], yticks=[])
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.set_frame_on(False)
+    entries = {superclass_names[label][:NAME_WIDTH]: c for label, c in colours.items()}
+    if len(colours) < len(np.unique(labels[rows])):
+        entries["others"] = OTHERS
+    handles = [
+        Line2D([], [], color=colour, marker="o", linestyle="", markersize=6)
+        for colour in entries.values()
+    ]
+    legend_below(figure, handles, list(entries))
+    return figure
+
+
+def sample(count: int) -> np.ndarray:
+    """The rows that are shown: all, or as many as are still told apart; the same every time."""
+    if count <= MAX_POINTS:
+        return np.arange(count)
+    rows: np.ndarray = np.random.default_rng(SEED).choice(count, MAX_POINTS, replace=False)
+    return np.sort(rows)
+
+
+def superclass_colours(labels: np.ndarray) -> dict[int, str]:
+    """A colour for each superclass, the largest first; those beyond the colours get none."""
+    found, counts = np.unique(labels, return_counts=True)
+    largest = found[np.argsort(-counts, kind="stable")][: len(COLOURS)]
+    return {int(label): colour for label, colour in zip(largest, COLOURS, strict=False)}
+
+
+def kept_places(path: Path, embeddings: np.ndarray) -> np.ndarray:
+    """The coordinates, kept beside the file: UMAP takes as long as a small training.
+
+    A run that is done again empties its folder, and what was kept with it.
+    """
+    kept = path.with_name(MAP_FILE)
+    made_by = [len(embeddings), MAX_POINTS, NEIGHBOURS, EPOCHS, SEED]
+    if kept.exists():
+        content = np.load(kept)
+        if content["made_by"].tolist() == made_by:
+            places: np.ndarray = content["places"]
+            return places
+    places = project(embeddings)
+    with contextlib.suppress(OSError):  # the runs may be on a disk that is only read
+        write_arrays(kept, {"places": places, "made_by": np.array(made_by)})
+    return places
+
+
+def project(embeddings: np.ndarray) -> np.ndarray:
+    """Two coordinates for each embedding by UMAP, the same every time.
+
+    Raises:
+        NoMapError: if umap-learn is not installed.
+    """
+    try:
+        import umap  # takes seconds, and is not needed for anything else
+    except ImportError as error:
+        raise NoMapError(f"umap-learn is not installed ({HINT})") from error
+    reducer = umap.UMAP(
+        n_neighbors=min(NEIGHBOURS, len(embeddings) - 1),
+        metric="cosine",
+        random_state=SEED,
+        n_jobs=1,
+        n_epochs=EPOCHS,
+        init="random" if len(embeddings) < 2 * NEIGHBOURS else "spectral",
+    )
+    places: np.ndarray = reducer.fit_transform(embeddings)
+    return places

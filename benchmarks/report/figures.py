@@ -1,0 +1,154 @@
+"""The pictures of a data set, drawn from what its runs left in their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..artifacts import RETRIEVALS_FILE, TEST_FILE, TREE_FILE
+from ..results import Summary
+from ..stored import StoredRuns
+from .bars import accuracy_by_level
+from .blocks import Picture, Text
+from .curves import training_curves
+from .differences import differences_by_level
+from .embedding_map import MAX_POINTS, NoMapError, embedding_maps
+from .retrievals import retrieval_page
+from .style import as_png
+from .tree_picture import Agreement, level_of_shares, tree_figure
+
+NUM_SIDES = 2
+OF_THE_PAPER = "proxy_anchor"
+INTERVAL = "The lines are 95% Student-t intervals"
+NO_INTERVAL = "One run has no interval: take it as a single draw."
+
+
+def pictures(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
+    """All pictures of a data set, or a word on why one cannot be had."""
+    return [
+        training_picture(stored, summary),
+        levels_picture(summary),
+        *gain_picture(summary),
+        *map_block(stored, summary),
+        *tree_block(stored, summary),
+        *retrievals_block(stored, summary),
+    ]
+
+
+def training_picture(stored: StoredRuns, summary: Summary) -> Picture:
+    """Validation accuracy by epoch and by second, and the training loss."""
+    caption = (
+        "Validation accuracy by epoch and by second, and training loss by epoch; means over the "
+        "runs of a loss, in which a run that ended early keeps its last value. A hierarchical "
+        "loss has the colour of its base loss and a thick line, dotted where its tree is given."
+    )
+    figure = training_curves(stored.results, summary)
+    return Picture("training", "Training", caption, as_png(figure))
+
+
+def levels_picture(summary: Summary) -> Picture:
+    """Accuracy by level."""
+    caption = "MAP@R on the test classes; hierarchical losses in blue."
+    caption += f" {INTERVAL}." if summary.repetitions > 1 else ""
+    return Picture("levels", "Accuracy by level", caption, as_png(accuracy_by_level(summary)))
+
+
+def gain_picture(summary: Summary) -> list[Picture]:
+    """The paired differences to the base losses, if there are any."""
+    figure = differences_by_level(summary)
+    if figure is None:
+        return []
+    caption = (
+        "The paired difference of each hierarchical loss to its base loss, over the same seeds "
+        "and folds. "
+    ) + (f"{INTERVAL}; right of 0 the hierarchy helps." if summary.repetitions > 1 else NO_INTERVAL)
+    return [Picture("gain", "What the hierarchy changes", caption, as_png(figure))]
+
+
+def map_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
+    """Maps of the test embeddings of a base loss and its HPL, or a word on why there are none."""
+    folders = folders_of(stored, compared_losses(summary))
+    try:
+        figure = embedding_maps(
+            {loss: folder / TEST_FILE for loss, folder in folders.items()}, stored.class_names[-1]
+        )
+    except NoMapError as error:
+        return [Text((f"No maps of the embeddings: {error}.",))]
+    caption = (
+        f"UMAP (cosine distance) of the embeddings of at most {MAX_POINTS} test images of classes "
+        f"that were not trained, coloured by {stored.level_names[-1]}. Distances between far "
+        "groups mean little in such a map."
+    )
+    return [Picture("embeddings", "Maps of the embeddings", caption, as_png(figure))]
+
+
+def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture]:
+    """The tree of the first run that has one, of a discovered one if there is any."""
+    order = sorted(summary.losses, key=lambda loss: not loss.startswith("hpl:"))
+    for loss in order:
+        for result in stored.results:
+            config, path = result["config"], result["folder"] / TREE_FILE
+            if config["loss"] != loss or not path.exists():
+                continue
+            figure, found = tree_figure(path, stored.class_names)
+            caption = (
+                f"The largest superclasses of {loss} (seed {config['seed']}, fold "
+                f"{config['fold']}) at the end of the training, with a picture of each of up to "
+                f"8 of their training classes.{_agreement(found, stored.level_names)}"
+            )
+            return [Picture("tree", "The tree", caption, as_png(figure))]
+    return []
+
+
+def retrievals_block(stored: StoredRuns, summary: Summary) -> list[Picture]:
+    """What a base loss and its HPL find, side by side."""
+    folders = folders_of(stored, compared_losses(summary))
+    files = {loss: folder / RETRIEVALS_FILE for loss, folder in folders.items()}
+    if not all(path.exists() for path in files.values()):
+        return []
+    caption = (
+        "Queries of unseen classes and their five nearest neighbours. The marks below a "
+        f"neighbour say at which level it is right: {', '.join(stored.level_names)}."
+    )
+    figure = retrieval_page(files, stored.class_names[0])
+    return [Picture("retrievals", "Retrievals", caption, as_png(figure))]
+
+
+def compared_losses(summary: Summary) -> list[str]:
+    """A base loss and HPL on it, preferably as in the paper, or whatever two losses there are."""
+    pairs = summary.hierarchical()
+    if not pairs:
+        return summary.losses[-NUM_SIDES:]
+
+    def preference(pair: tuple[str, str]) -> tuple[bool, bool]:
+        return pair[0].startswith("hpl:"), pair[1] == OF_THE_PAPER
+
+    loss, base = max(pairs, key=preference)
+    return [base, loss]
+
+
+def folders_of(stored: StoredRuns, losses: Sequence[str]) -> dict[str, Path]:
+    """For each loss the folder of a run, all of the same seed and fold if there are such."""
+    folders: dict[str, dict[tuple[int, int], Path]] = {loss: {} for loss in losses}
+    for result in stored.results:
+        config = result["config"]
+        if config["loss"] in folders:
+            folders[config["loss"]][config["seed"], config["fold"]] = result["folder"]
+    common = set.intersection(*(set(found) for found in folders.values()))
+    return {
+        loss: found[min(common)] if common else found[min(found)] for loss, found in folders.items()
+    }
+
+
+def _agreement(found: Sequence[Agreement], level_names: Sequence[str]) -> str:
+    """A sentence on how the superclasses match the data set's own, if it has any."""
+    level = level_of_shares(found)
+    if level is None:
+        return ""
+    values = "; ".join(f"{level_names[a.level]}: NMI {a.nmi:.2f}, AMI {a.ami:.2f}" for a in found)
+    return (
+        f" The share is of the classes with the most frequent {level_names[level]} among them, in "
+        "brackets that of all classes with it. Agreement of all superclasses with those of the "
+        f"data set: {values} (mutual information, normalised and adjusted for chance; 1 is the "
+        "same grouping)."
+    )

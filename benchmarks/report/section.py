@@ -1,0 +1,100 @@
+"""The section of a data set: its tables, then its pictures, then where they come from."""
+
+from __future__ import annotations
+
+from ..results import Summary, collect_concatenated
+from ..stored import StoredRuns
+from . import figures, provenance, tables
+from .blocks import Block, Grid, Row, Section, Text
+from .paper import paper_grid
+from .ranks import ranks_grid
+
+SEPARATED = (
+    "Separated: every number is the mean over the single models of the folds and seeds, each "
+    "tested alone."
+)
+CONCATENATED = (
+    "Concatenated: the L2-normalised embeddings of the four models of the folds side by side, "
+    "which have four times the size; one value per seed. They are another thing than the "
+    "separated ones above and not to be compared with them."
+)
+FOLDS_OVERLAP = (
+    "The folds share training classes, so the runs are not quite independent of one another."
+)
+
+
+def dataset_section(stored: StoredRuns, summary: Summary, title: str) -> Section:
+    """All that the runs of a data set say."""
+    blocks: list[Block] = [
+        Text((provenance.introduction(stored), *provenance.warnings(stored))),
+        *result_grids(stored, summary),
+        *figures.pictures(stored, summary),
+        provenance.settings_grid(stored, summary),
+        Text(tuple(provenance.environments(stored.results))),
+    ]
+    return Section(title, tuple(blocks))
+
+
+def result_grids(stored: StoredRuns, summary: Summary) -> list[Grid]:
+    """The tables of results: separated, then concatenated, then beside the paper's."""
+    concatenated = collect_concatenated(stored)
+    paper = paper_grid(stored.dataset, concatenated)
+    return [
+        _results(summary),
+        *_differences(summary, "Differences to the base loss", "seed and fold"),
+        ranks_grid([summary]),
+        *_concatenated(concatenated),
+        *([paper] if paper else []),
+    ]
+
+
+def _results(summary: Summary) -> Grid:
+    runs = summary.runs.groupby("loss").size()
+    count = str(runs.min()) if runs.min() == runs.max() else f"{runs.min()} to {runs.max()}"
+    interval = ""
+    if runs.max() > 1:
+        several_folds = summary.runs["fold"].nunique() > 1
+        interval = f"± is the half-width of the 95% Student-t interval over {count} runs. " + (
+            f"{FOLDS_OVERLAP} " if several_folds else ""
+        )
+    note = (
+        "In percent on the test classes, which no model has seen in training; the best of each "
+        f"column in bold. {interval}{SEPARATED} s: seconds of training and validation. The first "
+        f"row is the nearest neighbour by {summary.untrained_name}, without training."
+    )
+    return Grid(
+        "Results",
+        tuple(tables.headers(summary)),
+        tuple(tables.rows(summary)),
+        note,
+        in_latex=True,
+    )
+
+
+def _differences(summary: Summary, title: str, paired_by: str) -> list[Grid]:
+    rows = tables.difference_rows(summary)
+    if not rows:
+        return []
+    note = f"In points, paired by {paired_by}." + (
+        " Bold where the 95% Student-t interval does not hold 0."
+        if summary.repetitions > 1
+        else f" {figures.NO_INTERVAL}"
+    )
+    return [Grid(title, tuple(tables.headers(summary)[:-1]), tuple(rows), note)]
+
+
+def _concatenated(summary: Summary | None) -> list[Grid]:
+    if summary is None:
+        return []
+    columns = tuple(tables.headers(summary)[:-1])  # the seconds are those of the runs
+    rows = [Row(row.name, row.cells[:-1]) for row in tables.rows(summary)]
+    interval = (
+        " ± is the half-width of the 95% Student-t interval over the seeds."
+        if summary.repetitions > 1
+        else " One seed has no interval."
+    )
+    note = f"In percent; the best of each column in bold. {CONCATENATED}{interval}"
+    return [
+        Grid("Concatenated", columns, tuple(rows), note),
+        *_differences(summary, "Differences to the base loss, concatenated", "seed"),
+    ]

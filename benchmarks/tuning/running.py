@@ -1,0 +1,146 @@
+"""The trials of a search: trained, judged on the validation folds, and kept as they finish."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import optuna
+import torch
+
+from ..datasets.base import RetrievalData
+from ..locking import only_one_in
+from ..progress import RunProgress
+from ..run_config import RunConfig, read_result
+from ..training import train_and_validate
+from ..training.checkpoints import RECORD_FOLDERS, remove_checkpoints
+from .search import Planned, Search
+from .suggesting import TRAINING_NAMES, run_settings
+from .trials import keep_trial, next_trial, open_study, quiet_optuna
+
+OBJECTIVE = "mean_average_precision_at_r_level0"
+HOPELESS = 3  # after so many failures from the start, a search is given up
+
+
+class SearchProgress(RunProgress, Protocol):
+    """What a search says of itself."""
+
+    def finish(self, line: str) -> None:
+        """One trial is done."""
+
+
+def run_search(
+    planned: Planned, data: RetrievalData, progress: SearchProgress, device: torch.device
+) -> None:
+    """Do the trials that are missing.
+
+    Raises:
+        ValueError: if the folder holds another search, or its first trials all failed.
+        OSError: if another process searches for this loss in this folder, or the disk is full.
+    """
+    search = planned.search
+    with only_one_in(search.folder), quiet_optuna():
+        study = open_study(search.folder, planned.identity)
+        _check_failures(study, search)
+        while len(study.get_trials(deepcopy=False)) < search.trials:
+            trial, values = next_trial(study, planned.space, planned.defaults, search.seed)
+            value, facts = _tried(planned, trial.number, values, data, device, progress)
+            keep_trial(study, trial, value, facts)
+            progress.finish(_line(study, search))
+            _check_failures(study, search)
+
+
+def _check_failures(study: optuna.Study, search: Search) -> None:
+    """Trials that all fail, the one with the usual settings too, do not fail for their settings."""
+    errors = [trial.user_attrs["error"] for trial in study.trials]
+    if errors and all(errors) and len(errors) >= min(HOPELESS, search.trials):
+        raise ValueError(
+            f"the first {len(errors)} trials of {search.loss.name} failed, the last with: "
+            f"{errors[-1]}. Delete {search.folder} when the cause is mended"
+        )
+
+
+def _tried(
+    planned: Planned,
+    number: int,
+    values: Mapping[str, Any],
+    data: RetrievalData,
+    device: torch.device,
+    progress: RunProgress,
+) -> tuple[float, dict[str, Any]]:
+    """The value of a trial (0 if it failed), and what else is to be known of it."""
+    search, since = planned.search, time.perf_counter()
+    loss, settings = run_settings(search.loss, search.settings, planned.space, values)
+    folder = search.trial_folder(number)
+    shown = _TrialProgress(progress, f"trial {number + 1}/{search.trials}")
+    by_fold: list[float] = []
+    error, made = None, dict[str, Any]()
+    for config in search.runs(loss, settings):
+        # a trial that was interrupted has finished folds; those of other settings are no failure
+        result = read_result(config, folder)
+        try:
+            result = result or train_and_validate(config, data, folder, device, shown)
+            by_fold.append(_accuracy(result))
+        except ValueError as caught:  # as of embeddings with NaN, which no loss recovers from
+            error = str(caught)
+        _remove_bulk(config, search, number)
+        if error is not None or result is None:
+            break
+        made = {key: result["environment"][key] for key in ("commit", "versions")}
+    shown.complete(search.iterations)
+    return sum(by_fold) / len(by_fold) if error is None else 0.0, {
+        "values": dict(values),
+        "loss": loss.settings(),
+        "training": {name: getattr(settings, name) for name in TRAINING_NAMES},
+        "folds": by_fold,
+        "error": error,
+        "seconds": time.perf_counter() - since,
+        **made,
+    }
+
+
+def _accuracy(result: Mapping[str, Any]) -> float:
+    history = result["validation"][OBJECTIVE]
+    if not all(math.isfinite(value) for value in history):
+        raise ValueError(f"the validation {OBJECTIVE} is not finite: {history}")
+    return float(max(history))
+
+
+def _remove_bulk(config: RunConfig, search: Search, number: int) -> None:
+    """Of a run that is done, only the settings and the result stay."""
+    folder = config.folder(search.trial_folder(number))
+    for name in RECORD_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    remove_checkpoints(folder)
+
+
+def _line(study: optuna.Study, search: Search) -> str:
+    last = study.trials[-1]
+    error = last.user_attrs["error"]
+    return (
+        f"{search.loss.name:<24} trial {last.number + 1:>3}/{search.trials}   "
+        f"MAP@R {100 * (last.value or 0):5.1f}   best {100 * study.best_value:5.1f}   "
+        f"{last.user_attrs['seconds']:5.0f} s" + (f"   failed: {error}" if error else "")
+    )
+
+
+class _TrialProgress:
+    """Says which trial a run belongs to, and counts its iterations."""
+
+    def __init__(self, progress: RunProgress, trial: str) -> None:
+        self._progress, self._trial = progress, trial
+        self._iterations = 0
+
+    def describe(self, run: str, stage: str) -> None:
+        self._progress.describe(f"{run}, {self._trial}", stage)
+
+    def advance(self, iterations: int = 1) -> None:
+        self._iterations += iterations
+        self._progress.advance(iterations)
+
+    def complete(self, iterations: int) -> None:
+        """Count what an early end, a failure or an earlier call left out."""
+        self.advance(max(0, iterations - self._iterations))

@@ -1,0 +1,92 @@
+"""From the trials of a loss to its entry in the YAML file of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock
+
+from ..files import write_whole
+from .search import FOLDER, Search
+from .trials import quiet_optuna, read_study
+from .tuned import read_yaml
+
+_HEADER = """\
+# The best settings of each loss, found on validation classes alone by
+#   python -m benchmarks tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}
+# and read by `python -m benchmarks run --dataset {dataset} --tuned`. Written anew by every search.
+"""
+
+
+def check_settings_file(path: Path, searches: Sequence[Search]) -> None:
+    """Refuse a file that has, or would get, the results of searches that differ.
+
+    Raises:
+        ValueError: if the file is of other folds, seed or epochs, or not what ``tune`` writes.
+        OSError: if it cannot be read.
+    """
+    if not path.exists():
+        return
+    content, wanted = read_yaml(path), _common(searches[0])
+    for key, value in wanted.items():
+        if content[key] != value:
+            raise ValueError(
+                f"{path} has the results of searches with {key} {content[key]}, not {value}; "
+                "losses are only compared after the same search. Choose another --settings"
+            )
+
+
+def save_settings(path: Path, search: Search) -> dict[str, Any]:
+    """Write the best settings of a finished search into the file; other losses stay in it.
+
+    Returns:
+        The entry of the loss.
+    """
+    entry = best_settings(search)
+    lock = search.out / FOLDER / search.dataset / ".settings.lock"
+    with FileLock(lock):
+        check_settings_file(path, [search])
+        losses = read_yaml(path)["losses"] if path.exists() else {}
+        common = _common(search)
+        losses = dict(sorted({**losses, search.loss.name: entry}.items()))
+        content = {**common, "losses": losses}
+        shown = {**common, "folds": " ".join(map(str, search.folds))}
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        write_whole(path, _HEADER.format(**shown) + text)
+    return entry
+
+
+def best_settings(search: Search) -> dict[str, Any]:
+    """What the file has of a loss."""
+    with quiet_optuna():
+        # the first trials of a longer search are the shorter search
+        trials = read_study(search.folder).trials[: search.trials]
+    best = max(trials, key=lambda trial: (trial.value, -trial.number))
+    facts = best.user_attrs
+    return {
+        "validation": {
+            "best": round(100 * (best.value or 0), 2),
+            "default": round(100 * (trials[0].value or 0), 2),
+        },
+        "best_trial": best.number,
+        "trials": len(trials),
+        "failed": sum(trial.user_attrs["error"] is not None for trial in trials),
+        "commit": facts.get("commit"),
+        "versions": {**facts.get("versions", {}), "optuna": version("optuna")},
+        "training": facts["training"],
+        "loss": facts["loss"],
+    }
+
+
+def _common(search: Search) -> dict[str, Any]:
+    """What the searches for all losses of a file have in common."""
+    return {
+        "dataset": search.dataset,
+        "folds": list(search.folds),
+        "seed": search.seed,
+        "epochs": search.settings.epochs,
+    }

@@ -1,0 +1,111 @@
+"""What is searched for one loss, and what its trials depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..datasets.base import RetrievalData
+from ..losses import LossSpec
+from ..run_config import RunConfig
+from ..settings import TrainingSettings
+from .space import Space
+from .suggesting import bounded_space, default_values, extent_of
+from .trials import check_search
+
+FOLDER = "tuning"  # apart from the runs of `run`, which are tested
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched for one loss.
+
+    Attributes:
+        dataset: a name in ``DATASETS``.
+        loss: with the settings that it has without a search.
+        settings: of the training, as without a search.
+        folds: on whose validation classes a trial is judged.
+        seed: of the trainings and of the search.
+        trials: how many there are, the first with the settings that need no search.
+        out: the folder of all results.
+        skip_broken: as in ``RunConfig``.
+    """
+
+    dataset: str
+    loss: LossSpec
+    settings: TrainingSettings
+    folds: tuple[int, ...]
+    seed: int
+    trials: int
+    out: Path
+    skip_broken: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the trials of the loss are."""
+        return self.out / FOLDER / self.dataset / self.loss.name.replace(":", "-")
+
+    @property
+    def iterations(self) -> int:
+        """Of a trial."""
+        return len(self.folds) * self.settings.epochs * self.settings.iterations_per_epoch
+
+    def trial_folder(self, number: int) -> Path:
+        """Where the runs of a trial are."""
+        return self.folder / f"trial{number:03d}"
+
+    def runs(self, loss: LossSpec, settings: TrainingSettings) -> list[RunConfig]:
+        """The runs of a trial, one per fold."""
+        return [
+            RunConfig(self.dataset, loss, self.seed, fold, settings, self.skip_broken)
+            for fold in self.folds
+        ]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A search on a data set that is there: its space and its first trial.
+
+    Attributes:
+        search: what is searched.
+        space: with plain numbers.
+        defaults: the values of the first trial.
+    """
+
+    search: Search
+    space: Space
+    defaults: Mapping[str, Any]
+
+    @classmethod
+    def on(cls, search: Search, data: RetrievalData) -> Planned:
+        """The search on a data set."""
+        extent = extent_of(data, search.folds, search.settings)
+        return cls(
+            search,
+            bounded_space(search.loss, search.settings, extent),
+            default_values(search.loss, search.settings, extent),
+        )
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """All that its trials depend on; the number of trials is not among it."""
+        (run, *_) = self.search.runs(self.search.loss, self.search.settings)
+        described = run.to_dict()
+        del described["fold"]
+        return {
+            **described,
+            "folds": list(self.search.folds),
+            "space": [asdict(parameter) for parameter in self.space],
+            "defaults": dict(self.defaults),
+        }
+
+    def check(self) -> None:
+        """Refuse a folder with another search.
+
+        Raises:
+            ValueError: naming what differs.
+        """
+        check_search(self.search.folder, self.identity)

@@ -1,0 +1,151 @@
+"""What is searched for each loss, written down: the ranges of all settings, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..losses import LossSpec
+
+DEFAULT, ITERATIONS, CLASSES = "the data set's default", "iterations", "training classes"
+
+
+@dataclass(frozen=True)
+class Share:
+    """A bound that goes with something that differs from data set to data set.
+
+    Attributes:
+        factor: how much of it.
+        of: :data:`DEFAULT` (the setting's value without a search), :data:`ITERATIONS` (of the
+            whole training) or :data:`CLASSES` (the classes that are trained on; the smallest
+            number of the folds).
+    """
+
+    factor: float
+    of: str
+
+    def __str__(self) -> str:
+        return f"{self.factor:g} × {self.of}"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between two bounds, both included.
+
+    Attributes:
+        name: of the setting, as :meth:`~benchmarks.losses.LossSpec.with_settings` or
+            ``TrainingSettings`` has it.
+        low: the smallest value.
+        high: the largest.
+        log: whether equal ratios are equally likely at the start, not equal differences.
+        integer: whether only whole numbers count.
+        also: other settings that always have the same value.
+        only_with: the setting and the value of it without which this one means nothing.
+    """
+
+    name: str
+    low: float | Share
+    high: float | Share
+    log: bool = False
+    integer: bool = False
+    also: tuple[str, ...] = ()
+    only_with: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values; attributes as of :class:`Range`."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+Space = tuple[Range | Choice, ...]
+
+TRAINING: Space = (
+    Range("learning_rate", Share(0.2, DEFAULT), Share(5, DEFAULT), log=True),
+    Range("weight_decay", Share(0.1, DEFAULT), Share(10, DEFAULT), log=True),
+)
+PROXIES: Space = (Range("proxy_learning_rate", 3e-4, 0.3, log=True),)
+LOSSES: dict[str, Space] = {
+    "contrastive": (Range("pos_margin", 0.6, 1), Range("neg_margin", 0, 0.6)),
+    # the miner looks for the triplets that the loss still has something to say about
+    "triplet_margin": (Range("margin", 0.02, 0.5, log=True, also=("miner.margin",)),),
+    "multi_similarity": (
+        Range("alpha", 0.5, 50, log=True),
+        Range("beta", 10, 100, log=True),
+        Range("base", 0, 1),
+        Range("miner.epsilon", 0.01, 0.3, log=True),
+    ),
+    "normalized_softmax": (Range("temperature", 0.01, 0.5, log=True),),
+    "cosface": (Range("margin", 0, 0.6), Range("scale", 8, 256, log=True)),
+    "arcface": (Range("margin", 0, 40), Range("scale", 8, 256, log=True)),  # degrees
+    "soft_triple": (
+        Range("la", 5, 80, log=True),
+        Range("gamma", 0.02, 1, log=True),
+        Range("margin", 0, 0.2),
+        Range("centers_per_class", 2, 10, integer=True),
+    ),
+    "proxy_nca": (Range("softmax_scale", 4, 64, log=True),),
+    "proxy_anchor": (Range("margin", 0, 0.4), Range("alpha", 8, 64, log=True)),
+}
+HIERARCHICAL: Space = (
+    Range("level_weights", 0.02, 1, log=True),  # of every coarse level; the finest has 1
+    Range("warmup", Share(0.05, ITERATIONS), Share(0.7, ITERATIONS), integer=True),
+    # of a given tree, too: every so many steps the coarse proxies are computed anew
+    Range(
+        "recluster_every", Share(0.02, ITERATIONS), Share(0.4, ITERATIONS), log=True, integer=True
+    ),
+)
+DISCOVERY: Space = (
+    Choice("hierarchy", ("discovered", "given")),
+    Range(
+        "num_superclasses",
+        2,
+        Share(0.25, CLASSES),
+        log=True,
+        integer=True,
+        only_with=("hierarchy", "discovered"),
+    ),
+)
+
+
+def space_of(spec: LossSpec) -> Space:
+    """All that is searched for a loss; one without an entry in ``LOSSES`` has what all share."""
+    space = TRAINING + (PROXIES if spec.has_parameters else ())
+    space += LOSSES.get(spec.base or spec.name, ())
+    if spec.hierarchy is None:
+        return space
+    # a name such as hpl_given:proxy_nca promises the given tree
+    return space + (DISCOVERY if spec.hierarchy == "discovered" else ()) + HIERARCHICAL
+
+
+def has_own_space(spec: LossSpec) -> bool:
+    """Whether margins and scales of the loss itself are searched."""
+    return (spec.base or spec.name) in LOSSES
+
+
+def space_table() -> str:
+    """The whole space as a table in Markdown: what docs/tuning.md shows."""
+    parts = {"every loss": TRAINING, "losses with parameters of their own": PROXIES}
+    parts |= {f"`{name}`": space for name, space in LOSSES.items()}
+    parts |= {"HPL": HIERARCHICAL, "HPL, but for `hpl_given:`": DISCOVERY}
+    rows = ["| loss | setting | values |", "| --- | --- | --- |"]
+    for of, space in parts.items():
+        for parameter in space:
+            names = [parameter.name, *getattr(parameter, "also", ())]
+            shown = ", ".join(f"`{name}`" for name in names)
+            rows.append(f"| {of} | {shown} | {_values(parameter)} |")
+    return "\n".join(rows)
+
+
+def _values(parameter: Range | Choice) -> str:
+    if isinstance(parameter, Choice):
+        return " or ".join(parameter.values)
+    low, high = (
+        f"{bound:g}" if isinstance(bound, (int, float)) else str(bound)
+        for bound in (parameter.low, parameter.high)
+    )
+    notes = ["integer"] * parameter.integer + ["logarithmic"] * parameter.log
+    if parameter.only_with:
+        notes.append("only with {} {}".format(*parameter.only_with))
+    return ", ".join([f"{low} to {high}", *notes])

@@ -1,0 +1,139 @@
+"""The trials of one loss: kept by Optuna in an SQLite file, and which one comes next."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+
+from .space import Space
+from .suggesting import suggest
+
+FILE = "trials.db"
+STARTUP_TRIALS = 6  # the default settings and five at random, before TPE has something to go by
+_SEARCH = "search"
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Without a line for every trial, and without what Optuna says of its newer features."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(verbosity)
+
+
+def open_study(folder: Path, search: Mapping[str, Any]) -> optuna.Study:
+    """The study in a folder, made if there is none.
+
+    Arguments:
+        folder: of the loss.
+        search: all that its trials depend on, as plain values.
+
+    Raises:
+        ValueError: if the folder holds another search.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=_storage(folder), study_name="tuning", direction="maximize", load_if_exists=True
+    )
+    if _SEARCH not in study.user_attrs:
+        study.set_user_attr(_SEARCH, search)
+    check_search(folder, search)
+    return study
+
+
+def check_search(folder: Path, search: Mapping[str, Any]) -> None:
+    """Refuse a folder with another search; one without any is all right.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    if not (folder / FILE).exists():
+        return
+    found = read_study(folder).user_attrs.get(_SEARCH)
+    wanted = json.loads(json.dumps(search))
+    if found is not None and found != wanted:
+        different = [
+            f"{key}: {found.get(key)} there, {wanted[key]} asked for"
+            for key in wanted
+            if found.get(key) != wanted[key]
+        ]
+        raise ValueError(
+            f"{folder} holds a search with other settings ({'; '.join(different)}). Choose another "
+            "--out, or delete that folder"
+        )
+
+
+def read_study(folder: Path) -> optuna.Study:
+    """The study in a folder.
+
+    Raises:
+        OSError: if there is none, or the file is not what a search wrote.
+    """
+    if not (folder / FILE).exists():
+        raise OSError(f"there is no search in {folder}")
+    try:
+        return optuna.load_study(study_name="tuning", storage=_storage(folder))
+    except (KeyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
+        raise OSError(f"{folder / FILE} is not what a search wrote ({error})") from error
+
+
+def next_trial(
+    study: optuna.Study, space: Space, defaults: Mapping[str, Any], seed: int
+) -> tuple[optuna.trial.Trial, dict[str, Any]]:
+    """The trial after the finished ones, and its values.
+
+    It depends on the finished trials and the seed alone, so that an interrupted trial comes again
+    and a search that goes on is the search that was never interrupted. That is why it is asked for
+    in a copy in memory: the file has only finished trials.
+    """
+    finished = study.get_trials(deepcopy=False)
+    number = len(finished)
+    (own_seed,) = np.random.SeedSequence((seed, number)).generate_state(1)
+    sampler = optuna.samplers.TPESampler(
+        n_startup_trials=STARTUP_TRIALS,
+        multivariate=True,  # learning rates, margins and scales depend on one another
+        group=True,  # and some settings are there only with a value of another
+        seed=int(own_seed),
+    )
+    copy = optuna.create_study(direction="maximize", sampler=sampler)
+    copy.add_trials(finished)
+    if number == 0:
+        copy.enqueue_trial(dict(defaults))
+    trial = copy.ask()
+    return trial, suggest(trial, space)
+
+
+def keep_trial(
+    study: optuna.Study, trial: optuna.trial.Trial, value: float, facts: Mapping[str, Any]
+) -> None:
+    """Write a finished trial, with the facts as its user attributes."""
+    finished = optuna.trial.create_trial(
+        value=value,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=dict(facts),
+    )
+    study.add_trial(finished)
+
+
+def _storage(folder: Path) -> optuna.storages.RDBStorage:
+    # only one process writes: a pool of connections would hold the file open
+    return optuna.storages.RDBStorage(f"sqlite:///{(folder / FILE).absolute()}")
+
+
+def finished_trials(folder: Path) -> int:
+    """How many trials a folder has; 0 for one without a search."""
+    return len(read_study(folder).get_trials(deepcopy=False)) if (folder / FILE).exists() else 0

@@ -1,0 +1,130 @@
+"""The settings that a search found: from and to a YAML file, and into a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..losses import LossSpec
+from ..settings import TrainingSettings
+from .suggesting import TRAINING_NAMES
+
+FOLDER = Path(__file__).parents[1] / "tuned"
+_OF_LENGTH = {"warmup": 0, "recluster_every": 1}  # in training steps, and the least of them
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was found for a loss.
+
+    Attributes:
+        training: some attributes of ``TrainingSettings``.
+        loss: as :meth:`~benchmarks.losses.LossSpec.with_settings` takes them.
+        trials: the budget that it was found with.
+        epochs: of the trainings of the search.
+        source: the file, for messages.
+        dataset: what it was found on.
+    """
+
+    training: Mapping[str, Any]
+    loss: Mapping[str, Any]
+    trials: int
+    epochs: int
+    source: Path
+    dataset: str
+
+
+def tuned_file(dataset: str) -> Path:
+    """Where ``tune`` writes what it found on a data set, unless told otherwise."""
+    return FOLDER / f"{dataset}.yaml"
+
+
+def tuned_settings(path: Path) -> dict[str, Tuned]:
+    """What a file of ``tune`` has for each loss.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if it is not what ``tune`` writes.
+    """
+    content = read_yaml(path)
+    found = {}
+    for name, entry in content["losses"].items():
+        parts = entry if isinstance(entry, dict) else {}
+        training, loss, trials = (parts.get(key) for key in ("training", "loss", "trials"))
+        if not (isinstance(training, dict) and isinstance(loss, dict) and isinstance(trials, int)):
+            raise ValueError(f"{path}: {name} must have trials, training and loss")
+        if set(training) != set(TRAINING_NAMES):
+            raise ValueError(
+                f"{path}: training of {name} must have {' and '.join(TRAINING_NAMES)}, "
+                f"got {', '.join(map(str, training)) or 'nothing'}"
+            )
+        for key, value in training.items():
+            if type(value) not in (int, float) or not 0 <= value < math.inf:
+                raise ValueError(f"{path}: {key} of {name} must be a number, got {value!r}")
+        found[name] = Tuned(training, loss, trials, content["epochs"], path, content["dataset"])
+    return found
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a file of ``tune``; only its outermost form is checked.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if it is not what ``tune`` writes.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    kinds = {"dataset": str, "folds": list, "seed": int, "epochs": int, "losses": dict}
+    for key, kind in kinds.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+            raise ValueError(
+                f"{path} is not what `tune` writes: it needs {', '.join(kinds)}, and {key} is "
+                "missing or of another kind"
+            )
+    if content["epochs"] < 1:
+        raise ValueError(f"{path}: epochs must be at least 1, got {content['epochs']}")
+    return dict(content)
+
+
+def apply_tuned(
+    spec: LossSpec, settings: TrainingSettings, tuned: Mapping[str, Tuned]
+) -> tuple[LossSpec, TrainingSettings]:
+    """A loss and its training with the settings that were found for it.
+
+    What is counted in training steps keeps its share of the training, as in
+    :meth:`~benchmarks.settings.TrainingSettings.with_epochs`.
+
+    Arguments:
+        spec: of any loss, by the name that it was tuned by.
+        settings: of the data set.
+        tuned: what :func:`tuned_settings` returned.
+
+    Raises:
+        ValueError: if this loss was not tuned, or has no such setting.
+    """
+    if spec.name not in tuned:
+        known = ", ".join(tuned) or "none"
+        raise ValueError(
+            f"there are no tuned settings for {spec.name!r}, only for {known}. "
+            f"`python -m benchmarks tune DATASET --losses {spec.name}` finds some"
+        )
+    found = tuned[spec.name]
+    share = settings.epochs / found.epochs
+    of_loss = {
+        key: max(_OF_LENGTH[key], round(value * share))
+        if key in _OF_LENGTH and isinstance(value, (int, float))
+        else value
+        for key, value in found.loss.items()
+    }
+    try:
+        changed = spec.with_settings(of_loss)
+    except ValueError as error:
+        raise ValueError(f"{found.source}: {error}") from error
+    return changed, replace(settings, **found.training)

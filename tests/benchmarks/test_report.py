@@ -1,0 +1,260 @@
+"""Reports from stored folders that no training wrote: small, and with numbers known beforehand."""
+
+import json
+import re
+from pathlib import Path
+
+import html5lib
+import numpy as np
+import pytest
+
+from benchmarks.report import embedding_map, provenance, write_joint_report, write_report
+from benchmarks.report.folders import read_folders
+from benchmarks.report.section import result_grids
+from benchmarks.results import collect, collect_concatenated, in_registry_order, metric_keys
+from benchmarks.stored import read_stored
+
+LEVELS = ("species & kind", "group_<b>")
+KEYS = metric_keys(len(LEVELS))
+VALUES = {"proxy_anchor": 0.5, "contrastive": 0.4, "hpl:proxy_anchor": 0.52}
+
+
+@pytest.fixture(autouse=True)
+def quick_maps(monkeypatch):
+    """UMAP takes a minute to compile; it has a test of its own."""
+    monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
+
+
+def make_store(folder: Path, values=VALUES, folds=range(4), dataset="small", epochs=3) -> Path:
+    """A folder with the runs of some losses; fold ``f`` has ``value + f / 100`` in all metrics."""
+    rng = np.random.default_rng(0)
+    labels = np.stack([np.arange(30) % 6, np.arange(30) % 2], axis=1)
+    for loss, value in values.items():
+        for fold in folds:
+            run = folder / loss.replace(":", "-") / f"seed0_fold{fold}"
+            run.mkdir(parents=True)
+            result = make_result(dataset, loss, fold, value + fold / 100, epochs + fold % 2)
+            (run / "result.json").write_text(json.dumps(result))
+            np.savez(run / "test.npz", test_embeddings=rng.normal(size=(30, 4)), test_labels=labels)
+            pictures = np.zeros((2, 6, 8, 8, 3), np.uint8)
+            np.savez(
+                run / "retrievals.npz",
+                neighbours=np.zeros((2, 5), int),
+                query_labels=labels[:2],
+                neighbour_labels=np.stack([labels[:5], labels[:5]]),
+                pictures=pictures,
+            )
+            if ":" in loss:
+                np.savez(
+                    run / "tree.npz",
+                    class_labels=labels[:6],
+                    superclasses=np.array([[0, 1, 0, 1, 0, 2]]),
+                    shown=np.array([0, 1, 2, 5]),
+                    pictures=pictures[0, :4],
+                )
+        test = dict.fromkeys(KEYS, value + 0.1)
+        content = {"loss": loss, "seed": 0, "embedding_size": 16, "test": test}
+        path = folder / loss.replace(":", "-") / "concatenated_seed0.json"
+        path.write_text(json.dumps(content))
+    about = {
+        "name": dataset,
+        "level_names": LEVELS,
+        "class_names": [[f"class {i}" for i in range(6)], ["even", "odd"]],
+        "untrained_name": "raw features",
+        "untrained": {str(fold): dict.fromkeys(KEYS, 0.3) for fold in folds},
+    }
+    (folder / "dataset.json").write_text(json.dumps(about))
+    return folder
+
+
+def make_result(dataset, loss, fold, value, epochs):
+    config = {
+        "dataset": dataset,
+        "loss": loss,
+        "loss_settings": {"margin": 0.1},
+        "seed": 0,
+        "fold": fold,
+        "training": {"epochs": 3, "iterations_per_epoch": 10, "learning_rate": 0.01},
+    }
+    validation = {key: list(np.linspace(0.1, value, epochs)) for key in KEYS}
+    return {
+        "config": config,
+        "environment": {
+            "commit": "abc",
+            "versions": {"torch": "2"},
+            "python": "3",
+            "machine": "x86_64",
+            "threads": 1,
+            "device": "cpu",
+        },
+        "seconds": 2.0 * epochs,
+        "epoch_seconds": [2.0 * (epoch + 1) for epoch in range(epochs)],
+        "validation": {"epoch": list(range(1, epochs + 1)), **validation},
+        "num_images": {"train": 100, "val": 20, "test": 30},
+        "num_left_out": 0,
+        "best_epoch": epochs,
+        "test": dict.fromkeys(KEYS, value),
+        "training_loss": {
+            "~iteration~": list(range(0, 10 * epochs, 5)),
+            "total_loss": [3.0] * (2 * epochs),
+        },
+    }
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return read_stored(make_store(tmp_path / "runs" / "small"))
+
+
+def grids(stored):
+    return {grid.title: grid for grid in result_grids(stored, collect(stored))}
+
+
+def cells(row):
+    return [cell.text for cell in row.cells]
+
+
+def test_numbers_are_those_of_the_files_in_the_order_of_the_registry(stored):
+    found = grids(stored)
+    rows = {row.name: cells(row) for row in found["Results"].rows}
+    assert list(rows) == ["(raw features)", "contrastive", "proxy_anchor", "hpl:proxy_anchor"]
+    # 40, 41, 42, 43: the mean, and 3.182 standard errors of 0.645
+    assert rows["contrastive"] == ["41.5 ±2.1"] * 6 + ["7"]
+    assert rows["(raw features)"] == ["30.0"] * 6 + ["–"]
+    (difference,) = found["Differences to the base loss"].rows
+    assert cells(difference) == ["+2.0 ±0.0"] * 6
+
+
+def test_concatenated_and_separated_are_two_tables(stored):
+    found = grids(stored)
+    rows = {row.name: cells(row) for row in found["Concatenated"].rows}
+    assert rows["contrastive"] == ["50.0"] * 6
+    assert list(rows) == ["contrastive", "proxy_anchor", "hpl:proxy_anchor"]
+    assert "Separated: " in found["Results"].note
+    assert "not to be compared" in found["Concatenated"].note
+    assert collect_concatenated(stored).losses == list(rows)
+
+
+def test_without_all_folds_there_is_no_concatenated_table(tmp_path):
+    folder = make_store(tmp_path / "small", folds=[0])
+    for path in folder.glob("*/concatenated*"):
+        path.unlink()
+    found = grids(read_stored(folder))
+    assert "Concatenated" not in found
+    assert "±" not in "".join(text for row in found["Results"].rows for text in cells(row))
+    assert "single draw" in found["Differences to the base loss"].note
+
+
+def test_settings_that_differ_are_shown_and_runs_that_do_not_match_are_named(tmp_path):
+    folder = make_store(tmp_path / "small")
+    path = folder / "contrastive" / "seed0_fold1" / "result.json"
+    result = json.loads(path.read_text())
+    result["config"]["training"]["learning_rate"] = 0.5
+    path.write_text(json.dumps(result))
+    (folder / "proxy_anchor" / "seed0_fold3" / "result.json").unlink()
+    stored = read_stored(folder)
+    settings = provenance.settings_grid(stored, collect(stored))
+    assert [row.name for row in settings.rows].count("contrastive") == 2
+    assert "learning_rate=0.5" in cells(settings.rows[1])
+    assert "learning rate" not in settings.note
+    text = provenance.warnings(stored)
+    assert any("different runs" in line for line in text)
+    assert any("same settings: contrastive" in line for line in text)
+
+
+def test_models_of_the_warm_up_are_counted(tmp_path):
+    folder = make_store(tmp_path / "small")
+    assert not provenance.early_models(read_stored(folder))
+    files = sorted(folder.glob("hpl-proxy_anchor/*/result.json"))
+    for number, path in enumerate(files):
+        result = json.loads(path.read_text())
+        result["config"]["loss_settings"]["warmup"] = 2 * 60
+        result["config"]["training"]["iterations_per_epoch"] = 60
+        result["best_epoch"] = 2 if number == 0 else 3
+        path.write_text(json.dumps(result))
+    (line,) = provenance.early_models(read_stored(folder))
+    assert line.startswith(f"In 1 of {len(files)} runs of hpl:proxy_anchor the best epoch lies in")
+
+
+def test_missing_metric_is_a_dash(tmp_path):
+    folder = make_store(tmp_path / "small")
+    for path in folder.glob("contrastive/*/result.json"):
+        result = json.loads(path.read_text())
+        del result["test"][KEYS[0]]
+        path.write_text(json.dumps(result))
+    rows = {row.name: row.cells for row in grids(read_stored(folder))["Results"].rows}
+    assert rows["contrastive"][0].text == "–"
+    assert not rows["contrastive"][0].is_best
+    assert rows["hpl:proxy_anchor"][0].is_best
+
+
+def test_report_of_a_data_set(stored):
+    written = write_report(stored, collect(stored))
+    assert [path.name for path in written] == ["report.md", "report.html", "tables.tex"]
+    assert {path.parent for path in written} == {stored.folder}
+    markdown, page = (path.read_text() for path in written[:2])
+    names = ["training", "levels", "gain", "embeddings", "tree", "retrievals"]
+    assert re.findall(r"!\[.*\]\((.*)\)", markdown) == [f"figures/{name}.png" for name in names]
+    assert all((stored.folder / "figures" / f"{name}.png").stat().st_size for name in names)
+    check_page(page, pictures=6)
+    assert "group_&lt;b&gt;" in page
+
+
+def check_page(page: str, pictures: int) -> None:
+    """It is valid HTML that needs no other file, and its links lead somewhere."""
+    parser = html5lib.HTMLParser(namespaceHTMLElements=False)
+    tree = parser.parse(page)
+    assert parser.errors == []
+    images = [image.get("src") for image in tree.iter("img")]
+    assert len(images) == pictures
+    assert all(source.startswith("data:image/png;base64,") for source in images)
+    assert not list(tree.iter("script"))
+    assert not list(tree.iter("link"))
+    anchors = [element.get("id") for element in tree.iter() if element.get("id")]
+    assert len(anchors) == len(set(anchors))
+    targets = [link.get("href") for link in tree.iter("a")]
+    assert targets
+    assert {target.removeprefix("#") for target in targets} <= set(anchors)
+
+
+def test_joint_report_finds_the_folders_and_keeps_their_pictures_apart(tmp_path):
+    runs = tmp_path / "runs"
+    make_store(runs / "small")
+    make_store(runs / "cub", dataset="cub", values={**VALUES, "cosface": 0.6})
+    (runs / "notes").mkdir()
+    written = write_joint_report([runs, runs / "cub"], tmp_path / "joint")
+    markdown, page, latex = (path.read_text() for path in written)
+    check_page(page, pictures=13)
+    pictures = re.findall(r"!\[.*\]\((.*)\)", markdown)
+    assert len(pictures) == len(set(pictures)) == 13
+    assert all((tmp_path / "joint" / name).exists() for name in pictures)
+    assert (
+        markdown.index("## All data sets") < markdown.index("## cub") < markdown.index("## small")
+    )
+    assert "cosface" in markdown
+    assert latex.count(r"\begin{table*}") == 4  # differences, two data sets, beside the paper
+    assert not (runs / "cub" / "report.html").exists()
+
+
+def test_one_data_set_twice_is_told_apart_by_its_place(tmp_path):
+    folders = [make_store(tmp_path / name / "small") for name in ("first", "second")]
+    names = [f"small ({tmp_path / name})" for name in ("first", "second")]
+    assert list(read_folders([*folders, folders[0]])) == names
+    assert list(read_folders(folders[:1])) == ["small"]
+
+
+def test_folder_without_runs_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="holds no runs"):
+        write_joint_report([tmp_path], tmp_path / "joint")
+    assert not (tmp_path / "joint").exists()
+
+
+def test_order_of_the_registry():
+    names = ["unknown", "hpl_given:proxy_anchor", "hpl:cosface", "hpl:proxy_anchor", "arcface"]
+    assert in_registry_order(names, str) == [
+        "arcface",
+        "hpl:proxy_anchor",
+        "hpl:cosface",
+        "hpl_given:proxy_anchor",
+        "unknown",
+    ]

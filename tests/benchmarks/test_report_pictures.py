@@ -1,0 +1,156 @@
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.report import embedding_map, figures
+from benchmarks.report.curves import mean_by_step
+from benchmarks.report.differences import differences_by_dataset, differences_by_level
+from benchmarks.report.style import COLOURS, line_styles
+from benchmarks.report.tree_picture import agreements, level_of_shares, tree_figure
+from benchmarks.results import Summary, base_of, metric_keys
+
+KEYS = metric_keys(2)
+
+
+def make_summary(losses, seeds=(0, 1)) -> Summary:
+    rows = [
+        {"loss": loss, "base": base_of(loss), "seed": seed, "fold": 0, "seconds": 1.0}
+        | dict.fromkeys(KEYS, 50.0 + place * seed)
+        for seed in seeds
+        for place, loss in enumerate(losses)
+    ]
+    return Summary(pd.DataFrame(rows), pd.DataFrame(columns=list(KEYS)), "", KEYS, ("a", "b"))
+
+
+def test_curves_of_different_lengths_keep_their_last_value():
+    mean = mean_by_step([np.array([1.0, 3.0]), np.array([3.0, 5.0, 9.0])])
+    assert mean.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_no_two_losses_look_alike():
+    names = [f"loss{i}" for i in range(14)]
+    summary = make_summary([*names, "hpl:loss0", "hpl_given:loss0", "hpl:loss12"])
+    styles = line_styles(summary)
+    looks = {(s["color"], str(s["linestyle"]), s["linewidth"]) for s in styles.values()}
+    assert len(looks) == len(summary.losses)
+    assert styles["hpl:loss0"]["color"] == styles["loss0"]["color"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        (["contrastive", "arcface"], ["contrastive", "arcface"]),
+        (["arcface", "hpl:arcface", "hpl_given:arcface"], ["arcface", "hpl:arcface"]),
+        (
+            ["proxy_anchor", "arcface", "hpl:proxy_anchor", "hpl:arcface"],
+            ["proxy_anchor", "hpl:proxy_anchor"],
+        ),
+        (["arcface", "hpl:cosface"], ["arcface", "hpl:cosface"]),
+        (["hpl:cosface"], ["hpl:cosface"]),
+    ],
+)
+def test_compared_losses(losses, expected):
+    assert figures.compared_losses(make_summary(losses)) == expected
+
+
+def test_differences_have_a_panel_for_each_level_or_data_set():
+    summary = make_summary(["arcface", "hpl:arcface"])
+    figure = differences_by_level(summary)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    flat = make_summary(["arcface"])
+    assert differences_by_level(flat) is None
+    joint = differences_by_dataset({"x": summary, "flat": flat, "y": summary})
+    assert [axes.get_title() for axes in joint.axes] == ["x, a", "y, a"]
+    # the seeds 0 and 1 differ by 0 and 1: the mark stands at their mean
+    points = figure.axes[0].containers[0].lines[0]
+    assert points.get_xdata().tolist() == [0.5]
+
+
+def test_agreement_with_the_levels_of_the_data_set():
+    own = np.array([[0, 0, 0], [1, 0, 0], [2, 1, 0], [3, 1, 0], [4, 2, 1], [5, 2, 1]])
+    given = agreements(np.array([5, 5, 0, 0, 3, 3]), own)
+    assert [a.level for a in given] == [1, 2]
+    assert given[0].nmi == pytest.approx(1)
+    assert given[0].ami == pytest.approx(1)
+    assert given[1].ami < 1
+    assert level_of_shares(given) == 1  # the level that the tree was taken from
+    discovered = agreements(np.array([0, 1, 0, 1, 0, 1]), own)
+    assert discovered[0].ami < 0.1
+    assert level_of_shares(discovered) == 2  # else the coarsest
+    assert agreements(np.array([0, 1]), np.array([[0], [1]])) == []
+    assert level_of_shares([]) is None
+
+
+def test_rows_of_the_tree_say_their_size_and_share(tmp_path):
+    np.savez(
+        tmp_path / "tree.npz",
+        class_labels=np.array([[7, 1], [3, 1], [5, 0], [6, 0]]),
+        superclasses=np.array([[0, 0, 0, 1]]),
+        shown=np.array([0, 1, 3]),
+        pictures=np.zeros((3, 4, 4, 3), np.uint8),
+    )
+    figure, _ = tree_figure(tmp_path / "tree.npz", ((), ("even", "odd")))
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts == ["3 classes\n67% odd (50%)", "1 class\n100% even (50%)"]
+    assert sum(len(axes.images) for axes in figure.axes) == 3
+
+
+def save_test(path, count=60, kinds=12):
+    rng = np.random.default_rng(0)
+    labels = np.stack([np.arange(count), np.arange(count) % kinds], axis=1)
+    embeddings = np.eye(kinds)[labels[:, 1]] + 0.05 * rng.normal(size=(count, kinds))
+    np.savez(path, test_embeddings=embeddings.astype(np.float32), test_labels=labels)
+    return path
+
+
+def test_map_shows_every_image_in_the_colour_of_its_superclass(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
+    path = save_test(tmp_path / "test.npz")
+    names = tuple(f"kind {i}" for i in range(12))
+    figure = embedding_map.embedding_maps({"a": path, "b": path}, names)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
+    assert len(figure.axes[0].collections[0].get_offsets()) == 60
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == [*names[: len(COLOURS)], "others"]
+
+
+def test_places_are_kept_beside_the_run_until_they_are_made_in_another_way(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(embedding_map, "project", lambda e: calls.append(len(e)) or e[:, :2])
+    path, embeddings = tmp_path / "test.npz", np.ones((5, 3))
+    first = embedding_map.kept_places(path, embeddings)
+    np.testing.assert_array_equal(first, embedding_map.kept_places(path, embeddings))
+    assert calls == [5]
+    monkeypatch.setattr(embedding_map, "SEED", 1)
+    embedding_map.kept_places(path, embeddings)
+    assert calls == [5, 5]
+
+
+def test_sample_is_bounded_and_the_same_every_time():
+    rows = embedding_map.sample(10_000)
+    assert len(np.unique(rows)) == embedding_map.MAX_POINTS
+    np.testing.assert_array_equal(rows, embedding_map.sample(10_000))
+    assert embedding_map.sample(5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_without_umap_the_report_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    path = save_test(tmp_path / "test.npz")
+    with pytest.raises(embedding_map.NoMapError, match="pip install umap-learn"):
+        embedding_map.embedding_maps({"a": path}, ("x",) * 12)
+    with pytest.raises(embedding_map.NoMapError, match=r"nothing\.npz is missing"):
+        embedding_map.embedding_maps({"a": tmp_path / "nothing.npz"}, ("x",) * 12)
+
+
+def test_umap_puts_what_is_alike_together():
+    pytest.importorskip("umap")
+    rng = np.random.default_rng(0)
+    kinds = np.arange(60) % 2
+    embeddings = np.eye(2)[kinds] + 0.05 * rng.normal(size=(60, 2))
+    places = embedding_map.project(embeddings)
+    np.testing.assert_array_equal(places, embedding_map.project(embeddings))
+    centres = [places[kinds == kind].mean(axis=0) for kind in (0, 1)]
+    spread = max(places[kinds == kind].std() for kind in (0, 1))
+    assert np.linalg.norm(centres[0] - centres[1]) > spread

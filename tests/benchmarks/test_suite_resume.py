@@ -1,0 +1,196 @@
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from killed_suite import MOMENTS
+from rich.console import Console
+
+from benchmarks import files, suite
+from benchmarks.__main__ import main
+from benchmarks.training import Session
+from benchmarks.training.checkpoints import BEST, LAST
+
+SCRIPT = Path(__file__).parent / "killed_suite.py"
+TIMES = ("seconds", "epoch_seconds", "environment")
+
+
+def start(out, moment, *losses):
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), str(out), moment, *losses],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def results(out):
+    found = {}
+    for path in sorted(out.glob("small/*/*/result.json")):
+        result = json.loads(path.read_text())
+        found[result["config"]["loss"]] = {k: v for k, v in result.items() if k not in TIMES}
+    return found
+
+
+def records(out):
+    """All rows of all tables; the sizes of an update and times differ from run to run."""
+    rows = {}
+    for path in sorted(out.glob("small/*/*/records/logs.db")):
+        with sqlite3.connect(path) as database:
+            tables = [r[0] for r in database.execute("SELECT name FROM sqlite_master")]
+            for table in tables:
+                columns = [c[1] for c in database.execute(f'PRAGMA table_info("{table}")')]
+                kept = ", ".join(f'"{c}"' for c in columns if "seconds" not in c)
+                rows[path.parts[-4], table] = list(
+                    database.execute(f'SELECT {kept} FROM "{table}"')
+                )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What a suite that nobody disturbs leaves; in a process of its own as the killed ones."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    done = start(out, "never")
+    assert done.returncode == 0, done.stderr
+    return results(out), records(out)
+
+
+@pytest.fixture
+def go_on(small_dataset, tmp_path):
+    """Start the same suite again, here."""
+
+    def run(losses=("hpl:proxy_anchor", "contrastive_xbm")):
+        suite.run(
+            suite.plan("small", None, losses, [0], None, None, tmp_path, "cpu"),
+            Console(),
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("moment", [moment for moment in MOMENTS if moment != "never"])
+def test_a_killed_suite_goes_on_with_the_same_numbers(undisturbed, go_on, tmp_path, moment):
+    killed = start(tmp_path, moment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    go_on()
+    assert results(tmp_path) == undisturbed[0]
+    assert records(tmp_path) == undisturbed[1]
+    assert not list(tmp_path.rglob("*.tmp"))
+    # killed right after a result, a run leaves the checkpoint that it would go on from
+    assert len(list(tmp_path.rglob(LAST))) == (moment == "after the result")
+
+
+@pytest.fixture(scope="module")
+def killed_in_the_third_epoch(tmp_path_factory):
+    out = tmp_path_factory.mktemp("killed")
+    assert start(out, "in the third epoch").returncode == -signal.SIGKILL
+    return out
+
+
+@pytest.fixture
+def killed(killed_in_the_third_epoch, tmp_path):
+    """The folder of the run that was killed, in a copy of what it left."""
+    shutil.copytree(killed_in_the_third_epoch, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "small" / "hpl-proxy_anchor" / "seed0_fold0"
+
+
+def test_a_killed_suite_loses_no_finished_epoch(killed, go_on, monkeypatch):
+    assert torch.load(killed / LAST, weights_only=False)["epoch"] == 2
+    iterations = []
+    original = Session._end_of_iteration
+
+    def counted(session, trainer):
+        iterations.append((trainer.epoch, trainer.iteration))
+        original(session, trainer)
+
+    monkeypatch.setattr(Session, "_end_of_iteration", counted)
+    go_on(["hpl:proxy_anchor"])
+    assert iterations == [(3, 0), (3, 1), (3, 2), (3, 3)]
+
+
+def test_a_corrupt_checkpoint_is_named_and_the_run_starts_anew(undisturbed, killed, go_on):
+    (killed / LAST).write_bytes((killed / LAST).read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"the checkpoint .*last\.pt cannot be read.*starts anew"):
+        go_on()
+    assert results(killed.parents[2]) == undisturbed[0]
+
+
+def test_a_corrupt_best_model_is_an_error_that_says_what_to_do(killed, go_on):
+    (killed / BEST).write_bytes(b"not a checkpoint")
+    checkpoint = torch.load(killed / LAST, weights_only=False)
+    torch.save({**checkpoint, "stopped_early": True}, killed / LAST)  # nothing left to train
+    with pytest.raises(OSError, match=r"best\.pt cannot be read .*Delete .*seed0_fold0 to do this"):
+        go_on()
+
+
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(killed, go_on):
+    checkpoint = torch.load(killed / LAST, weights_only=False)
+    checkpoint["config"]["seed"] = 1
+    torch.save(checkpoint, killed / LAST)
+    (killed / "left over").touch()
+    go_on()
+    assert not (killed / "left over").exists()
+
+
+def test_a_corrupt_result_is_an_error_that_says_what_to_do(make_plan):
+    planned = make_plan(losses=["proxy_anchor"])
+    suite.run(planned, Console())
+    path = planned.runs[0].folder(planned.out) / "result.json"
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(ValueError, match=r"result.json is not what a run wrote.*Delete .*seed0"):
+        make_plan(losses=["proxy_anchor"])
+
+
+def test_a_full_disk_is_named_and_what_was_there_stays(make_plan, monkeypatch):
+    planned = make_plan(losses=["contrastive", "proxy_anchor"])
+    written = []
+
+    def fsync(descriptor):
+        written.append(descriptor)
+        if len(written) == 12:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    with pytest.raises(OSError, match=r"No space left on device while writing: '.*proxy_anchor"):
+        suite.run(planned, Console())
+    assert (planned.runs[0].folder(planned.out) / "result.json").exists()
+    assert not list(planned.out.rglob("*.tmp"))
+    assert [r["config"]["loss"] for r in suite.run(planned, Console()).results] == [
+        "contrastive",
+        "proxy_anchor",
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), sqlite3.OperationalError("database or disk is full")],
+)
+def test_a_full_disk_is_no_traceback(small_dataset, tmp_path, monkeypatch, capsys, error):
+    """Whoever of PML, record-keeper and TensorBoard meets it."""
+
+    def write(*args):
+        raise error
+
+    monkeypatch.setattr(suite, "train", write)
+    command = ["run", "--dataset", "small", "--losses", "proxy_anchor", "--out", str(tmp_path)]
+    assert main(command) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ")
+    assert printed.strip().endswith("make room, and start the same command again")
+
+
+def test_two_suites_in_one_folder(make_plan):
+    planned = make_plan(losses=["proxy_anchor"])
+    with (
+        suite.only_one_in(planned.folder),
+        pytest.raises(OSError, match=r"another suite is running in .*small"),
+    ):
+        suite.run(planned, Console())
+    suite.run(planned, Console())

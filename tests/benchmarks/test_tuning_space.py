@@ -1,0 +1,175 @@
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from benchmarks.losses import ALL_LOSSES, DEFAULT_LOSSES, find_loss, hierarchical_bases
+from benchmarks.settings import SETTINGS
+from benchmarks.tuning.space import (
+    HIERARCHICAL,
+    LOSSES,
+    PROXIES,
+    TRAINING,
+    Choice,
+    Range,
+    has_own_space,
+    space_of,
+    space_table,
+)
+from benchmarks.tuning.suggesting import (
+    Extent,
+    bounded_space,
+    default_values,
+    extent_of,
+    rounded,
+    run_settings,
+    suggest,
+)
+from benchmarks.tuning.trials import keep_trial, next_trial, quiet_optuna
+
+EXTENT = Extent(iterations=500, num_classes=100, has_tree=True)
+EVERY_LOSS = [
+    *ALL_LOSSES,
+    *(f"{prefix}:{base}" for prefix in ("hpl", "hpl_given") for base in hierarchical_bases()),
+]
+
+
+def planned(loss, dataset="glyphs", extent=EXTENT):
+    settings = SETTINGS[dataset]
+    spec = find_loss(loss, settings.losses)
+    return spec, settings, bounded_space(spec, settings, extent)
+
+
+def random_trials(space, count):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(count)]
+    return [suggest(trial, space) for trial in trials]
+
+
+@pytest.mark.parametrize("dataset", ["glyphs", "grocery"])
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_every_suggestion_is_within_bounds_and_makes_a_loss(loss, dataset):
+    spec, settings, space = planned(loss, dataset)
+    by_name = {parameter.name: parameter for parameter in space}
+    with quiet_optuna():
+        for values in random_trials(space, 5):
+            changed, training = run_settings(spec, settings, space, values)
+            flat = changed.settings() | {
+                "learning_rate": training.learning_rate,
+                "weight_decay": training.weight_decay,
+            }
+            for name, value in values.items():
+                parameter = by_name[name]
+                if isinstance(parameter, Choice):
+                    assert value in parameter.values
+                else:
+                    assert parameter.low <= value <= parameter.high
+                    assert isinstance(value, int) == parameter.integer
+                    assert rounded(value) == value or parameter.integer
+                assert flat[name] == value
+                for other in getattr(parameter, "also", ()):
+                    assert flat[other] == value
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_first_trial_is_the_loss_without_a_search(loss):
+    for dataset in ("glyphs", "grocery", "inaturalist"):
+        for epochs in (1, SETTINGS[dataset].epochs):
+            settings = SETTINGS[dataset].with_epochs(epochs)
+            iterations = epochs * settings.iterations_per_epoch
+            extent = replace(EXTENT, iterations=iterations)
+            spec = find_loss(loss, settings.losses)
+            space = bounded_space(spec, settings, extent)
+            defaults = default_values(spec, settings, extent)
+            changed, training = run_settings(spec, settings, space, defaults)
+            assert training == settings
+            # with an explicit value for what the constructor would have chosen by itself
+            assert spec.settings().items() <= changed.settings().items()
+            for parameter in space:
+                if isinstance(parameter, Range) and parameter.name in defaults:
+                    assert parameter.low <= defaults[parameter.name] <= parameter.high
+
+
+def test_bounds_go_with_the_data_set():
+    _, _, space = planned("hpl:proxy_nca")
+    bounds = {p.name: (p.low, p.high) for p in space if isinstance(p, Range)}
+    assert bounds["learning_rate"] == (6e-4, 0.015)
+    assert bounds["weight_decay"] == (0.1, 10)
+    assert bounds["proxy_learning_rate"] == (3e-4, 0.3)
+    assert bounds["softmax_scale"] == (4, 64)
+    assert bounds["warmup"] == (25, 350)
+    assert bounds["recluster_every"] == (10, 200)
+    assert bounds["num_superclasses"] == (2, 100)  # widened: 100 is the default, a quarter is 25
+    grocery = {p.name: p for p in planned("hpl:proxy_nca", "grocery")[2]}
+    assert (grocery["num_superclasses"].low, grocery["num_superclasses"].high) == (2, 25)
+
+
+def test_settings_of_discovery_only_where_a_tree_is_discovered():
+    _, _, space = planned("hpl:proxy_anchor")
+    with quiet_optuna():
+        suggested = random_trials(space, 40)
+    assert {values["hierarchy"] for values in suggested} == {"given", "discovered"}
+    for values in suggested:
+        assert ("num_superclasses" in values) == (values["hierarchy"] == "discovered")
+        assert {"level_weights", "warmup", "recluster_every"} < set(values)
+    names = {parameter.name for parameter in space_of(find_loss("hpl_given:proxy_anchor"))}
+    assert names.isdisjoint({"hierarchy", "num_superclasses"})
+    assert {parameter.name for parameter in HIERARCHICAL} < names
+
+
+def test_without_a_tree_nothing_is_given():
+    _, _, space = planned("hpl:arcface", extent=replace(EXTENT, has_tree=False))
+    with quiet_optuna():
+        assert {v["hierarchy"] for v in random_trials(space, 20)} == {"discovered"}
+
+
+def test_extent_of_the_folds(small_dataset):
+    settings = SETTINGS["small"]
+    assert extent_of(small_dataset, [0, 1], settings) == Extent(12, 12, True)
+    flat = replace(
+        small_dataset,
+        labels=small_dataset.labels[:, :1],
+        level_names=("class",),
+        class_names=small_dataset.class_names[:1],
+    )
+    assert not extent_of(flat, [0], settings).has_tree
+
+
+def test_losses_without_a_written_space_share_what_all_have():
+    assert set(LOSSES) <= set(ALL_LOSSES)
+    assert all(has_own_space(find_loss(loss)) for loss in DEFAULT_LOSSES)
+    other = replace(find_loss("proxy_nca"), name="no_such_loss")
+    assert space_of(other) == TRAINING + PROXIES
+    assert not has_own_space(other)
+    assert space_of(replace(find_loss("contrastive"), name="no_such_loss")) == TRAINING
+
+
+def test_next_trial_depends_on_the_finished_ones_and_the_seed_alone():
+    spec, settings, space = planned("hpl:proxy_nca")
+    defaults = default_values(spec, settings, EXTENT)
+
+    def search(seed, count, value):
+        study = optuna.create_study(direction="maximize")
+        found = []
+        for _ in range(count):
+            next_trial(study, space, defaults, seed)  # interrupted: it leaves nothing behind
+            trial, values = next_trial(study, space, defaults, seed)
+            keep_trial(study, trial, value(values), {})
+            found.append(values)
+        return found
+
+    with quiet_optuna():
+        first = search(0, 12, lambda values: values["warmup"])
+        assert first == search(0, 12, lambda values: values["warmup"])
+        other = search(1, 12, lambda values: values["warmup"])
+        assert first[0] == other[0] == defaults
+        assert all(a != b for a, b in zip(first[1:], other[1:], strict=True))
+        downwards = search(0, 12, lambda values: -values["warmup"])
+        assert first[:6] == downwards[:6]
+        assert first[6:] != downwards[6:]  # TPE learns from the values
+
+
+def test_documented_space_is_the_one_in_the_code():
+    page = Path(__file__).parents[2] / "docs" / "tuning.md"
+    assert space_table() in page.read_text(encoding="utf-8")

@@ -1,0 +1,121 @@
+import pytest
+import yaml
+
+from benchmarks.losses import find_loss
+from benchmarks.settings import SETTINGS
+from benchmarks.tuning import apply_tuned, tuned_settings
+
+CONTENT = {
+    "dataset": "small",
+    "folds": [0],
+    "seed": 0,
+    "epochs": 4,
+    "losses": {
+        "proxy_anchor": {
+            "trials": 20,
+            "training": {"learning_rate": 0.02, "weight_decay": 0.5},
+            "loss": {"margin": 0.2, "alpha": 24.5, "proxy_learning_rate": 0.07},
+        },
+        "hpl:proxy_anchor": {
+            "trials": 20,
+            "training": {"learning_rate": 0.001, "weight_decay": 0.1},
+            "loss": {"margin": 0.3, "hierarchy": "given", "warmup": 11, "recluster_every": 1},
+        },
+    },
+}
+
+
+@pytest.fixture
+def write(small_dataset, tmp_path):
+    def write_content(content):
+        path = tmp_path / "small.yaml"
+        path.write_text(
+            content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+        )
+        return path
+
+    return write_content
+
+
+def changed(path, value):
+    """A copy of CONTENT with another value in one place, or without it for ``...``."""
+    content = yaml.safe_load(yaml.safe_dump(CONTENT, sort_keys=False))
+    inner = content
+    for key in path[:-1]:
+        inner = inner[key]
+    if value is ...:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return content
+
+
+def test_each_loss_gets_its_own_settings(write):
+    tuned = tuned_settings(write(CONTENT))
+    settings = SETTINGS["small"].with_epochs(4)
+    spec, training = apply_tuned(find_loss("proxy_anchor"), settings, tuned)
+    assert spec.settings() == {"margin": 0.2, "alpha": 24.5, "proxy_learning_rate": 0.07}
+    assert (training.learning_rate, training.weight_decay) == (0.02, 0.5)
+    assert (training.epochs, training.batch_size) == (4, settings.batch_size)
+    spec, training = apply_tuned(find_loss("hpl:proxy_anchor"), settings, tuned)
+    assert (spec.name, spec.hierarchy) == ("hpl:proxy_anchor", "given")
+    assert spec.arguments == {"margin": 0.3, "alpha": 32.0}
+    assert spec.hpl_arguments == {"warmup": 11, "recluster_every": 1}
+    assert training.learning_rate == 0.001
+    assert tuned["proxy_anchor"].trials == 20
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(8, (22, 2)), (2, (6, 1)), (1, (3, 1))])
+def test_steps_keep_their_share_of_the_training(write, epochs, steps):
+    settings = SETTINGS["small"].with_epochs(epochs)
+    tuned = tuned_settings(write(CONTENT))
+    spec, _ = apply_tuned(find_loss("hpl:proxy_anchor", settings.losses), settings, tuned)
+    assert tuple(spec.hpl_arguments[key] for key in ("warmup", "recluster_every")) == steps
+
+
+def test_loss_that_was_not_tuned_is_an_error(write):
+    tuned = tuned_settings(write(CONTENT))
+    with pytest.raises(
+        ValueError,
+        match=r"for 'arcface', only for proxy_anchor, hpl:proxy_anchor.*--losses arcface",
+    ):
+        apply_tuned(find_loss("arcface"), SETTINGS["small"], tuned)
+
+
+OF_ANCHOR = ("losses", "proxy_anchor")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{a: [", "is not YAML"),
+        ("", "is not what `tune` writes"),
+        ("- 1", "is not what `tune` writes"),
+        (changed(["epochs"], ...), "epochs is missing"),
+        (changed(["epochs"], "many"), "epochs is missing or of another kind"),
+        (changed(["epochs"], 0), "epochs must be at least 1"),
+        (changed(["losses"], ["arcface"]), "losses is missing or of another kind"),
+        (changed(OF_ANCHOR, 3), "proxy_anchor must have trials, training and loss"),
+        (changed([*OF_ANCHOR, "loss"], ...), "proxy_anchor must have trials, training and loss"),
+        (changed([*OF_ANCHOR, "training"], {}), "learning_rate and weight_decay, got nothing"),
+        (changed([*OF_ANCHOR, "training", "epochs"], 9), "got learning_rate, weight_decay, epochs"),
+        (changed([*OF_ANCHOR, "training", "learning_rate"], "x"), "must be a number, got 'x'"),
+        (changed([*OF_ANCHOR, "training", "learning_rate"], -1.0), "must be a number, got -1.0"),
+        (changed([*OF_ANCHOR, "training", "weight_decay"], float("nan")), "a number, got nan"),
+        (
+            changed([*OF_ANCHOR, "loss", "margins"], 1),
+            "no setting 'margins'; did you mean 'margin'",
+        ),
+    ],
+)
+def test_broken_file(write, content, message):
+    path = write(content)
+    with pytest.raises(ValueError, match=message) as caught:  # noqa: PT012
+        tuned = tuned_settings(path)
+        apply_tuned(find_loss("proxy_anchor"), SETTINGS["small"], tuned)
+    assert "small.yaml" in str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(OSError, match=r"none\.yaml"):
+        tuned_settings(tmp_path / "none.yaml")
