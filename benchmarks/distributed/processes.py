@@ -6,6 +6,7 @@ train with it. Without ``torchrun`` there is one process, and nothing here does 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import warnings
@@ -67,6 +68,9 @@ def process_group(device: str) -> Iterator[str]:
     # After an error the process just ends, and torchrun ends the others: they wait for an answer.
     wait_for_all()
     dist.destroy_process_group()
+    # The models of the training hold the group, in cycles. Its threads end with it, and one that
+    # has yet to let go of a tensor when Python ends aborts the process (pytorch/pytorch#179291).
+    gc.collect()
 
 
 def from_first(value: Value) -> Value:

@@ -53,7 +53,8 @@ def make_store(folder: Path, values=VALUES, folds=range(4), dataset="small", epo
                     pictures=pictures[0, :4],
                 )
         test = dict.fromkeys(KEYS, value + 0.1)
-        content = {"loss": loss, "seed": 0, "embedding_size": 16, "test": test}
+        content = {"loss": loss, "seed": 0, "folds": list(folds), "test": test}
+        content["embedding_size"] = 16
         path = folder / loss.replace(":", "-") / "concatenated_seed0.json"
         path.write_text(json.dumps(content))
     about = {

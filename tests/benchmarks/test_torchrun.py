@@ -138,6 +138,11 @@ def test_what_cannot_be_equal_is_refused(two):
         assert "draws random numbers in training" in dropout
 
 
+def test_nothing_is_left_of_the_process_group(two):
+    """Its threads would abort the process now and then, at its end."""
+    assert [(two / f"group{rank}").read_text() for rank in range(SIZE)] == ["gone", "gone"]
+
+
 def test_two_processes_go_on_where_one_stopped(one, two):
     loss = KILLED_LOSSES[0]
     there, here = (folder(out, "small", loss) for out in (two / "interrupted", one))
