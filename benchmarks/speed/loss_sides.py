@@ -107,10 +107,11 @@ def level_sizes(classes: int, levels: int) -> list[int]:
 
 def training_step(loss: torch.nn.Module, embeddings: torch.Tensor, labels: torch.Tensor) -> Step:
     """A forward and backward pass."""
+    leaves = [embeddings, *loss.parameters()]
 
     def step() -> None:
-        loss.zero_grad()
-        embeddings.grad = None
+        for leaf in leaves:  # as an optimizer does; a module would look for them at every step
+            leaf.grad = None
         loss(embeddings, labels).backward()
 
     return step

@@ -229,12 +229,12 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         weights, num_levels = self.level_weights, len(self.sizes) if self.is_active else 1
         live = live_proxies(self)
         losses = list(self.level_losses.values())[:num_levels]
-        table = self.class_labels.index_select(0, labels.long())[:, :num_levels].t().contiguous()
+        table = self.class_labels.index_select(0, labels.long())[:, :num_levels].t()
         if self.fast_path and indices_tuple is None:
             classes = None
             if self.class_share < 1 and self.training:
                 seed = self.seed + self.schedule.step
-                sampled = sample_classes(table[0], self.num_classes, self.class_share, seed)
+                sampled = sample_classes(labels.long(), self.num_classes, self.class_share, seed)
                 classes, table[0] = sampled
             found = fast_losses(
                 losses, self.layout, embeddings, table, weights[:num_levels], live, classes

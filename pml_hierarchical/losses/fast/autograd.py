@@ -13,6 +13,7 @@ import torch
 
 from .anchor import proxy_anchor_step
 from .columns import Columns
+from .constants import numbers
 from .directions import inverse, project_, projection, row_norms
 from .gradients import Gradients
 from .options import Options
@@ -139,12 +140,14 @@ class AllLevels(torch.autograd.Function):
         """The weighted sum of the levels' losses, and the losses themselves."""
         if torch.compiler.is_compiling():  # the operator costs 0.1 ms, which small losses notice
             losses, *gradients = _operator(embeddings, list(parts), labels, list(needs), *options)
+            weights = losses.new_tensor(options.weights)
         else:
             losses, *gradients = values_and_gradients(embeddings, parts, labels, needs, options)
+            weights = numbers(options.weights, losses.dtype, losses.device)
         ctx.needs = needs
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(losses)
-        return torch.dot(losses, losses.new_tensor(options.weights)), losses
+        return torch.dot(losses, weights), losses
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:

@@ -56,6 +56,7 @@ class Columns:
         first = labels.new_tensor(self.level_bounds[:-1]).unsqueeze(1)
         rows = torch.arange(self.batch_size, device=labels.device)
         self._order: torch.Tensor | None = None
+        labels = labels.contiguous()
         if sort:
             labels, self._order = labels.sort(1)
             rows = self._order

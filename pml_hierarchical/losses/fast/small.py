@@ -1,8 +1,9 @@
 """Where all cosines fit the cache: the levels' proxies in one matrix, and few operations.
 
 With a hundred classes a step is as long as its operations are many. So there are no blocks here,
-embeddings and proxies are copied into one tensor of unit vectors, and no exponent needs a shift.
-What is computed is the same as in :mod:`.anchor` and :mod:`.softmax`.
+embeddings and proxies are copied into one tensor of unit vectors, no exponent needs a shift, and
+what depends on the options alone is made once. What is computed is the same as in :mod:`.anchor`
+and :mod:`.softmax`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from . import anchor, softmax
+from .constants import Constants, constants_of
 from .directions import EPS, inverse
 from .options import Options
 
@@ -27,8 +29,8 @@ class Cosines(NamedTuple):
 
 
 #: From cosines to the loss of each level. The matrix is then the gradient of the weighted sum with
-#: respect to the cosines, if the third argument asks for it.
-Step = Callable[[Cosines, Options, bool], torch.Tensor]
+#: respect to the cosines, if the last argument asks for it.
+Step = Callable[[Cosines, Options, Constants, bool], torch.Tensor]
 
 
 def is_small(embeddings: torch.Tensor, options: Options) -> bool:
@@ -55,48 +57,58 @@ def small_values_and_gradients(
 ) -> list[torch.Tensor | None]:
     """The losses of the levels, and the gradients of their weighted sum where needed."""
     tensors, batch_size = [embeddings, *parts], len(embeddings)
-    vectors = torch.cat(tensors)
+    constants = constants_of(options, embeddings.dtype, embeddings.device)
+    vectors = torch.cat([tensor.contiguous() for tensor in tensors])  # faster than strided ones
     norms = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     scales = inverse(norms)
-    turns = (norms > EPS).to(norms.dtype)  # below, a unit vector is a multiple: see .directions
     units = vectors.mul_(scales)
     unit, proxies = units[:batch_size], units[batch_size:]
-    starts = [sum(options.sizes[:level]) for level in range(len(options.sizes))]
-    own = labels.t() + labels.new_tensor(starts)
+    own = labels.t() + constants.starts
     matrix = torch.mm(unit, proxies.t())
-    found: list[torch.Tensor | None] = [step(Cosines(matrix, own), options, any(needs))]
+    losses = step(Cosines(matrix, own), options, constants, any(needs))
+    if not any(needs):
+        return [losses, *[None] * len(tensors)]
+    first, stop = _needed_rows(tensors, needs)
+    products = torch.empty_like(units)
+    if first == 0:
+        torch.mm(matrix, proxies, out=products[:batch_size])
+    if stop > batch_size:
+        columns = matrix[:, : stop - batch_size]
+        torch.mm(columns.t(), unit, out=products[batch_size:stop])
+    # A vector's length is of no matter, so that the part of its gradient along it vanishes.
+    here = slice(first, stop)
+    products, units, scales = products[here], units[here], scales[here]
+    along = (products * units).sum(1, keepdim=True)
+    along.mul_(norms[here] > EPS)  # below, a unit vector is a multiple: see .directions
+    products.addcmul_(units, along, value=-1)
+    return [losses, *_scaled(products, scales, tensors, needs)]
+
+
+def _needed_rows(tensors: Sequence[torch.Tensor], needs: Sequence[bool]) -> tuple[int, int]:
+    """Of all tensors' rows the first and the last that a gradient is needed of."""
+    last = max(number for number, needed in enumerate(needs) if needed)
+    first = 0 if needs[0] else len(tensors[0])
+    return first, sum([len(tensor) for tensor in tensors[: last + 1]])
+
+
+def _scaled(
+    products: torch.Tensor,
+    scales: torch.Tensor,
+    tensors: Sequence[torch.Tensor],
+    needs: Sequence[bool],
+) -> list[torch.Tensor | None]:
+    """The gradient of each tensor that needs one, in the layout of the tensor."""
+    found: list[torch.Tensor | None] = []
     start = 0
-    for tensor, needed in zip(tensors, needs, strict=True):
-        stop = start + len(tensor)
-        gradient = None
-        if needed:
-            if start == 0:
-                product = torch.mm(matrix, proxies)
-            else:
-                product = torch.mm(matrix[:, start - batch_size : stop - batch_size].t(), unit)
-            here = slice(start, stop)
-            gradient = _through_norm(product, units[here], turns[here], scales[here])
-            gradient = _laid_out_as(tensor, gradient)
+    for number, (tensor, needed) in enumerate(zip(tensors, needs, strict=True)):
+        if not needed:
+            found.append(None)
+            start += 0 if number == 0 else len(tensor)  # the embeddings' rows are not there then
+            continue
+        here = slice(start, start + len(tensor))
+        gradient = products[here] * scales[here]
+        if gradient.stride() != tensor.stride():
+            gradient = torch.empty_like(tensor).copy_(gradient)
         found.append(gradient)
-        start = stop
+        start += len(tensor)
     return found
-
-
-def _through_norm(
-    gradient: torch.Tensor, unit: torch.Tensor, turns: torch.Tensor, scales: torch.Tensor
-) -> torch.Tensor:
-    """In place; the length of a vector is of no matter, so that the part along it vanishes."""
-    along = (gradient * unit).sum(1, keepdim=True).mul_(turns)
-    return gradient.addcmul_(unit, along, value=-1).mul_(scales)
-
-
-def _laid_out_as(tensor: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-    """A transposed view gets a gradient of its own strides, as a parameter wants it."""
-    if tensor.stride() == gradient.stride():
-        return gradient
-    return torch.empty_like(tensor).copy_(gradient)
-
-
-def per_column(values: Sequence[float], sizes: Sequence[int], like: torch.Tensor) -> torch.Tensor:
-    """One number per level, repeated for each class of it: ``(columns,)``."""
-    return torch.cat([like.new_full((n,), v) for v, n in zip(values, sizes, strict=True)])
