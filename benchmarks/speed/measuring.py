@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,25 @@ import torch
 Step = Callable[[], None]
 
 
-def interleave(steps: dict[str, Step], repeats: int, device: str) -> dict[str, list[float]]:
-    """Seconds of each repeat of each side; no side always comes after the same other one."""
+def interleave(
+    steps: Mapping[str, Callable[[], object]],
+    repeats: int,
+    device: str,
+    before: Mapping[str, Step] | None = None,
+) -> dict[str, list[float]]:
+    """Seconds of each repeat of each side; no side always comes after the same other one.
+
+    Arguments:
+        before: what is done before each repeat of a side, and not measured.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()
     rng = np.random.default_rng(0)
     for _ in range(repeats):
         for name in rng.permutation(list(steps)):
+            if before is not None and name in before:
+                before[name]()
             seconds[name].append(seconds_of(steps[name], device))
     return seconds
 

@@ -41,24 +41,23 @@ def run(args: argparse.Namespace) -> None:
         case: dict[str, Any] = {"loss": args.losses[0], "classes": classes, "levels": levels}
         case |= {"embedding_size": embedding_size, "batch_size": batch_size}
         case["first_update"] = seconds_of(loss.recluster, args.device)
-        steps = {
-            "update": _update_of(loss),
-            "step": training_step(loss, embeddings, labels),
-        }
-        case["seconds"] = interleave(steps, args.repeats, args.device)
+        steps = {"update": loss.recluster, "step": training_step(loss, embeddings, labels)}
+        moves = {"update": _moving(loss)}
+        case["seconds"] = interleave(steps, args.repeats, args.device, before=moves)
         cases.append(case)
     print(_table(cases))
     args.loss_output.write_text(json.dumps({"cases": cases}, indent=2) + "\n")
 
 
-def _update_of(loss: HierarchicalProxyLoss) -> Step:
-    def update() -> None:
-        with torch.no_grad():  # as training would between two updates
-            fine = getattr(loss, loss.layout.attribute)
-            fine += 0.01 * fine.std() * torch.randn_like(fine)
-        loss.recluster()
+def _moving(loss: HierarchicalProxyLoss) -> Step:
+    """Move the proxies, as training would between two updates."""
 
-    return update
+    @torch.no_grad()
+    def move() -> None:
+        fine = getattr(loss.level_loss(0), loss.layout.attribute)
+        fine += 0.01 * fine.std() * torch.randn_like(fine)
+
+    return move
 
 
 def _table(cases: list[dict[str, Any]]) -> str:

@@ -30,7 +30,7 @@ def get_clusterer(spec: Any) -> Clusterer:
 
     Example:
         >>> get_clusterer("kmeans")
-        KMeans(iterations=25, restarts=5, balance=None, warm_iterations=3)
+        KMeans(iterations=25, restarts=5, balance=None, warm_iterations=2)
     """
     choices = f"one of {', '.join(map(repr, BY_NAME))}, a Clusterer or a function"
     if isinstance(spec, Clusterer):

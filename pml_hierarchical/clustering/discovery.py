@@ -110,8 +110,10 @@ def _cluster_level(
     column = np.empty(len(points), dtype=np.int64)
     for number, (share, offset) in enumerate(zip(shares, np.cumsum(shares) - shares, strict=True)):
         labels = np.empty(len(nodes), dtype=np.int64)
-        labels[group_of_node == number] = method.cluster(
-            nodes[group_of_node == number],
+        # a slice where all are one group: copying a million proxies takes its time
+        members = slice(None) if len(shares) == 1 else np.flatnonzero(group_of_node == number)
+        labels[members] = method.cluster(
+            nodes[members],
             int(share),
             spherical=spherical,
             centroids=None if start is None else start[offset : offset + share],

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 
 _ROUNDING = 1e-6  # of the square of a length of 1 in float32
+_ROWS_AT_ONCE = 1024
 _SAFE_SQUARE = 1e-20  # of a length whose square is no matter to float32
 
 
@@ -94,10 +94,11 @@ def group_means(points: np.ndarray, assignment: np.ndarray, num_groups: int) -> 
         >>> group_means(np.array([[1.0], [3.0], [7.0]]), np.array([0, 0, 1]), 2).tolist()
         [[2.0], [7.0]]
     """
-    membership = csr_array(
-        (np.ones(len(points)), (assignment, np.arange(len(points)))), (num_groups, len(points))
-    )
-    # Summed in double precision, so that the order of the points is not seen in the means.
-    sums = membership @ points.astype(np.float64)
+    # Summed in double precision, so that the order of the points is not seen in the means; in
+    # parts, which stay in the cache while they are converted.
+    sums = torch.zeros(num_groups, points.shape[1], dtype=torch.float64)
+    for first in range(0, len(points), _ROWS_AT_ONCE):
+        here = slice(first, first + _ROWS_AT_ONCE)
+        sums.index_add_(0, torch.tensor(assignment[here]), torch.tensor(points[here]).double())
     counts = np.bincount(assignment, minlength=num_groups)
-    return (sums / counts[:, None]).astype(points.dtype)
+    return (sums.numpy() / counts[:, None]).astype(points.dtype)

@@ -98,7 +98,7 @@ def test_settings_of_the_memory():
         (reducers.ThresholdReducer(low=0.1), "ThresholdReducer(low=0.1)"),
         (
             KMeans(balance=1.5),
-            "KMeans(iterations=25, restarts=5, balance=1.5, warm_iterations=3)",
+            "KMeans(iterations=25, restarts=5, balance=1.5, warm_iterations=2)",
         ),
         (torch.nn.init.normal_, "torch.nn.init.normal_"),
         (torch.ones(2), [1.0, 1.0]),
