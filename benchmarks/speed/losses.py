@@ -4,9 +4,10 @@ At the size of Stanford Online Products::
 
     python -m benchmarks speed --what losses
 
-how the cost grows with the classes, and where PML does not fit::
+how the cost grows with the classes, the batch and the levels, and where PML does not fit::
 
-    python -m benchmarks speed --what losses --classes 100 1000 10000 100000 --losses proxy_anchor
+    python -m benchmarks speed --what losses --losses proxy_anchor cosface --one-at-a-time \\
+        --classes 11318 100 1000 100000 --batch-sizes 128 32 512 --levels 3 2 4 5
     python -m benchmarks speed --what losses --classes 1000000 --loss-sides products ours
 """
 
@@ -38,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-sizes", type=int, nargs="+", default=[128], metavar="B")
     add("--levels", type=int, nargs="+", default=[3], metavar="L",
         help="how many; each has the square root of the classes of the one before")  # fmt: skip
+    add("--one-at-a-time", action="store_true",
+        help="of classes, batch sizes and levels vary one, with the others at their first value, "
+        "instead of every combination")  # fmt: skip
     add("--loss-sides", nargs="+", choices=SIDES, default=SIDES)
     add("--repeats", type=int, default=25)
     add("--loss-output", type=Path, default=Path("losses_speed.json"), metavar="JSON")
@@ -47,9 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure case by case, print the table, write the JSON and the plot."""
     torch.set_num_threads(args.threads)
-    sizes = (args.losses, args.classes, args.embedding_sizes, args.batch_sizes, args.levels)
     cases = []
-    for values in tqdm(list(itertools.product(*sizes)), file=sys.stderr):
+    for values in tqdm(_cases(args), file=sys.stderr):
         case: dict[str, Any] = dict(zip(CASE, values, strict=True))
         torch.manual_seed(args.seed)
         steps = make_steps(values, args.loss_sides, args.device)
@@ -61,3 +64,20 @@ def run(args: argparse.Namespace) -> None:
     args.loss_output.write_text(json.dumps(options | {"cases": cases}, indent=2) + "\n")
     plot(cases, args.loss_plot)
     print(f"written to {args.loss_output} and {args.loss_plot}")
+
+
+def _cases(args: argparse.Namespace) -> list[tuple[str, int, int, int, int]]:
+    """What to measure, each as ``CASE``."""
+    growing = (args.classes, args.batch_sizes, args.levels)
+    chosen = list(itertools.product(*growing))
+    if args.one_at_a_time:
+        first = [values[0] for values in growing]
+        chosen = [
+            case for case in chosen if sum(a != b for a, b in zip(case, first, strict=True)) <= 1
+        ]
+    return [
+        (loss, classes, embedding_size, batch_size, levels)
+        for loss in args.losses
+        for embedding_size in args.embedding_sizes
+        for classes, batch_size, levels in chosen
+    ]
