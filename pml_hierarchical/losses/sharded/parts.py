@@ -52,7 +52,8 @@ class Part:
 
     def cosines(self, unit: torch.Tensor, block: Block) -> torch.Tensor:
         """Of all samples and the classes of a block: ``(batch_size, stop - start)``."""
-        matrix = unit @ self.proxies[block.start : block.stop].t()
+        # this way around, the product takes two thirds of the time
+        matrix = (self.proxies[block.start : block.stop] @ unit.t()).t()
         return matrix.mul_(self.inverse_norms[block.start : block.stop])
 
     def positive_cosines(self, unit: torch.Tensor) -> torch.Tensor:
