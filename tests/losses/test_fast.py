@@ -1,7 +1,7 @@
 """The fast paths against PML's own losses, summed over the levels."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -84,7 +84,7 @@ def test_save_memory(kind, block_size):
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=3),
     batch_size=st.integers(1, 40),
     embedding_size=st.integers(2, 9),
-    block_size=st.integers(1, 70),
+    block_size=st.none() | st.integers(1, 70),
     seed=st.integers(0, 2**31),
 )
 def test_any_shape(kind, sizes, batch_size, embedding_size, block_size, seed):
@@ -350,6 +350,42 @@ def test_coarse_proxies_in_one_fixed_tensor(kind):
         torch.testing.assert_close(found, gradients)
     only_coarse, _ = call(embeddings.detach(), (fine.detach(), coarse[0]), labels[:2])
     assert torch.autograd.grad(only_coarse, stored[1])[0].abs().max() > 0
+
+
+@pytest.mark.parametrize("block_size", [None, 6])
+@pytest.mark.parametrize("needs", [n for n in product([0, 1], repeat=4) if any(n)], ids=str)
+@pytest.mark.parametrize("kind", ["proxy_anchor", "cosface"])
+def test_gradients_of_some(kind, needs, block_size):
+    _, stored, embeddings, labels = make(kind, (20, 5, 2))
+    tensors = [embeddings, *stored]
+
+    def gradients(needs):
+        leaves = [
+            one.detach().requires_grad_(bool(n)) for one, n in zip(tensors, needs, strict=True)
+        ]
+        total, _ = getattr(fast, kind)(
+            leaves[0], as_rows(kind, leaves[1:]), labels, weights=WEIGHTS, block_size=block_size
+        )
+        total.backward()
+        return [leaf.grad for leaf in leaves]
+
+    for needed, one, expected in zip(needs, gradients(needs), gradients((1,) * 4), strict=True):
+        if needed:
+            torch.testing.assert_close(one, expected)
+        else:
+            assert one is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_after_inference_mode(kind):
+    """What is kept between calls must not be of the inference mode that it was made in."""
+    _, stored, embeddings, labels = make(kind, (23, 5))
+    call, weights = getattr(fast, kind), (1.0, 0.123)
+    with torch.inference_mode():
+        expected, _ = call(embeddings, as_rows(kind, stored), labels, weights=weights)
+    total, _ = call(embeddings, as_rows(kind, stored), labels, weights=weights)
+    total.backward()
+    torch.testing.assert_close(total.detach(), expected.clone())
 
 
 def test_proxies_that_are_the_embeddings():

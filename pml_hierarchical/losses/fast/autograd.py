@@ -46,19 +46,17 @@ def values_and_gradients(
     labels: torch.Tensor,
     needs: Sequence[bool],
     options: Options,
-) -> list[torch.Tensor]:
+) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
     """The loss of each level, and the gradients of their weighted sum.
 
     Returns:
         The losses, ``(levels,)``; the gradient of the embeddings and of each tensor of proxies, or
-        an empty tensor for those that ``needs`` does not ask for.
+        ``None`` for those that ``needs`` does not ask for.
     """
     is_anchor = options.kind == "proxy_anchor"
     if is_small(embeddings, options):
         step = small_anchor_step if is_anchor else small_softmax_step
-        return _filled(
-            small_values_and_gradients(embeddings, parts, labels, needs, options, step), embeddings
-        )
+        return small_values_and_gradients(embeddings, parts, labels, needs, options, step)
     columns = Columns(parts, options.sizes, labels, options.block_size, sort=is_anchor)
     norms = row_norms(embeddings) if options.normalize else embeddings
     scale = inverse(norms).unsqueeze(1)
@@ -80,12 +78,7 @@ def values_and_gradients(
         if gradients.of_embeddings is not None and options.normalize:
             project_(gradients.of_embeddings, embeddings, projection(norms))
             gradients.of_embeddings.mul_(scale)
-    return _filled([losses, *found], embeddings)
-
-
-def _filled(found: Sequence[torch.Tensor | None], like: torch.Tensor) -> list[torch.Tensor]:
-    """An operator of torch cannot return ``None``: an empty tensor instead."""
-    return [like.new_empty(0) if one is None else one for one in found]
+    return losses, found
 
 
 @torch.library.custom_op("pml_hierarchical::proxy_loss", mutates_args=())
@@ -107,7 +100,9 @@ def _operator(
         kind, tuple(sizes), tuple(weights), tuple(margins), tuple(scales),
         normalize, block_size, save_memory,
     )  # fmt: skip
-    return values_and_gradients(embeddings, parts, labels, needs, options)
+    losses, gradients = values_and_gradients(embeddings, parts, labels, needs, options)
+    # an operator of torch cannot return None
+    return [losses, *(losses.new_empty(0) if one is None else one for one in gradients)]
 
 
 @_operator.register_fake
@@ -139,12 +134,12 @@ class AllLevels(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The weighted sum of the levels' losses, and the losses themselves."""
         if torch.compiler.is_compiling():  # the operator costs 0.1 ms, which small losses notice
-            losses, *gradients = _operator(embeddings, list(parts), labels, list(needs), *options)
+            losses, *found = _operator(embeddings, list(parts), labels, list(needs), *options)
+            gradients = [one if needed else None for one, needed in zip(found, needs, strict=True)]
             weights = losses.new_tensor(options.weights)
         else:
-            losses, *gradients = values_and_gradients(embeddings, parts, labels, needs, options)
+            losses, gradients = values_and_gradients(embeddings, parts, labels, needs, options)
             weights = numbers(options.weights, losses.dtype, losses.device)
-        ctx.needs = needs
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(losses)
         return torch.dot(losses, weights), losses
@@ -152,21 +147,26 @@ class AllLevels(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor, _: torch.Tensor) -> tuple[Any, ...]:
         """Scale the gradients that the forward pass has left."""
-        gradients = [
-            _scaled(gradient, upstream) if needed else None
-            for gradient, needed in zip(ctx.saved_tensors, ctx.needs, strict=True)
-        ]
+        gradients = ctx.saved_tensors
+        if not _is_one(upstream):
+            gradients = [None if one is None else _scaled(one, upstream) for one in gradients]
         return None, None, gradients[0], None, *gradients[1:]
 
 
+def _is_one(factor: torch.Tensor) -> bool:
+    """Whether gradients can be taken as they are: a million proxies' are not worth a copy.
+
+    That is so for ``loss.backward()``. A GPU would have to be waited for to know.
+    """
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    return factor.device.type == "cpu" and factor.item() == 1
+
+
 def _scaled(gradient: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    if torch.compiler.is_compiling():
-        return gradient * factor
-    if torch.is_grad_enabled():  # create_graph=True
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
         return _Once.apply((gradient * factor.detach()).requires_grad_())
-    # For loss.backward() the factor is 1, and autograd can take a million proxies' gradient as it
-    # is; a GPU, which would have to be waited for to know, multiplies.
-    return gradient if factor.device.type == "cpu" and factor.item() == 1 else gradient * factor
+    return gradient * factor
 
 
 class _Once(torch.autograd.Function):

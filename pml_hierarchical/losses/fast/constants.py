@@ -22,6 +22,7 @@ class Constants(NamedTuple):
     of_column: torch.Tensor  # (levels, columns): 1 where a column is one of a level, else 0
     of_level: torch.Tensor  # the same transposed
     column_scales: torch.Tensor  # (columns,)
+    zero: torch.Tensor  # ()
 
 
 @lru_cache(maxsize=256)
@@ -52,4 +53,5 @@ def constants_of(options: Options, dtype: torch.dtype, device: torch.device) -> 
             of_column=of_column,
             of_level=of_column.t(),
             column_scales=scales[levels],
+            zero=scales.new_zeros(()),
         )

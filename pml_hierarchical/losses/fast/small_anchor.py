@@ -6,19 +6,20 @@ import torch
 
 from .constants import Constants
 from .options import Options
-from .small import Cosines
+from .small import Logits
 
 
 def small_anchor_step(
-    cosines: Cosines, options: Options, constants: Constants, needs_gradient: bool
+    logits: Logits, options: Options, constants: Constants, needs_gradient: bool
 ) -> torch.Tensor:
     """See :data:`.small.Step`. A class has a sum over its own samples, and one over the others."""
-    matrix, own = cosines
-    of_own = matrix.gather(1, own).sub_(constants.margins).mul_(-constants.scales).exp_()
+    matrix, own = logits
+    scaled_margins = constants.margins * constants.scales
+    of_own = torch.sub(scaled_margins, matrix.gather(1, own)).exp_()
     flat_own = own.reshape(-1)
     own_sums = matrix.new_zeros(matrix.shape[1]).index_add_(0, flat_own, of_own.reshape(-1))
-    factor = constants.of_level.mv(constants.margins * constants.scales).exp_()
-    exponentials = matrix.mul_(constants.column_scales).exp_().scatter_(1, own, 0)
+    factor = constants.of_level.mv(scaled_margins).exp_()
+    exponentials = matrix.exp_().scatter_(1, own, 0)
     other_sums = exponentials.sum(0).mul_(factor)
     # no exponential is rounded to 0 here, so a sum is 0 only where a class has no sample
     terms = torch.stack([own_sums.log1p(), other_sums.log1p(), own_sums.sign()])
