@@ -20,6 +20,7 @@ LABELS = {
     "pml_levels": "PML, a loss per level",
     "ours_flat": "HPL in its warm-up",
     "ours": "HPL, all levels",
+    "ours_saving": "HPL, save_memory",
 }
 # Okabe & Ito's, which people with any colour vision tell apart
 COLOURS = {
@@ -29,7 +30,10 @@ COLOURS = {
     "pml_levels": "#D55E00",
     "ours_flat": "#56B4E9",
     "ours": "#0072B2",
+    "ours_saving": "#009E73",
 }
+
+_WITH_MEMORY = ("pml", "ours", "ours_saving")
 
 
 def ratio(case: dict[str, Any], side: str, to: str) -> str:
@@ -50,11 +54,12 @@ def table(cases: list[dict[str, Any]]) -> str:
         row = [case[key] for key in CASE]
         row += [f"{1000 * np.median(case['seconds'][side]):.2f}" for side in sides]
         row += [ratio(case, side, to) for side, to in ratios]
-        peaks = [case["peak_bytes"].get(side) for side in ("pml", "ours")]
+        peaks = [case["peak_bytes"].get(side) for side in _WITH_MEMORY]
         row += ["" if peak is None else f"{peak / 2**20:.0f}" for peak in peaks]
         rows.append(row)
     headers = [*CASE, *(f"{side} ms" for side in sides)]
-    headers += [f"{side} / {to}" for side, to in ratios] + ["pml MiB", "ours MiB"]
+    headers += [f"{side} / {to}" for side, to in ratios]
+    headers += [f"{side} MiB" for side in _WITH_MEMORY]
     return tabulate(rows, headers, disable_numparse=True, stralign="right")
 
 

@@ -23,8 +23,8 @@ LOSSES = {
     "arcface": pml_losses.ArcFaceLoss,
 }
 # the bare products, the paper's formula and PML's loss of one level, the sum of PML's losses over
-# the levels, and HPL: in its warm-up, which is one level, and with all
-SIDES = ("products", "formula", "pml", "pml_levels", "ours_flat", "ours")
+# the levels, and HPL: in its warm-up, which is one level, with all, and with all in less memory
+SIDES = ("products", "formula", "pml", "pml_levels", "ours_flat", "ours", "ours_saving")
 CASE = ("loss", "classes", "embedding_size", "batch_size", "levels")
 
 
@@ -34,6 +34,7 @@ def hierarchical(
     embedding_size: int,
     is_active: bool = True,
     is_given: bool = True,
+    save_memory: bool = False,
 ) -> HierarchicalProxyLoss:
     """HPL with a given tree or one to discover; in the life after its warm-up, or before."""
     if not is_given:
@@ -48,7 +49,13 @@ def hierarchical(
     parents = [np.arange(below) % size for below, size in itertools.pairwise(sizes)]
     tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(sizes[0])
     loss = HierarchicalProxyLoss(
-        sizes[0], embedding_size, LOSSES[name], hierarchy=tree, recluster_every=None, warmup=10**9
+        sizes[0],
+        embedding_size,
+        LOSSES[name],
+        hierarchy=tree,
+        recluster_every=None,
+        warmup=10**9,
+        save_memory=save_memory and len(sizes) > 1,  # one level is PML's loss
     )
     if is_active:
         loss.recluster()
@@ -87,6 +94,7 @@ def make_steps(
         "pml_levels": lambda: PMLLevels(name, sizes, embedding_size),
         "ours_flat": lambda: hierarchical(name, sizes, embedding_size, is_active=False),
         "ours": lambda: hierarchical(name, sizes, embedding_size),
+        "ours_saving": lambda: hierarchical(name, sizes, embedding_size, save_memory=True),
     }
     steps: dict[str, Step] = {}
     for side in sides:

@@ -35,6 +35,18 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
+def check_saving(save_memory: Any, fast_path: bool, num_levels: int) -> None:
+    """Raise if ``save_memory`` would change nothing."""
+    if not isinstance(save_memory, bool):
+        raise TypeError(f"save_memory must be True or False, got {save_memory!r}")
+    if save_memory and num_levels == 1:
+        raise ValueError(
+            "save_memory=True needs two or more levels: with one, this loss is its base loss"
+        )
+    if save_memory and not fast_path:
+        raise ValueError("save_memory=True needs the fast path: leave fast_path at True")
+
+
 def checked_hierarchy(name: str, hierarchy: Any, num_classes: int) -> Hierarchy:
     """A ``Hierarchy`` as it is, or one made of the 2-D labels of samples; of ``num_classes``."""
     if not isinstance(hierarchy, Hierarchy):

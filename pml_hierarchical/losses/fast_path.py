@@ -38,6 +38,7 @@ def fast_losses(
     weights: Sequence[float],
     live: Mapping[int, torch.Tensor],
     classes: torch.Tensor | None = None,
+    save_memory: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """The weighted sum over the levels, and the detached losses of the levels, in one operation.
 
@@ -50,6 +51,7 @@ def fast_losses(
         live: proxies to take in the place of a level's own.
         classes: the fine classes that take part, ascending; the labels of level 0 count among
             them. By default all.
+        save_memory: compute exponentials again for the gradient instead of keeping them.
 
     Returns:
         ``None`` if a level has anything but PML's own class, default distance, reducer and no
@@ -80,7 +82,7 @@ def fast_losses(
         return None
     sizes = tuple(len(one) for one in proxies)
     options = Options(
-        kinds[0], sizes, tuple(weights), margins, scales, normalizes[0], 0, save_memory=False
+        kinds[0], sizes, tuple(weights), margins, scales, normalizes[0], 0, save_memory
     )
     return all_levels(embeddings, proxies, labels, options)
 

@@ -20,6 +20,7 @@ from .arguments import (
     check_batch,
     check_choice,
     check_integer,
+    check_saving,
     checked_integer,
     checked_level_kwargs,
     checked_taxonomy,
@@ -103,6 +104,9 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         class_share: for a great many classes: train each step on the classes of the batch and,
             up to this share of all fine classes, others drawn at random (Partial FC). 1 is the
             loss itself. Needs the fast path.
+        save_memory: for a great many classes: the softmax losses compute their exponentials a
+            second time for the gradient instead of keeping ``batch_size * num_classes`` of them
+            (Proxy-Anchor keeps none in any case). Needs the fast path.
         **base_loss_kwargs: passed on to ``base_loss`` for every level (margins, ``distance``,
             ``reducer``, ...). Regularizers go to the fine level alone.
 
@@ -143,6 +147,7 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         taxonomy: Hierarchy | Any | None = None,
         fast_path: bool = True,
         class_share: float = 1.0,
+        save_memory: bool = False,
         **base_loss_kwargs: Any,
     ) -> None:
         check_integer("num_classes", num_classes, at_least=1)
@@ -153,6 +158,7 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         check_choice("coarse_proxies", coarse_proxies, COARSE_PROXIES)
         given, sizes, is_given = checked_tree(num_classes, hierarchy, num_superclasses)
         class_share = checked_share(class_share, len(sizes))
+        check_saving(save_memory, fast_path, len(sizes))
         weights = LevelWeights(level_weights, len(sizes))
         schedule = Schedule(warmup, recluster_every)
         settings = checked_level_kwargs(level_kwargs, len(sizes))
@@ -183,6 +189,7 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         self.coarse_proxies = coarse_proxies
         self.fast_path = fast_path
         self.class_share = class_share
+        self.save_memory = save_memory
         self._factory = factory
         self.layout = layout
         self._names = given.names if given is not None and all(is_given) else None
@@ -226,39 +233,63 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
             return loss_dict
         if self.training and torch.is_grad_enabled():
             self._before_training_step()
-        weights, num_levels = self.level_weights, len(self.sizes) if self.is_active else 1
-        live = live_proxies(self)
-        losses = list(self.level_losses.values())[:num_levels]
+        num_levels = len(self.sizes) if self.is_active else 1
         table = self.class_labels.index_select(0, labels.long())[:, :num_levels].t()
+        live = live_proxies(self)
         if self.fast_path and indices_tuple is None:
-            classes = None
-            if self.class_share < 1 and self.training:
-                seed = self.seed + self.schedule.step
-                sampled = sample_classes(labels.long(), self.num_classes, self.class_share, seed)
-                classes, table[0] = sampled
-            found = fast_losses(
-                losses, self.layout, embeddings, table, weights[:num_levels], live, classes
-            )
-            if found is not None:
-                for name, loss in zip(self._level_names, found[1].unbind(), strict=False):
-                    object.__setattr__(self, name, loss)
-                return {"loss": _reduced(found[0])}  # of all levels together
-        if self.class_share < 1 and self.training:
+            total = self._all_levels_at_once(embeddings, table, live)
+            if total is not None:
+                return {"loss": _reduced(total)}
+        if (self.class_share < 1 or self.save_memory) and self.training:
             raise ValueError(
-                f"class_share={self.class_share} needs the fast path, which this loss cannot take: "
-                "see fast_path for what it takes, or set class_share to 1"
+                f"class_share={self.class_share} and save_memory={self.save_memory} need the fast "
+                "path, which this loss cannot take: see fast_path for what it takes, or set "
+                "class_share=1 and save_memory=False"
             )
-        for level, name in enumerate(self._level_names[:num_levels]):
+        names = self._level_names[:num_levels]
+        for level, (name, weight) in enumerate(zip(names, self.level_weights, strict=False)):
+            loss = self.level_loss(level)
             inputs = (embeddings, labels if level == 0 else table[level], indices_tuple)
-            loss = call_with(losses[level], self.layout.attribute, live.get(level), inputs)
+            loss = call_with(loss, self.layout.attribute, live.get(level), inputs)
             if isinstance(loss, dict):  # what a DoNothingReducer leaves: every element on its own
                 for element, info in loss.items():
-                    weighted = weights[level] * info["losses"]
-                    loss_dict[f"{element}_level{level}"] = {**info, "losses": weighted}
+                    loss_dict[f"{element}_level{level}"] = {
+                        **info,
+                        "losses": weight * info["losses"],
+                    }
                 continue
             setattr(self, name, loss.detach())
-            loss_dict[name] = _reduced(weights[level] * loss)
+            loss_dict[name] = _reduced(weight * loss)
         return loss_dict
+
+    def _all_levels_at_once(
+        self, embeddings: torch.Tensor, table: torch.Tensor, live: Mapping[int, torch.Tensor]
+    ) -> torch.Tensor | None:
+        """The weighted sum over the levels, from the fast path; ``None`` where that cannot be.
+
+        Arguments:
+            table: the class of each sample at each level that takes part, ``(levels, batch_size)``.
+            live: proxies to take in the place of a level's own.
+        """
+        num_levels, classes = len(table), None
+        if self.class_share < 1 and self.training:
+            seed = self.seed + self.schedule.step
+            classes, table[0] = sample_classes(table[0], self.num_classes, self.class_share, seed)
+        found = fast_losses(
+            list(self.level_losses.values())[:num_levels],
+            self.layout,
+            embeddings,
+            table,
+            self.level_weights[:num_levels],
+            live,
+            classes,
+            self.save_memory,
+        )
+        if found is None:
+            return None
+        for name, loss in zip(self._level_names, found[1].unbind(), strict=False):
+            object.__setattr__(self, name, loss)
+        return found[0]
 
     def level_loss(self, level: int) -> Any:
         """The loss of PML that is summed at a level; at level 0 the one with the parameters."""
