@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from tabulate import tabulate
 
 from .loss_sides import CASE, SIDES
@@ -71,7 +72,7 @@ def plot(cases: list[dict[str, Any]], path: Path) -> None:
     """
     losses = list(dict.fromkeys(case["loss"] for case in cases))
     varied = [size for size in GROWING if len({case[size] for case in cases}) > 1] or ["classes"]
-    figure = Figure(figsize=(2.2 + 3.2 * len(losses), 0.6 + 3 * len(varied)), layout="constrained")
+    figure = Figure(figsize=(0.6 + 3.4 * len(losses), 1.2 + 3 * len(varied)), layout="constrained")
     panels = figure.subplots(len(varied), len(losses), sharey="row", squeeze=False)
     for row, size in zip(panels, varied, strict=True):
         fixed = {other: cases[0][other] for other in GROWING if other != size}
@@ -83,10 +84,13 @@ def plot(cases: list[dict[str, Any]], path: Path) -> None:
             ]
             _growth(axes, chosen, size)
             shown = ", ".join(f"{GROWING[other]} {value:,}" for other, value in fixed.items())
-            axes.set_title(f"{loss}\n{shown}", fontsize=8)
+            dimensions = sorted({case["embedding_size"] for case in chosen})
+            sizes = " and ".join(f"{one}-d" for one in dimensions)
+            axes.set_title(f"{loss}, {sizes}\n{shown}", fontsize=8)
         row[0].set_ylabel("forward and backward (ms)")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)
+    where: dict[str, Any] = {"loc": "outside upper center", "ncols": len(losses)}
+    figure.legend(handles, labels, **where, fontsize=8, frameon=False)
     figure.savefig(path, dpi=120)
 
 
@@ -101,13 +105,16 @@ def _growth(axes: Axes, cases: list[dict[str, Any]], size: str) -> None:
             )
             axes.plot(
                 *zip(*points, strict=True),
-                label=f"{LABELS[side]}, {embedding_size}-d",
+                label=LABELS[side] + (f", {embedding_size}-d" if len(sizes) > 1 else ""),
                 color=COLOURS[side],
                 linestyle=("-", "--", ":", "-.")[number % 4],
                 marker="o",
                 markersize=3,
             )
     axes.set(yscale="log", xlabel=GROWING[size])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     values = sorted({case[size] for case in cases})
     if size != "levels":
         axes.set_xscale("log")
