@@ -14,6 +14,7 @@ from .backbones import DEFAULT_BACKBONE, BackboneChoice
 from .concatenated import concatenate_folds
 from .datasets import DATASETS, check_backbone, load_dataset
 from .datasets.base import NUM_FOLDS, RetrievalData
+from .device import checked_device
 from .distributed import from_first, wait_for_all
 from .jobs import DataSource, check_jobs, do_runs
 from .locking import only_one_in
@@ -141,7 +142,7 @@ def plan(
         runs,
         folds,
         out,
-        _checked_device(device),
+        checked_device(device),
         skip_broken,
         check_jobs(jobs),
         backbone,
@@ -195,13 +196,3 @@ def _do_missing(suite: Suite, data: RetrievalData, console: Console) -> None:
                 f"MAP@R {100 * result['test']['mean_average_precision_at_r_level0']:5.1f}   "
                 f"{result['seconds']:4.0f} s"
             )
-
-
-def _checked_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {name} is not to be had here: {reason}") from error
-    return device

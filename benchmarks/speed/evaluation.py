@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
+from .record import write_record
+
 SIDES = ("floor", "ours", "ours_hierarchical", "pml")
-_OPTIONS = ("samples", "embedding_size", "class_size", "superclasses", "threads", "device", "seed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=torch.get_num_threads())
     add("--device", default="cpu")
     add("--seed", type=int, default=0)
-    add("--output", type=Path, default=Path("evaluation_speed.json"), metavar="JSON")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -60,10 +60,7 @@ def run(args: argparse.Namespace) -> None:
     difference = largest_difference(sides)
     if difference is not None:
         print(f"\nlargest difference from PML: {difference:.2e}")
-    options = {key: value for key, value in vars(args).items() if key in _OPTIONS}
-    record = options | {"results": sides, "largest_difference": difference}
-    args.output.write_text(json.dumps(record, indent=2) + "\n")
-    print(f"written to {args.output}")
+    write_record(args, "evaluation", {"results": sides, "largest_difference": difference})
 
 
 def make_embeddings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +24,12 @@ LOSSES = {
     "arcface": pml_losses.ArcFaceLoss,
 }
 # the bare products, the paper's formula and PML's loss of one level, the sum of PML's losses over
-# the levels, and HPL: in its warm-up, which is one level, with all, and with all in less memory
-SIDES = ("products", "formula", "pml", "pml_levels", "ours_flat", "ours", "ours_saving")
+# the levels, and HPL: in its warm-up, which is one level, with all, with all in less memory, and on
+# a tenth of the classes in each step
+SIDES = (
+    "products", "formula", "pml", "pml_levels", "ours_flat", "ours", "ours_saving", "ours_share",
+)  # fmt: skip
+COMPILED = "pml_compiled"  # the sum of PML's losses by torch.compile: a minute per case to compile
 CASE = ("loss", "classes", "embedding_size", "batch_size", "levels")
 
 
@@ -34,30 +39,21 @@ def hierarchical(
     embedding_size: int,
     is_active: bool = True,
     is_given: bool = True,
-    save_memory: bool = False,
+    **settings: Any,
 ) -> HierarchicalProxyLoss:
-    """HPL with a given tree or one to discover; in the life after its warm-up, or before."""
-    if not is_given:
-        return HierarchicalProxyLoss(
-            sizes[0],
-            embedding_size,
-            LOSSES[name],
-            num_superclasses=sizes[1:],
-            recluster_every=None,
-            warmup=10**9,
-        )
-    parents = [np.arange(below) % size for below, size in itertools.pairwise(sizes)]
-    tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(sizes[0])
-    loss = HierarchicalProxyLoss(
-        sizes[0],
-        embedding_size,
-        LOSSES[name],
-        hierarchy=tree,
-        recluster_every=None,
-        warmup=10**9,
-        save_memory=save_memory and len(sizes) > 1,  # one level is PML's loss
-    )
-    if is_active:
+    """HPL with a given tree or one to discover; in the life after its warm-up, or before.
+
+    With one level it is PML's loss, which knows no ``settings``.
+    """
+    settings = {"recluster_every": None, "warmup": 10**9} | (settings if len(sizes) > 1 else {})
+    if is_given:
+        parents = [np.arange(below) % size for below, size in itertools.pairwise(sizes)]
+        tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(sizes[0])
+        settings["hierarchy"] = tree
+    else:
+        settings["num_superclasses"] = sizes[1:]
+    loss = HierarchicalProxyLoss(sizes[0], embedding_size, LOSSES[name], **settings)
+    if is_given and is_active:
         loss.recluster()
     return loss
 
@@ -92,9 +88,11 @@ def make_steps(
         "formula": lambda: FormulaLoss(name, classes, embedding_size),
         "pml": lambda: LOSSES[name](classes, embedding_size),
         "pml_levels": lambda: PMLLevels(name, sizes, embedding_size),
+        COMPILED: lambda: _compiled(PMLLevels(name, sizes, embedding_size)),
         "ours_flat": lambda: hierarchical(name, sizes, embedding_size, is_active=False),
         "ours": lambda: hierarchical(name, sizes, embedding_size),
         "ours_saving": lambda: hierarchical(name, sizes, embedding_size, save_memory=True),
+        "ours_share": lambda: hierarchical(name, sizes, embedding_size, class_share=0.1),
     }
     steps: dict[str, Step] = {}
     for side in sides:
@@ -103,6 +101,11 @@ def make_steps(
         else:
             steps[side] = training_step(makers[side]().to(device), embeddings, labels)
     return steps
+
+
+def _compiled(loss: torch.nn.Module) -> torch.nn.Module:
+    loss.compile(dynamic=False)
+    return loss
 
 
 def level_sizes(classes: int, levels: int) -> list[int]:

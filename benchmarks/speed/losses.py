@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from .loss_report import plot, table
-from .loss_sides import CASE, LOSSES, SIDES, make_steps
+from .loss_sides import CASE, COMPILED, LOSSES, SIDES, make_steps
 from .measuring import interleave, peak_bytes
-
-_OPTIONS = ("threads", "device", "seed", "repeats")
+from .record import write_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--one-at-a-time", action="store_true",
         help="of classes, batch sizes and levels vary one, with the others at their first value, "
         "instead of every combination")  # fmt: skip
-    add("--loss-sides", nargs="+", choices=SIDES, default=SIDES)
+    add("--loss-sides", nargs="+", choices=[*SIDES, COMPILED], default=SIDES,
+        help=f"default: all but {COMPILED}, which takes a minute per case to compile")  # fmt: skip
     add("--repeats", type=int, default=25)
-    add("--loss-output", type=Path, default=Path("losses_speed.json"), metavar="JSON")
-    add("--loss-plot", type=Path, default=Path("losses_speed.png"), metavar="PNG")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -60,10 +56,10 @@ def run(args: argparse.Namespace) -> None:
         case["peak_bytes"] = {name: peak_bytes(step, args.device) for name, step in steps.items()}
         cases.append(case)
     print(table(cases))
-    options = {key: value for key, value in vars(args).items() if key in _OPTIONS}
-    args.loss_output.write_text(json.dumps(options | {"cases": cases}, indent=2) + "\n")
-    plot(cases, args.loss_plot)
-    print(f"written to {args.loss_output} and {args.loss_plot}")
+    write_record(args, "losses", {"cases": cases})
+    picture = args.out / "losses.png"
+    plot(cases, picture)
+    print(f"wrote {picture}")
 
 
 def _cases(args: argparse.Namespace) -> list[tuple[str, int, int, int, int]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,14 +17,18 @@ import torch
 from tabulate import tabulate
 
 from .measuring import interleave
+from .record import write_record
 
-OPTIMIZERS: dict[str, Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]] = {
+Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
+OPTIMIZERS: dict[str, Make] = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1),
     "SGD, momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
     "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1),
     "Adafactor": lambda p: torch.optim.Adafactor(p, lr=0.1),
     "AdamW": lambda p: torch.optim.AdamW(p, lr=0.1),
     "AdamW, fused": lambda p: torch.optim.AdamW(p, lr=0.1, fused=True),
+    # row-wise: the rows that a sparse gradient leaves out are not touched
+    "SparseAdam, a tenth of the rows": lambda p: torch.optim.SparseAdam(p, lr=0.1),
 }
 
 
@@ -37,6 +40,8 @@ def run(args: argparse.Namespace) -> None:
         for name, make in OPTIMIZERS.items():
             proxies = torch.nn.Parameter(torch.randn(classes, embedding_size, device=args.device))
             proxies.grad = torch.randn_like(proxies)
+            if name.startswith("SparseAdam"):
+                proxies.grad = _tenth_of_the_rows(proxies.grad)
             optimizer = make([proxies])
 
             def step(optimizer: torch.optim.Optimizer = optimizer) -> None:
@@ -56,7 +61,16 @@ def run(args: argparse.Namespace) -> None:
     ]
     headers = ["classes", "embedding size", "optimizer", "step ms", "state / proxies"]
     print(tabulate(rows, headers, disable_numparse=True, stralign="right"))
-    args.loss_output.write_text(json.dumps({"cases": cases}, indent=2) + "\n")
+    write_record(args, "optimizers", {"cases": cases})
+
+
+def _tenth_of_the_rows(gradient: torch.Tensor) -> torch.Tensor:
+    rows = torch.randperm(len(gradient), device=gradient.device)[: -(-len(gradient) // 10)]
+    rows = rows.sort().values
+    sparse = torch.sparse_coo_tensor(
+        rows.unsqueeze(0), gradient[rows], gradient.shape, check_invariants=True
+    )
+    return sparse.coalesce()
 
 
 def _state_size(optimizer: torch.optim.Optimizer) -> int:

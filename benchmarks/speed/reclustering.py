@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from pml_hierarchical.losses import HierarchicalProxyLoss
 
 from .loss_sides import hierarchical, level_sizes, training_step
 from .measuring import Step, interleave, seconds_of
+from .record import write_record
 
 EVERY = 100  # training steps between updates, the default of the loss
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         case["seconds"] = interleave(steps, args.repeats, args.device, before=moves)
         cases.append(case)
     print(_table(cases))
-    args.loss_output.write_text(json.dumps({"cases": cases}, indent=2) + "\n")
+    write_record(args, "reclustering", {"cases": cases})
 
 
 def _moving(loss: HierarchicalProxyLoss) -> Step:

@@ -10,24 +10,30 @@ import torch
 from benchmarks import speed
 from benchmarks.speed.formulas import FORMULAS
 from benchmarks.speed.loss_report import ratio
-from benchmarks.speed.loss_sides import LOSSES, SIDES, PMLLevels, hierarchical, level_sizes
+from benchmarks.speed.loss_sides import (
+    COMPILED,
+    LOSSES,
+    SIDES,
+    PMLLevels,
+    hierarchical,
+    level_sizes,
+)
 from benchmarks.speed.measuring import interleave, peak_bytes
 
 
 def run(folder, options):
     parser = argparse.ArgumentParser()
     speed.add_arguments(parser)
-    output, plot = folder / "speed.json", folder / "speed.png"
-    options = f"--what losses {options} --loss-output {output} --loss-plot {plot}"
-    speed.run(parser.parse_args(options.split()))
-    assert plot.read_bytes().startswith(b"\x89PNG")
-    return json.loads(output.read_text())
+    speed.run(parser.parse_args(f"--what losses {options} --out {folder}".split()))
+    assert (folder / "losses.png").read_bytes().startswith(b"\x89PNG")
+    return json.loads((folder / "losses.json").read_text())
 
 
 def test_small(tmp_path, capsys):
     sizes = "--classes 30 90 --embedding-sizes 8 --batch-sizes 4 --levels 1 3"
     record = run(tmp_path, f"{sizes} --losses proxy_anchor cosface --repeats 3 --threads 1")
-    assert record["threads"] == 1
+    assert record["options"]["threads"] == 1
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     assert len(record["cases"]) == 8
     for case in record["cases"]:
         assert set(case["seconds"]) == set(case["peak_bytes"]) == set(SIDES)
@@ -123,9 +129,34 @@ def test_other_measurements(what, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     speed.add_arguments(parser)
     options = "--classes 40 60 --embedding-sizes 8 --batch-sizes 4 --repeats 2 --threads 1"
-    output = tmp_path / "speed.json"
-    speed.run(parser.parse_args(f"--what {what} {options} --loss-output {output}".split()))
-    cases = json.loads(output.read_text())["cases"]
+    speed.run(parser.parse_args(f"--what {what} {options} --out {tmp_path}".split()))
+    cases = json.loads((tmp_path / f"{what}.json").read_text())["cases"]
     assert {case["classes"] for case in cases} == {40, 60}
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(cases)
+    assert len(lines) == 2 + len(cases) + 1  # a header, and where it was written
+
+
+def test_compiled_side_only_if_asked(tmp_path, capsys):
+    options = "--classes 30 --embedding-sizes 8 --losses cosface --repeats 2 --threads 1"
+    with torch.compiler.set_stance("force_eager"):  # compiling takes a minute
+        record = run(tmp_path, f"{options} --loss-sides ours pml_compiled")
+    assert set(record["cases"][0]["seconds"]) == {"ours", COMPILED}
+    assert "ours / pml_compiled" in capsys.readouterr().out
+    assert COMPILED not in SIDES
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--device cuda:77", "--device cuda:77 is not to be had here"),
+        ("--classes 10 --levels 5", "--levels 5 are too many for --classes 10: .* 10, 3, 2, 2, 2"),
+        ("--repeats 0", "--repeats must be at least 1, got 0"),
+        ("--batch-sizes 4 0", "--batch-sizes must be at least 1, got 0"),
+    ],
+)
+def test_bad_options_are_found_before_anything_is_measured(options, message, tmp_path):
+    parser = argparse.ArgumentParser()
+    speed.add_arguments(parser)
+    with pytest.raises(ValueError, match=message):
+        speed.run(parser.parse_args([*options.split(), "--out", str(tmp_path / "speed")]))
+    assert not (tmp_path / "speed").exists()
