@@ -273,8 +273,8 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         """
         num_levels, classes = len(table), None
         if self.class_share < 1 and self.training:
-            seed = self.seed + self.schedule.step
-            classes, table[0] = sample_classes(table[0], self.num_classes, self.class_share, seed)
+            labels, seed = table[0].contiguous(), self.seed + self.schedule.step
+            classes, table[0] = sample_classes(labels, self.num_classes, self.class_share, seed)
         found = fast_losses(
             list(self.level_losses.values())[:num_levels],
             self.layout,
