@@ -139,7 +139,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
 def environment(device: torch.device) -> dict[str, Any]:
     """Where a run took place: versions, commit and machine."""
     return {
-        "commit": _commit(),
+        "commit": commit_of(Path(__file__).parent),
         "versions": _versions(),
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -158,11 +158,22 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _commit() -> str | None:
+def commit_of(folder: Path) -> str | None:
+    """The commit of a checkout, with "-dirty" if it was changed since; ``None`` outside git.
+
+    The settings that ``tune`` writes while it runs are no change: every result holds its own.
+    """
+    commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+    if commit is None:
+        return None
+    code = (":/", ":(top,exclude)benchmarks/tuned")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *code)
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
     if shutil.which("git") is None:
         return None
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    found = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip() or None
+    command = ["git", *arguments]
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None
