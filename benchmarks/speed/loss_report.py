@@ -53,8 +53,8 @@ def ratio(case: dict[str, Any], side: str, to: str) -> str:
 def table(cases: list[dict[str, Any]]) -> str:
     """A row per case: milliseconds, ratios with their spread, and peak memory in MiB."""
     sides = [side for side in LABELS if side in cases[0]["seconds"]]
-    ratios = [("ours", other) for other in ("pml", "formula", "products", "ours_flat")]
-    ratios += [("ours", COMPILED)] if COMPILED in sides else []
+    others = ("pml", "formula", "products", "ours_flat", COMPILED)
+    ratios = [("ours", other) for other in others if {"ours", other} <= set(sides)]
     with_memory = [side for side in _WITH_MEMORY if side in sides]
     rows = []
     for case in cases:
