@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
-import subprocess
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from .backbones import DEFAULT_BACKBONE, BackboneChoice
 from .files import write_whole
@@ -23,19 +15,6 @@ from .settings import TrainingSettings
 
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
-# what a result depends on: glyphs are drawn by pillow with matplotlib's fonts
-_PACKAGES = (
-    "pml-hierarchical",
-    "pytorch-metric-learning",
-    "torch",
-    "torchvision",
-    "timm",
-    "faiss-cpu",
-    "scikit-learn",
-    "numpy",
-    "pillow",
-    "matplotlib",
-)
 
 
 @dataclass(frozen=True)
@@ -134,46 +113,3 @@ def read_result(config: RunConfig, out: Path) -> dict[str, Any] | None:
 def write_result(folder: Path, result: dict[str, Any]) -> None:
     """Write the file that marks a run as finished, whole or not at all."""
     write_whole(folder / RESULT_FILE, json.dumps(result, indent=2))
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Where a run took place: versions, commit and machine."""
-    return {
-        "commit": commit_of(Path(__file__).parent),
-        "versions": _versions(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        with suppress(PackageNotFoundError):  # timm is there for those who want it
-            found[package] = version(package)
-    return found
-
-
-def commit_of(folder: Path) -> str | None:
-    """The commit of a checkout, with "-dirty" if it was changed since; ``None`` outside git.
-
-    The settings that ``tune`` writes while it runs are no change: every result holds its own.
-    """
-    commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-    if commit is None:
-        return None
-    code = (":/", ":(top,exclude)benchmarks/tuned")
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *code)
-    return f"{commit}-dirty" if changed else commit
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    if shutil.which("git") is None:
-        return None
-    command = ["git", *arguments]
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None

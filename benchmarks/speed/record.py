@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from ..environment import environment
 from ..files import write_whole
-from ..run_config import environment
 
 
 def write_record(args: argparse.Namespace, what: str, found: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ from pml_hierarchical.losses.distributed import num_processes
 
 from ..artifacts import TEST_FILE, keep_retrievals, keep_tree
 from ..datasets.base import RetrievalData
+from ..environment import environment
 from ..files import write_arrays
 from ..progress import RunProgress
-from ..run_config import RunConfig, environment, write_result
+from ..run_config import RunConfig, write_result
 from .checkpoints import LAST
 from .session import Session
 

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from benchmarks.run_config import commit_of
+from benchmarks.environment import commit_of
 
 
 def git(folder, *arguments):
