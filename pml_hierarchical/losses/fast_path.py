@@ -11,7 +11,7 @@ from pytorch_metric_learning import losses as pml_losses
 
 from .fast.autograd import all_levels
 from .fast.options import Options
-from .proxy_access import ProxyLayout, get_proxies
+from .proxy_access import ProxyLayout
 
 
 def numbers_of(loss: Any) -> tuple[str, float, float] | None:
@@ -67,11 +67,10 @@ def fast_losses(
     if len(set(kinds)) > 1 or len(set(normalizes)) > 1:
         return None
     proxies = [
-        get_proxies(loss, layout) if level not in live else _rows(live[level], layout)
-        for level, loss in enumerate(level_losses)
+        live.get(level, getattr(loss, layout.attribute)) for level, loss in enumerate(level_losses)
     ]
     if classes is not None:
-        proxies[0] = proxies[0].index_select(0, classes)
+        proxies[0] = proxies[0].index_select(layout.class_dim, classes)
     dtype = proxies[0].dtype
     if (
         dtype not in (torch.float32, torch.float64)
@@ -80,15 +79,11 @@ def fast_losses(
         or torch.is_autocast_enabled(embeddings.device.type)
     ):
         return None
-    sizes = tuple(len(one) for one in proxies)
+    sizes = tuple([one.shape[layout.class_dim] for one in proxies])
     options = Options(
         kinds[0], sizes, tuple(weights), margins, scales, normalizes[0], 0, save_memory
     )
-    return all_levels(embeddings, proxies, labels, options)
-
-
-def _rows(stored: torch.Tensor, layout: ProxyLayout) -> torch.Tensor:
-    return stored if layout.class_dim == 0 else stored.t()
+    return all_levels(embeddings, proxies, labels, options, layout.class_dim)
 
 
 def is_plain(loss: Any) -> bool:

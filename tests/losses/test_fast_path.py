@@ -191,3 +191,25 @@ def test_backward_twice_and_accumulation():
         loss.backward()
         loss_func(*inputs).backward()
     torch.testing.assert_close(fast.W.grad, reference.W.grad)
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("num_classes", [30, 5000])  # small, and in blocks
+def test_gradients_changed_in_place_between_two_backward_passes(name, num_classes):
+    """As by clipping: what the graph keeps must not be what the parameters were given."""
+    torch.manual_seed(0)
+    loss_class = BASES[name].loss_class
+    loss_func = HierarchicalProxyLoss(num_classes, D, loss_class, num_superclasses=5, warmup=0)
+    embeddings = torch.randn(B, D, requires_grad=True)
+    leaves = [embeddings, *loss_func.parameters()]
+    loss = loss_func(embeddings, torch.randint(num_classes, (B,)))
+    found = []
+    for _ in range(3):
+        loss.backward(retain_graph=True)
+        found.append([leaf.grad.clone() for leaf in leaves])
+        for leaf in leaves:
+            leaf.grad.mul_(0.1)
+            leaf.grad = None
+    for again in found[1:]:
+        for one, expected in zip(again, found[0], strict=True):
+            assert torch.equal(one, expected)

@@ -29,14 +29,21 @@ def all_levels(
     parts: Sequence[torch.Tensor],
     labels: torch.Tensor,
     options: Options,
+    class_dim: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The total, which can be differentiated once, and the unweighted losses of the levels.
 
     The arguments are taken to fit each other; :mod:`.functional` has the checks.
+
+    Arguments:
+        class_dim: in which dimension of ``parts`` the classes are. A parameter that has them in
+            dimension 1 is to be given as it is: behind a transpose, autograd would take the
+            gradient that is kept here for its own, and a change of it in place (clipping) would
+            forbid a second backward pass.
     """
     wants = torch.is_grad_enabled()
     needs = tuple([wants and tensor.requires_grad for tensor in (embeddings, *parts)])
-    total, losses = AllLevels.apply(needs, options, embeddings, labels, *parts)
+    total, losses = AllLevels.apply(needs, options, class_dim, embeddings, labels, *parts)
     return total, losses
 
 
@@ -121,18 +128,21 @@ def _shapes(
 
 
 class AllLevels(torch.autograd.Function):
-    """Arguments: needs, options, embeddings, labels, and the tensors of proxies."""
+    """Arguments: needs, options, class_dim, embeddings, labels, and the tensors of proxies."""
 
     @staticmethod
     def forward(
         ctx: Any,
         needs: tuple[bool, ...],
         options: Options,
+        class_dim: int,
         embeddings: torch.Tensor,
         labels: torch.Tensor,
         *parts: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The weighted sum of the levels' losses, and the losses themselves."""
+        if class_dim == 1:
+            parts = tuple([part.t() for part in parts])
         if torch.compiler.is_compiling():  # the operator costs 0.1 ms, which small losses notice
             losses, *found = _operator(embeddings, list(parts), labels, list(needs), *options)
             gradients = [one if needed else None for one, needed in zip(found, needs, strict=True)]
@@ -140,6 +150,9 @@ class AllLevels(torch.autograd.Function):
         else:
             losses, gradients = values_and_gradients(embeddings, parts, labels, needs, options)
             weights = numbers(options.weights, losses.dtype, losses.device)
+        if class_dim == 1:
+            of_parts = [None if one is None else one.t() for one in gradients[1:]]
+            gradients = [gradients[0], *of_parts]
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(losses)
         return torch.dot(losses, weights), losses
@@ -150,7 +163,7 @@ class AllLevels(torch.autograd.Function):
         gradients = ctx.saved_tensors
         if not _is_one(upstream):
             gradients = [None if one is None else _scaled(one, upstream) for one in gradients]
-        return None, None, gradients[0], None, *gradients[1:]
+        return None, None, None, gradients[0], None, *gradients[1:]
 
 
 def _is_one(factor: torch.Tensor) -> bool:
