@@ -1,0 +1,1 @@
+"""What pytorch-metric-learning could merge as it is."""

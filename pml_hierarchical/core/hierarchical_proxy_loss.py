@@ -1,0 +1,241 @@
+"""The hierarchical proxy loss of Yang et al. (WACV 2022) on any proxy loss of PML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from pytorch_metric_learning.losses import BaseMetricLossFunction, ProxyAnchorLoss
+from pytorch_metric_learning.reducers import DoNothingReducer
+from pytorch_metric_learning.utils import common_functions as c_f
+from pytorch_metric_learning.utils.inference import FaissKMeans
+
+from . import level_losses as levels
+from .hierarchy import Hierarchy
+from .superclasses import SuperclassState, discover, level_sizes
+
+
+class HierarchicalProxyLoss(BaseMetricLossFunction):
+    r"""Pull each embedding to the proxy of its class and to the proxies of its superclasses.
+
+    .. math:: L(x, y) = \sum_l w_l \, L_{base}(x, P_l, y_l)
+
+    :math:`P_0` are the proxies of the base loss, :math:`y_l` is the class of level :math:`l` that
+    the label belongs to, and a coarse proxy is the mean of the proxies of its classes. Without a
+    given hierarchy, the fine proxies are clustered after a warm-up on the fine level alone, and
+    again every ``recluster_every`` training steps (calls in training mode with gradients enabled).
+    With one level, this loss *is* its base loss. **Its proxies need an optimizer.**
+    Source: Yang et al., *Hierarchical Proxy-based Loss for Deep Metric Learning*, WACV 2022.
+
+    Arguments:
+        num_classes: number of fine classes; labels are in ``0..num_classes-1``.
+        embedding_size: size of the embeddings.
+        base_loss: a proxy loss class of PML, or a callable that makes one.
+        hierarchy: the tree of the classes, a :class:`Hierarchy`.
+        num_superclasses: to discover: a number; decreasing ones for several levels; ``"auto"``,
+            ``round(sqrt(num_classes))``, by default without ``hierarchy``. With it: inside of it.
+        level_weights: one per level, finest first; or a number for each coarse one, beside 1.
+        warmup: training steps on the fine level alone.
+        recluster_every: training steps between updates; ``None`` leaves them to ``ReclusterHook``.
+        coarse_proxies: ``"fixed"`` between updates, or ``"learned"`` from the means on.
+        clusterer: ``clusterer(points, num_clusters) -> labels``, as PML's ``kmeans_func``.
+        level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}``.
+        engine: computes all levels at once where it can; ``None``: one PML loss per level.
+        **base_loss_kwargs: settings of the base loss (``margin``, ``distance``, ``reducer``, ...)
+            for every level; regularizers go to the fine level alone.
+
+    Recorded: ``num_updates``, and the unweighted ``loss_level0``, ``loss_level1``, ...
+
+    Example:
+        >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
+        >>> loss_func(torch.randn(32, 64), torch.randint(100, (32,))).backward()
+        >>> loss_func.hierarchy
+        Hierarchy(sizes=(100, 10))
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        base_loss: Callable[..., Any] = ProxyAnchorLoss,
+        hierarchy: Any = None,
+        num_superclasses: int | str | Sequence[int] | None = None,
+        level_weights: float | Sequence[float] = 0.3,
+        warmup: int = 100,
+        recluster_every: int | None = 100,
+        coarse_proxies: str = "fixed",
+        clusterer: Any = None,
+        level_kwargs: Mapping[int, Mapping[str, Any]] | None = None,
+        engine: Any = None,
+        **base_loss_kwargs: Any,
+    ) -> None:
+        given = Hierarchy.flat(num_classes) if hierarchy is None else hierarchy
+        if given.num_classes != num_classes:
+            raise ValueError(f"hierarchy has {given.num_classes} fine classes, but {num_classes=}")
+        if num_superclasses is None:
+            num_superclasses = "auto" if hierarchy is None else ()
+        sizes, is_given = level_sizes(num_classes, given.sizes[1:], num_superclasses)
+        self.__dict__["sizes"] = sizes  # PML asks for the sub-losses during its own construction
+        factory = levels.LevelLossFactory(
+            base_loss, embedding_size, base_loss_kwargs, level_kwargs or {}, coarse_proxies
+        )
+        losses = [factory.make(level, size) for level, size in enumerate(sizes)]
+        fine, is_flat = losses[0], len(sizes) == 1
+        self.__dict__["_sub_losses"] = fine.sub_loss_names() if is_flat else ["loss"]
+        reducer = fine.reducer if is_flat or isinstance(fine.reducer, DoNothingReducer) else None
+        super().__init__(collect_stats=fine.collect_stats, distance=fine.distance, reducer=reducer)
+        self.num_classes, self.embedding_size = num_classes, embedding_size
+        self.is_given, self.coarse_proxies = is_given, coarse_proxies
+        self.warmup, self.recluster_every = warmup, recluster_every
+        if isinstance(level_weights, (int, float)):
+            level_weights = (1.0, *[level_weights] * (len(sizes) - 1))
+        self.level_weights = tuple(map(float, level_weights))
+        self.clusterer, self.engine = self.make_clusterer(clusterer), self.make_engine(engine)
+        self.layout = levels.layout_of(type(fine)).of(fine, num_classes)
+        names, self.level_factory = iter(given.names or ()), factory
+        named = tuple(next(names, None) if one else None for one in is_given)
+        self.class_names = named if given.names else None
+        with torch.device("cpu"):  # also where a model is made on the meta device
+            table = torch.full((num_classes, len(sizes)), -1)
+            table[:, torch.tensor(is_given)] = torch.tensor(given.class_labels)
+            self.superclasses = SuperclassState(table, sizes)
+        # Not a ModuleList: record-keeper makes SQL tables of the names, which cannot begin with 0.
+        self.level_losses = torch.nn.ModuleDict(
+            {f"level{level}": loss for level, loss in enumerate(losses)}
+        )
+        self.level_records = [f"loss_level{level}" for level in range(len(sizes))]
+        if not is_flat:
+            self.add_to_recordable_attributes(list_of_names=["num_updates", *self.level_records])
+
+    # ------------------------------------------------------------ seams that a subclass overrides
+    hierarchy_class = Hierarchy
+    make_clusterer = staticmethod(lambda spec: spec or FaissKMeans(min_points_per_centroid=1))
+    make_engine = staticmethod(lambda spec: spec)
+
+    def class_vectors(self) -> torch.Tensor:
+        """What is clustered and averaged: one vector per fine class."""
+        return self.layout.class_vectors(self.proxies_in_use(1)[0])
+
+    def find_superclasses(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The class labels of all levels, ``(num_classes, num_levels)``, from a new clustering."""
+        stored = self.proxies_in_use(len(self.sizes))[1:] if self.is_active else ()
+        centroids = [self.layout.class_vectors(proxies) for proxies in stored] or None
+        spherical = bool(self.layout.direction_only)
+        args = (self.sizes, self.is_given, self.clusterer, centroids, spherical)
+        return discover(vectors, self.class_labels, *args)
+
+    def coarse_means(self, vectors: torch.Tensor, table: torch.Tensor, level: int) -> torch.Tensor:
+        """The mean vector of each superclass, ``(sizes[level], embedding_size)``."""
+        return levels.means_of_members(vectors, table[:, level], self.sizes[level])
+
+    # ------------------------------------------------------------ the loss
+    def compute_loss(
+        self, embeddings: Any, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any
+    ) -> dict[str, Any]:
+        """PML's ``loss_dict``: the weighted sum as ``"loss"``; with one level, that of the base
+        loss; with a ``DoNothingReducer``, the elements of every level.
+        """
+        c_f.labels_required(labels)
+        c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
+        labels = labels.long()
+        if len(self.sizes) == 1:
+            fine = self.level_loss(0)
+            loss_dict = fine.compute_loss(embeddings, labels, indices_tuple, embeddings, labels)
+            fine.add_embedding_regularization_to_loss_dict(loss_dict, embeddings)
+            return loss_dict
+        if self.training and torch.is_grad_enabled():
+            self._before_training_step()
+        now = self.superclasses.read()
+        num_levels = len(self.sizes) if now.is_active else 1
+        table = now.class_labels.t()[:num_levels].index_select(1, labels)
+        losses = [*self.level_losses.values()][:num_levels]
+        proxies, weights = self.proxies_in_use(num_levels), self.level_weights[:num_levels]
+        by_pml = partial(levels.values_by_pml, losses, self.layout.attribute, table, indices_tuple)
+        found = None
+        if self.engine is not None and indices_tuple is None:
+            plain, step = partial(levels.weighted_sum, by_pml, weights), self.superclasses.steps
+            found = self.engine(losses, proxies, embeddings, table, weights, step, plain)
+        if found is None:
+            values = by_pml(embeddings, proxies)
+            if isinstance(self.reducer, DoNothingReducer):
+                return levels.elements_of_levels(values, weights)
+            found = levels.weighted_sum(lambda: values, weights), map(levels.recorded, values)
+        for name, value in zip(self.level_records, found[1], strict=False):
+            self.__dict__[name] = value  # which torch.compile follows, unlike update()
+        return {"loss": {"losses": found[0], "indices": None, "reduction_type": "already_reduced"}}
+
+    def proxies_in_use(self, num_levels: int) -> list[torch.Tensor]:
+        """The proxies of the finest levels, as their losses store them."""
+        losses = [*self.level_losses.values()][:num_levels]
+        return [getattr(loss, self.layout.attribute) for loss in losses]
+
+    def level_loss(self, level: int) -> Any:
+        """The loss of PML that is summed at a level; at level 0 the one with the fine proxies."""
+        return self.level_losses[f"level{level}"]
+
+    def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> torch.Tensor:
+        """The base loss's logits of the classes of a level: ``(batch_size, sizes[level])``."""
+        return self.level_loss(level).get_logits(embeddings)
+
+    def _sub_loss_names(self) -> list[str]:
+        return list(self._sub_losses)
+
+    # ------------------------------------------------------------ training steps and updates
+    def _before_training_step(self) -> None:
+        if self.recluster_every is not None and self.is_due(self.recluster_every):
+            self.recluster()
+        self.superclasses.count_step()
+
+    def is_due(self, every: int) -> bool:
+        """Whether the warm-up is over and the last update is ``every`` training steps ago."""
+        now = self.superclasses.read()
+        return now.step - now.last_update >= every if now.is_active else now.step >= self.warmup
+
+    def recluster(self) -> Hierarchy:
+        """Discover the levels that are not given, and set each coarse proxy to the mean of its
+        classes. Superclasses keep their numbers; learned proxies are set by the first update alone.
+        A ``ValueError`` if the proxies hold NaN.
+        """
+        before = self.superclasses.read()
+        with torch.inference_mode(False), torch.no_grad():  # buffers must not be inference tensors
+            vectors, table = self.class_vectors(), before.class_labels
+            if not all(self.is_given):
+                table = self.find_superclasses(vectors)
+            if not (before.is_active and self.coarse_proxies == "learned"):
+                for level in range(1, len(self.sizes)):
+                    self._set_coarse_proxies(level, self.coarse_means(vectors, table, level))
+            self.superclasses.write(table)
+        return self.hierarchy_class(table, self.class_names)
+
+    def _set_coarse_proxies(self, level: int, means: torch.Tensor) -> None:
+        loss, attribute = self.level_loss(level), self.layout.attribute
+        stored = getattr(loss, attribute)
+        proxies = self.layout.stored_form(means).to(stored).contiguous()
+        if isinstance(stored, torch.nn.Parameter):
+            stored.copy_(proxies)
+        else:  # a new tensor: a backward pass that is still to come may need the old one
+            setattr(loss, attribute, proxies)
+
+    # ------------------------------------------------------------ what the loss knows
+    @property
+    def is_active(self) -> bool:
+        """Whether the coarse levels take part in the loss."""
+        return self.superclasses.read().is_active
+
+    @property
+    def num_updates(self) -> int:
+        """How many times the coarse proxies were computed."""
+        return self.superclasses.read().num_updates
+
+    @property
+    def class_labels(self) -> torch.Tensor:
+        """The class of every fine class at every level, ``(num_classes, num_levels)``."""
+        return self.superclasses.read().class_labels
+
+    @property
+    def hierarchy(self) -> Hierarchy | None:
+        """The tree of the classes, or ``None`` while it is still to be discovered."""
+        is_known = self.is_active or all(self.is_given)
+        return self.hierarchy_class(self.class_labels, self.class_names) if is_known else None

@@ -1,0 +1,164 @@
+"""One loss of PML per level: where its proxies are, how it is made and called, and the sum."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from pytorch_metric_learning import losses as pml_losses
+
+_OF_FINE_LEVEL = re.compile("(weight|embedding)_reg(ularizer|_weight)")
+
+
+@dataclass(frozen=True)
+class ProxyLayout:
+    """How a class of losses keeps its proxies."""
+
+    attribute: str  # the name of the parameter
+    class_dim: int = 0  # 0 for the shape (num_classes, embedding_size), 1 for its transpose
+    centers: Any = 1  # proxies per class, neighbours in class_dim; or the attribute that says so
+    direction_only: bool | None = None  # lengths do not matter; None: if the distance normalises
+    size_argument: str = "embedding_size"  # its name in the constructor
+    needs_norm: bool = False  # a vector of length zero is an error, or makes the loss NaN
+
+    def of(self, loss: Any, num_classes: int) -> ProxyLayout:
+        """The layout with the values of one loss; a ``TypeError`` if that has other proxies."""
+        shape = tuple(getattr(getattr(loss, self.attribute, None), "shape", ()))
+        centers = getattr(loss, self.centers) if isinstance(self.centers, str) else self.centers
+        if len(shape) != 2 or shape[self.class_dim] != num_classes * centers:
+            raise TypeError(
+                f"base_loss made a {type(loss).__name__} whose {self.attribute!r} has shape "
+                f"{shape}, expected {num_classes * centers} proxies in dimension {self.class_dim}"
+            )
+        only = loss.distance.normalize_embeddings if self.direction_only is None else None
+        return replace(self, centers=centers, direction_only=bool(only or self.direction_only))
+
+    def rows(self, stored: torch.Tensor) -> torch.Tensor:
+        """Proxies as ``(num_classes * centers, embedding_size)``, or those rows as stored."""
+        return stored if self.class_dim == 0 else stored.t()
+
+    def class_vectors(self, stored: torch.Tensor) -> torch.Tensor:
+        """One vector per class, ``(num_classes, embedding_size)``, the mean of its centres; of
+        directions where only those matter. Differentiable.
+        """
+        # contiguous: norms of a transposed view of many classes take ten times as long
+        rows = self.rows(stored).contiguous()
+        if self.direction_only:
+            rows = torch.nn.functional.normalize(rows)
+        return rows if self.centers == 1 else rows.unflatten(0, (-1, self.centers)).mean(dim=1)
+
+    def stored_form(self, vectors: torch.Tensor) -> torch.Tensor:
+        """One vector per class as the loss stores proxies; P2SGrad needs a direction, even of 0."""
+        if self.needs_norm:
+            is_zero = vectors.norm(dim=1, keepdim=True) < 1e-12
+            vectors = torch.nn.functional.normalize(vectors.masked_fill(is_zero, 1))
+        return self.rows(vectors.repeat_interleave(self.centers, dim=0))
+
+
+# Subclasses inherit. Those with direction_only=True normalise W, whatever their distance does.
+LAYOUTS: dict[type, ProxyLayout] = {
+    pml_losses.ProxyAnchorLoss: ProxyLayout("proxies"),
+    pml_losses.ProxyNCALoss: ProxyLayout("proxies"),
+    pml_losses.NormalizedSoftmaxLoss: ProxyLayout("W", 1, direction_only=True),
+    pml_losses.CosFaceLoss: ProxyLayout("W", 1, direction_only=True),
+    pml_losses.ArcFaceLoss: ProxyLayout("W", 1, direction_only=True),
+    pml_losses.SphereFaceLoss: ProxyLayout("W", 1, direction_only=True),
+    pml_losses.LargeMarginSoftmaxLoss: ProxyLayout("W", 1, direction_only=False),
+    pml_losses.SubCenterArcFaceLoss: ProxyLayout("W", 1, "sub_centers", direction_only=True),
+    pml_losses.SoftTripleLoss: ProxyLayout("fc", 1, "centers_per_class"),
+    pml_losses.P2SGradLoss: ProxyLayout("weight", 1, 1, True, "descriptors_dim", True),
+}
+
+
+def layout_of(loss_class: type) -> ProxyLayout:
+    """The layout of a class of losses; a ``TypeError`` for one that is not known to have any."""
+    if known := [LAYOUTS[parent] for parent in loss_class.__mro__ if parent in LAYOUTS]:
+        return known[0]
+    raise TypeError(
+        f"base_loss is a {loss_class.__name__}, which is not known to have proxies: pair and "
+        "triplet losses cannot be a base. Known are "
+        f"{', '.join(sorted(one.__name__ for one in LAYOUTS))} and their subclasses; a proxy "
+        "loss of your own becomes known by losses.register_proxy_loss(...)."
+    )
+
+
+@dataclass(frozen=True)
+class LevelLossFactory:
+    """Makes the loss of any level: ``kwargs`` (regularizers for the finest level alone), and over
+    them ``level_kwargs``. Coarse proxies start at zero, as buffers unless they are ``"learned"``.
+    """
+
+    base_loss: Callable[..., Any]
+    embedding_size: int
+    kwargs: Mapping[str, Any]
+    level_kwargs: Mapping[int, Mapping[str, Any]]
+    coarse_proxies: str
+
+    def make(self, level: int, num_classes: int) -> Any:
+        """The loss of a level of ``num_classes`` classes."""
+        base = self.base_loss
+        size = layout_of(base).size_argument if isinstance(base, type) else "embedding_size"
+        kwargs = {k: v for k, v in self.kwargs.items() if not level or not _OF_FINE_LEVEL.match(k)}
+        kwargs |= {**self.level_kwargs.get(level, {}), size: self.embedding_size}
+        # A script draws the same random numbers whether it uses the base loss or this one.
+        with torch.random.fork_rng(devices=[], enabled=level > 0):
+            loss = base(num_classes=num_classes, **kwargs)
+        attribute = layout_of(type(loss)).of(loss, num_classes).attribute
+        if level > 0:
+            proxies = torch.nn.init.zeros_(getattr(loss, attribute))
+            if self.coarse_proxies != "learned":
+                delattr(loss, attribute)
+                loss.register_buffer(attribute, proxies.detach())
+        return loss
+
+
+def values_by_pml(
+    losses: Sequence[Any],
+    attribute: str,
+    table: torch.Tensor,
+    indices_tuple: Any,
+    embeddings: torch.Tensor,
+    proxies: Sequence[torch.Tensor],
+) -> list[Any]:
+    """What PML's losses make of every level, with its labels and proxies.
+
+    They would cast their own proxies, permanently, to the type of the embeddings. Here a loss sees
+    a cast copy, through which the gradient flows. Under autocast the embeddings are cast instead.
+    """
+    if torch.is_autocast_enabled(embeddings.device.type):
+        embeddings = embeddings.to(proxies[0].dtype)
+    values = []
+    for loss, labels, stored in zip(losses, table, proxies, strict=True):
+        seen, inputs = stored.to(embeddings), (embeddings, labels, indices_tuple)
+        is_own = seen is getattr(loss, attribute)
+        call = torch.func.functional_call
+        values.append(loss(*inputs) if is_own else call(loss, {attribute: seen}, inputs))
+    return values
+
+
+def means_of_members(vectors: torch.Tensor, labels: torch.Tensor, size: int) -> torch.Tensor:
+    """The mean of the vectors of the classes of each of ``size`` superclasses; differentiable."""
+    counts = vectors.new_zeros(size, 1).index_add_(0, labels, vectors.new_ones(len(labels), 1))
+    return vectors.new_zeros(size, vectors.shape[1]).index_add(0, labels, vectors) / counts
+
+
+def weighted_sum(values: Callable[..., Any], weights: Sequence[float], *inputs: Any) -> Any:
+    """The sum of what a function of the inputs has for each level, times the level's weight."""
+    return sum(weight * value for weight, value in zip(weights, values(*inputs), strict=True))
+
+
+def recorded(value: torch.Tensor) -> torch.Tensor:
+    """A value detached; of another shape if compiled, as inductor returns equal outputs as one."""
+    return value.detach().view(1).clone() if torch.compiler.is_compiling() else value.detach()
+
+
+def elements_of_levels(values: Sequence[Any], weights: Sequence[float]) -> dict[str, Any]:
+    """The ``loss_dict`` of what a ``DoNothingReducer`` leaves of every level."""
+    return {
+        f"{name}_level{level}": {**info, "losses": weight * info["losses"]}
+        for level, (value, weight) in enumerate(zip(values, weights, strict=True))
+        for name, info in value.items()
+    }

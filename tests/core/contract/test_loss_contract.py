@@ -1,0 +1,331 @@
+"""What ``HierarchicalProxyLoss`` promises, against PML's own losses; see ``conftest.py``."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from pytorch_metric_learning import losses, miners, reducers, regularizers, trainers
+from pytorch_metric_learning.utils import common_functions as c_f
+from pytorch_metric_learning.utils import logging_presets
+from pytorch_metric_learning.utils.inference import FaissKMeans
+
+C, D, B = 12, 6, 20
+PARENTS = [[0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3], [0, 0, 1, 1]]
+WEIGHTS = (1.0, 0.5, 0.2)
+KWARGS = {
+    "ProxyAnchorLoss": {},
+    "ProxyNCALoss": {"softmax_scale": 8},
+    "NormalizedSoftmaxLoss": {},
+    "ArcFaceLoss": {},
+    "CosFaceLoss": {},
+    "SphereFaceLoss": {},
+    "LargeMarginSoftmaxLoss": {},
+    "SubCenterArcFaceLoss": {},
+    "SoftTripleLoss": {"centers_per_class": 4},
+}
+PROXIES = {"ProxyAnchorLoss": "proxies", "ProxyNCALoss": "proxies", "SoftTripleLoss": "fc"}
+every_base = pytest.mark.parametrize("name", KWARGS)
+
+
+def batch(dtype=torch.float32):
+    return torch.randn(B, D, dtype=dtype, requires_grad=True), torch.randint(C, (B,))
+
+
+def one_level(api, name, **kwargs):
+    """The hierarchical loss with one level and PML's own, of the same random numbers."""
+    base, kwargs = getattr(losses, name), {**KWARGS[name], **kwargs}
+    torch.manual_seed(1)
+    theirs = base(num_classes=C, embedding_size=D, **kwargs)
+    torch.manual_seed(1)
+    return api.HierarchicalProxyLoss(C, D, base, num_superclasses=(), **kwargs), theirs
+
+
+def three_levels(api, name="ProxyAnchorLoss", **kwargs):
+    tree = tree_of(api)
+    options = {"level_weights": WEIGHTS, "warmup": 0, **KWARGS[name], **kwargs}
+    return api.HierarchicalProxyLoss(C, D, getattr(losses, name), tree, **options)
+
+
+def tree_of(api):
+    levels = [labels_of(torch.arange(C), level) for level in range(3)]
+    return api.Hierarchy(torch.stack(levels, dim=1))
+
+
+def step_of(loss_func):
+    return loss_func.superclasses.read().step
+
+
+def labels_of(labels, level):
+    for parents in PARENTS[:level]:
+        labels = torch.tensor(parents)[labels]
+    return labels
+
+
+def assert_same(ours, theirs, embeddings, *args):
+    found, expected = ours(embeddings, *args), theirs(embeddings, *args)
+    assert torch.equal(found, expected)
+    wanted = torch.autograd.grad(expected, [embeddings, *theirs.parameters()])
+    gradients = torch.autograd.grad(found, [embeddings, *ours.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(gradients, wanted, strict=True))
+
+
+def summed_by_hand(loss_func, name, embeddings, labels, indices=None):
+    """PML's losses of all levels, with means of the fine proxies written into the coarse ones."""
+    attribute = PROXIES.get(name, "W")
+    fine = copy.deepcopy(loss_func.level_loss(0))
+    stored = getattr(fine, attribute)
+    rows = stored.detach() if attribute == "proxies" else stored.detach().t()
+    centers = len(rows) // C
+    if name != "LargeMarginSoftmaxLoss":  # its logits grow with the length of a proxy
+        rows = torch.nn.functional.normalize(rows)
+    vectors = rows.unflatten(0, (C, centers)).mean(dim=1)
+    total = WEIGHTS[0] * fine(embeddings, labels, indices)
+    for level, weight in enumerate(WEIGHTS[1:], start=1):
+        of_class = labels_of(torch.arange(C), level)
+        size = int(of_class.max()) + 1
+        coarse = getattr(losses, name)(num_classes=size, embedding_size=D, **KWARGS[name]).double()
+        means = torch.stack([vectors[of_class == c].mean(dim=0) for c in range(size)])
+        proxies = means.repeat_interleave(centers, dim=0)
+        with torch.no_grad():
+            getattr(coarse, attribute).copy_(proxies if attribute == "proxies" else proxies.t())
+        total = total + weight * coarse(embeddings, labels_of(labels, level), indices)
+    return total, getattr(fine, attribute)
+
+
+# ---------------------------------------------------------------- one level is the base loss
+@every_base
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_level_is_the_loss_of_pml(api, name, dtype):
+    ours, theirs = one_level(api, name)
+    assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+    assert ours.sub_loss_names() == theirs.sub_loss_names()
+    assert_same(ours.to(dtype), theirs.to(dtype), *batch(dtype))
+
+
+@pytest.mark.parametrize("reducer", ["MeanReducer", "SumReducer", "AvgNonZeroReducer"])
+def test_one_level_with_a_reducer(api, reducer):
+    ours, theirs = one_level(api, "CosFaceLoss", reducer=getattr(reducers, reducer)())
+    assert_same(ours, theirs, *batch())
+
+
+def test_one_level_with_regularizers_and_a_miner(api):
+    kwargs = {
+        "weight_regularizer": regularizers.LpRegularizer(),
+        "embedding_regularizer": regularizers.LpRegularizer(),
+    }
+    ours, theirs = one_level(api, "ProxyAnchorLoss", **kwargs)
+    assert ours.sub_loss_names() == theirs.sub_loss_names()
+    embeddings, labels = batch()
+    pairs = miners.MultiSimilarityMiner()(embeddings, labels)
+    assert_same(ours, theirs, embeddings, labels, pairs)
+
+
+# ---------------------------------------------------------------- three levels
+@every_base
+@pytest.mark.parametrize("mined", [False, True])
+def test_three_levels_are_summed(api, name, mined):
+    loss_func = three_levels(api, name).double()
+    loss_func.recluster()
+    embeddings, labels = batch(torch.float64)
+    indices = miners.MultiSimilarityMiner()(embeddings, labels) if mined else None
+    found = loss_func(embeddings, labels, indices)
+    expected, proxies = summed_by_hand(loss_func, name, embeddings, labels, indices)
+    torch.testing.assert_close(found, expected)
+    wanted = torch.autograd.grad(expected, [embeddings, proxies])
+    gradients = torch.autograd.grad(found, [embeddings, *loss_func.parameters()])
+    for a, b in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_sum_reducer_is_applied_at_every_level(api):
+    base = "NormalizedSoftmaxLoss"
+    mean, total = (
+        three_levels(api, base, reducer=reducer)
+        for reducer in (reducers.MeanReducer(), reducers.SumReducer())
+    )
+    total.load_state_dict(mean.state_dict())
+    embeddings, labels = batch()
+    torch.testing.assert_close(total(embeddings, labels), B * mean(embeddings, labels))
+
+
+def test_do_nothing_reducer_leaves_the_elements_of_every_level(api):
+    base = "NormalizedSoftmaxLoss"
+    nothing = three_levels(api, base, reducer=reducers.DoNothingReducer())
+    mean = three_levels(api, base)
+    mean.load_state_dict(nothing.state_dict())
+    embeddings, labels = batch()
+    elements = nothing(embeddings, labels)
+    assert list(elements) == ["loss_level0", "loss_level1", "loss_level2"]
+    found = sum(info["losses"].mean() for info in elements.values())
+    torch.testing.assert_close(found, mean(embeddings, labels))
+
+
+# ---------------------------------------------------------------- trees
+@pytest.mark.parametrize("clusterer", [None, FaissKMeans(min_points_per_centroid=1, niter=5)])
+@pytest.mark.parametrize(
+    ("is_given", "sizes"), [(False, (6, 2)), (False, (3,)), (True, (8,)), (True, ())]
+)
+def test_given_discovered_and_mixed_trees(api, clusterer, is_given, sizes):
+    """With the default and with PML's ``FaissKMeans``."""
+    tree = tree_of(api) if is_given else None
+    loss_func = api.HierarchicalProxyLoss(
+        C, D, hierarchy=tree, num_superclasses=sizes, warmup=0, clusterer=clusterer
+    )
+    loss_func(*batch()).backward()
+    found, given = loss_func.hierarchy, (4, 2) if is_given else ()
+    assert found.sizes == (C, *sorted((*sizes, *given), reverse=True))
+    for level in range(1, len(found.sizes)):  # one parent for each class, no empty superclass
+        pairs = np.unique(found.class_labels[:, level - 1 : level + 1], axis=0)
+        assert len(pairs) == found.sizes[level - 1]
+        assert len(np.unique(pairs[:, 1])) == found.sizes[level]
+    if is_given:
+        of_class = labels_of(torch.arange(C), 1).numpy()
+        np.testing.assert_array_equal(found.class_labels[:, found.sizes.index(4)], of_class)
+
+
+def test_discovery_finds_clusters_that_are_there(api):
+    loss_func = api.HierarchicalProxyLoss(C, D, num_superclasses=3, warmup=0)
+    truth = torch.arange(C) % 3
+    with torch.no_grad():
+        loss_func.level_loss(0).proxies.copy_(torch.eye(3, D)[truth] + 0.01 * torch.randn(C, D))
+    found = torch.tensor(loss_func.recluster().class_labels[:, 1])
+    assert torch.equal(found[:, None] == found[None], truth[:, None] == truth[None])
+
+
+def test_superclasses_keep_their_numbers(api):
+    loss_func = api.HierarchicalProxyLoss(C, D, num_superclasses=4, warmup=0)
+    first = loss_func.recluster()
+    assert loss_func.recluster() == first
+
+
+# ---------------------------------------------------------------- warm-up and steps
+def test_warm_up_is_the_base_loss(api):
+    loss_func = api.HierarchicalProxyLoss(C, D, num_superclasses=3, warmup=2, recluster_every=2)
+    fine = copy.deepcopy(loss_func.level_loss(0))
+    for step in range(6):
+        embeddings, labels = batch()
+        same = torch.isclose(loss_func(embeddings, labels), fine(embeddings, labels))
+        assert same == (step < 2)
+        assert step_of(loss_func) == step + 1
+    assert loss_func.num_updates == 2
+
+
+def test_only_training_steps_count(api):
+    loss_func = api.HierarchicalProxyLoss(C, D, num_superclasses=3, warmup=0)
+    with torch.no_grad():
+        loss_func(*batch())
+    assert step_of(loss_func) == 0
+    assert not loss_func.is_active
+    assert loss_func.hierarchy is None
+
+
+# ---------------------------------------------------------------- state
+@pytest.mark.parametrize("is_given", [True, False])
+def test_state_dict_round_trip(api, is_given):
+    def make():
+        if is_given:
+            return three_levels(api, recluster_every=3)
+        return api.HierarchicalProxyLoss(
+            C, D, num_superclasses=(6, 2), level_weights=WEIGHTS, warmup=1, recluster_every=3
+        )
+
+    def train(loss_func, batches):
+        optimizer = torch.optim.SGD(loss_func.parameters(), lr=1.0)
+        for embeddings, labels in batches:
+            optimizer.zero_grad()
+            loss_func(embeddings, labels).backward()
+            optimizer.step()
+
+    batches = [batch() for _ in range(8)]
+    through, stopped, resumed = make(), make(), make()
+    stopped.load_state_dict(through.state_dict())
+    train(through, batches)
+    train(stopped, batches[:4])
+    assert all(isinstance(value, torch.Tensor) for value in stopped.state_dict().values())
+    resumed.load_state_dict(stopped.state_dict())
+    assert resumed.hierarchy == stopped.hierarchy
+    train(resumed, batches[4:])
+    assert resumed.superclasses.read()[:3] == through.superclasses.read()[:3]  # the counters
+    for key, value in through.state_dict().items():
+        assert torch.equal(resumed.state_dict()[key], value), key
+
+
+def test_copies_are_independent(api):
+    loss_func = three_levels(api)
+    embeddings, labels = batch()
+    value = loss_func(embeddings, labels)
+    twin = copy.deepcopy(loss_func)
+    assert torch.equal(twin(embeddings, labels), value)
+    assert (step_of(twin), step_of(loss_func)) == (2, 1)
+
+
+# ---------------------------------------------------------------- PML's trainer and recorder
+def train_with_pml(loss_func, hook):
+    torch.manual_seed(0)
+    dataset = c_f.EmbeddingDataset(torch.randn(80, D), torch.arange(80) % C)
+    trunk = torch.nn.Linear(D, D)
+    trainers.MetricLossOnly(
+        models={"trunk": trunk},
+        optimizers={
+            "trunk_optimizer": torch.optim.SGD(trunk.parameters(), lr=0.1),
+            "metric_loss_optimizer": torch.optim.SGD(loss_func.parameters(), lr=0.1),
+        },
+        batch_size=8,
+        loss_funcs={"metric_loss": loss_func},
+        dataset=dataset,
+        iterations_per_epoch=7,
+        dataloader_num_workers=0,
+        end_of_iteration_hook=hook,
+    ).train(num_epochs=1)
+
+
+def test_recluster_hook_in_a_trainer(api):
+    loss_func = api.HierarchicalProxyLoss(C, D, num_superclasses=3, warmup=2, recluster_every=None)
+    updates = []
+    hook = api.ReclusterHook(3, lambda trainer: updates.append(loss_func.num_updates))
+    train_with_pml(loss_func, hook)
+    assert updates == [0, 1, 1, 1, 2, 2, 2]
+
+
+def test_recluster_hook_is_the_schedule_of_the_loss(api):
+    torch.manual_seed(1)
+    options = {"num_superclasses": 3, "warmup": 2}
+    by_hook = api.HierarchicalProxyLoss(C, D, recluster_every=None, **options)
+    torch.manual_seed(1)
+    by_itself = api.HierarchicalProxyLoss(C, D, recluster_every=3, **options)
+    train_with_pml(by_hook, api.ReclusterHook(3))
+    train_with_pml(by_itself, None)
+    assert torch.equal(by_hook.level_loss(0).proxies, by_itself.level_loss(0).proxies)
+
+
+def test_what_record_keeper_records(api):
+    """By PML's ``HookContainer`` in a trainer, under names that its tables can have."""
+    record_keeper = pytest.importorskip("record_keeper")
+    records: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+
+    class Writer:
+        def append(self, group, series, value, iteration):
+            records[group][series].append(value)
+
+    hook = logging_presets.HookContainer(
+        record_keeper.RecordKeeper(
+            record_writer=Writer(),
+            attributes_to_search_for=c_f.list_of_recordable_attributes_list_names(),
+        ),
+        log_freq=1,
+    )
+    loss_func = three_levels(api, warmup=2, recluster_every=4)
+    train_with_pml(loss_func, hook.end_of_iteration_hook)
+    found = records["metric_loss_HierarchicalProxyLoss"]
+    levels = ["loss_level0", "loss_level1", "loss_level2"]
+    assert {"num_updates", *levels} <= set(found)  # the plugin records more
+    assert found["num_updates"] == [0, 0, 1, 1, 1, 1, 2]
+    assert found["loss_level1"][:2] == [0, 0]
+    by_level = torch.tensor([[float(value) for value in found[level]] for level in levels])
+    totals = [float(total) for total in records["loss_histories"]["metric_loss"]]
+    assert (torch.tensor(WEIGHTS) @ by_level).tolist() == pytest.approx(totals, rel=1e-5)
+    assert all(name.isidentifier() for group in records for name in [group, *records[group]])
