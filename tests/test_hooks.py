@@ -59,7 +59,7 @@ def test_finds_the_loss_inside_wrappers():
 def test_what_cannot_work_is_said():
     with pytest.raises(ValueError, match="at least 1 iteration, got 0"):
         ReclusterHook(0)
-    with pytest.raises(ValueError, match=r"no HierarchicalProxyLoss.*ProxyAnchorLoss"):
+    with pytest.raises(ValueError, match=r"needs a HierarchicalProxyLoss.*ProxyAnchorLoss"):
         make_trainer(losses.ProxyAnchorLoss(C, D), ReclusterHook(5)).train()
     own_schedule = losses.HierarchicalProxyLoss(C, D, recluster_every=5, warmup=0)
     with pytest.raises(ValueError, match="recluster_every=None"):

@@ -1,25 +1,44 @@
-"""Proxies -> Hierarchy: discover superclasses by clustering the proxies of the fine classes."""
+"""Clusterers of proxies, in the form of PML's ``kmeans_func``: points, number -> labels."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core.superclasses import discover
 from .agglomerative import Agglomerative
 from .base import Clusterer
-from .choice import get_clusterer
-from .discovery import discover
-from .from_function import FromFunction
-from .lloyd import KMeans, KMeansStep
-from .points import group_means, unit_vectors
-from .sizes import check_num_superclasses, default_num_superclasses, merged_sizes
+from .kmeans import KMeans, KMeansStep
 
-__all__ = [
-    "Agglomerative",
-    "Clusterer",
-    "FromFunction",
-    "KMeans",
-    "KMeansStep",
-    "check_num_superclasses",
-    "default_num_superclasses",
-    "discover",
-    "get_clusterer",
-    "group_means",
-    "merged_sizes",
-    "unit_vectors",
-]
+__all__ = ["Agglomerative", "Clusterer", "KMeans", "KMeansStep", "discover", "get_clusterer"]
+
+BY_NAME: dict[str, Callable[[], Any]]
+BY_NAME = {"kmeans": KMeans, "kmeans_step": KMeansStep, "agglomerative": Agglomerative}
+
+
+def get_clusterer(spec: Any) -> Any:
+    """The clusterer that ``spec`` names, or ``spec`` itself where it is a function.
+
+    Arguments:
+        spec: ``"kmeans"``, ``"kmeans_step"``, ``"agglomerative"``, or a callable
+            ``(points, num_clusters) -> labels`` as :func:`~pml_hierarchical.clustering.discover`
+            takes it.
+
+    Raises:
+        TypeError: for a class instead of an instance of it, or what cannot be called.
+        ValueError: for an unknown name.
+
+    Example:
+        >>> get_clusterer("kmeans")
+        KMeans(iterations=25, restarts=5, balance=None, warm_iterations=2, seed=0)
+    """
+    if isinstance(spec, str) and spec in BY_NAME:
+        return BY_NAME[spec]()
+    if callable(spec) and not isinstance(spec, type):
+        return spec
+    names, got = ", ".join(map(repr, BY_NAME)), repr(spec)
+    if isinstance(spec, type):
+        got = f"the class {spec.__name__}: make an instance, {spec.__name__}(...)"
+    error = ValueError if isinstance(spec, str) else TypeError
+    rule = f"one of {names} or a function (points, num_clusters) -> labels"
+    raise error(f"clusterer must be {rule}; got {got}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics.pairwise import cosine_distances
+import torch
 
 from .base import Clusterer
 
@@ -17,10 +17,10 @@ LINKAGES = ("average", "complete", "single", "ward")
 class Agglomerative(Clusterer):
     """Merge the two nearest clusters, from single points on, until ``num_clusters`` are left.
 
-    The distance is the cosine distance where the clustering is spherical, else the Euclidean one.
-    Ward's linkage is defined for the Euclidean distance alone: it takes the Euclidean distance of
-    the unit vectors where the clustering is spherical. Memory grows with the square of the number
-    of points: 1 GB for 11,000.
+    The distance is the cosine distance where ``spherical`` or where all points are unit vectors
+    (or zero), as those of losses that normalise are; else the Euclidean distance. Ward's linkage is
+    defined only for the Euclidean distance and takes that of the unit vectors. Memory grows with
+    the square of the number of points: 1 GB for 11,000.
 
     Arguments:
         linkage: what the distance of two clusters is: ``"average"``, ``"complete"`` or
@@ -32,7 +32,7 @@ class Agglomerative(Clusterer):
 
     Example:
         >>> points = np.array([[1, 0], [1, 0.1], [0, 1], [0, 9]], dtype=np.float32)
-        >>> labels = Agglomerative("complete").cluster(points, 2, spherical=True)
+        >>> labels = Agglomerative("complete")(points, 2, spherical=True)
         >>> bool(labels[0] == labels[1] != labels[2] == labels[3])
         True
     """
@@ -43,16 +43,22 @@ class Agglomerative(Clusterer):
         if self.linkage not in LINKAGES:
             raise ValueError(f"linkage must be one of {', '.join(LINKAGES)}; got {self.linkage!r}")
 
+    def __call__(
+        self, points: Any, num_clusters: int, centroids: Any = None, spherical: bool | None = None
+    ) -> torch.Tensor:
+        """See :meth:`Clusterer.__call__`; ``None`` is ``spherical`` for unit vectors only."""
+        if spherical is None:
+            lengths = torch.linalg.vector_norm(torch.as_tensor(points).float(), dim=-1)
+            spherical = bool((((lengths - 1).abs() < 1e-5) | (lengths == 0)).all())
+        return super().__call__(points, num_clusters, centroids, spherical)
+
     def assign(
-        self,
-        points: np.ndarray,
-        num_clusters: int,
-        *,
-        spherical: bool,
-        centroids: np.ndarray | None,
-        seed: int,
+        self, points: np.ndarray, num_clusters: int, centroids: np.ndarray | None, spherical: bool
     ) -> np.ndarray:
-        """See :meth:`Clusterer.assign`; there is no use for ``centroids`` and ``seed``."""
+        """See :meth:`Clusterer.assign`; ``centroids`` are ignored."""
+        from sklearn.cluster import AgglomerativeClustering
+        from sklearn.metrics.pairwise import cosine_distances
+
         metric = "euclidean"
         if spherical and self.linkage != "ward":
             # not metric="cosine", which refuses a vector of zeros: the mean of opposite directions

@@ -1,4 +1,4 @@
-"""What every clusterer has in common: checked input, one order of the points, checked output."""
+"""What all clusterers share: checked input, and points of a scale and order fit to cluster."""
 
 from __future__ import annotations
 
@@ -6,129 +6,123 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from .points import canonical_order, checked_points, unit_vectors
+from ..core.superclasses import unit_vectors
 
 
 class Clusterer(ABC):
-    """Points -> clusters. Subclasses implement :meth:`assign`; users call :meth:`cluster`.
+    """Points -> clusters. Subclasses implement :meth:`assign`; users call the object.
 
     Example:
         >>> class Halves(Clusterer):
-        ...     def assign(self, points, num_clusters, *, spherical, centroids, seed):
+        ...     def assign(self, points, num_clusters, centroids, spherical):
         ...         return np.arange(len(points)) * num_clusters // len(points)
-        >>> points = np.array([[0.0], [9.0], [1.0], [8.0]], dtype=np.float32)
-        >>> Halves().cluster(points, 2, spherical=False).tolist()
-        [0, 1, 0, 1]
+        >>> Halves()(torch.tensor([[0.0], [9.0], [1.0], [8.0]]), 2)
+        tensor([0, 1, 0, 1])
     """
 
-    #: Whether clusters keep the numbers of the given centroids. Where they do not,
-    #: :func:`~pml_hierarchical.clustering.discover` numbers them by their overlap with the
-    #: clusters of the last update.
-    keeps_numbers: ClassVar[bool] = False
+    #: Whether clustering starts from given centroids and clusters keep their numbers.
+    warm_start: ClassVar[bool] = False
 
     @abstractmethod
     def assign(
-        self,
-        points: np.ndarray,
-        num_clusters: int,
-        *,
-        spherical: bool,
-        centroids: np.ndarray | None,
-        seed: int,
+        self, points: np.ndarray, num_clusters: int, centroids: np.ndarray | None, spherical: bool
     ) -> Any:
-        """The cluster of each point, as :meth:`cluster` returns it.
+        """The cluster of each point, integers of shape ``(n,)``; no cluster may be empty.
 
         Arguments:
-            points: ``float32`` of shape ``(n, d)``, unit vectors where ``spherical``. The rows
-                are in an order of their own, not in that of the classes.
+            points: ``float32`` of shape ``(n, d)``: unit vectors where ``spherical``, else shifted
+                and scaled so that no square of a distance overflows. Their order does not depend
+                on the order in which they were given.
             num_clusters: in ``2..n``.
-            spherical: cluster by direction.
             centroids: ``None``, or ``float32`` of shape ``(num_clusters, d)`` to start from.
-            seed: of whatever is random.
+            spherical: cluster by direction.
         """
 
-    def cluster(
-        self,
-        points: np.ndarray,
-        num_clusters: int,
-        *,
-        spherical: bool,
-        centroids: np.ndarray | None = None,
-        seed: int = 0,
-    ) -> np.ndarray:
+    def __call__(
+        self, points: Any, num_clusters: int, centroids: Any = None, spherical: bool = False
+    ) -> Tensor:
         """Assign each point to one of ``num_clusters`` clusters, none of which is empty.
 
-        The order of the points changes nothing, save which of several equal points goes where.
+        The order of the points changes nothing, except which of several equal points goes where.
 
         Arguments:
-            points: floats of shape ``(n, d)``.
+            points: floats of shape ``(n, d)``; a tensor on any device or an array.
             num_clusters: in ``1..n``.
-            spherical: cluster by direction; the points need not have unit length.
             centroids: of shape ``(num_clusters, d)``, for a warm start.
-            seed: equal seeds give equal clusters.
+            spherical: cluster by direction; the points need not have unit length.
 
         Returns:
-            ``int64`` of shape ``(n,)``.
+            ``int64`` of shape ``(n,)``, on the CPU.
 
         Raises:
-            TypeError: if ``num_clusters`` or what the clusterer returns are not integers.
-            ValueError: if an argument does not fit, or the clusterer returns another shape, a
-                label out of range or an empty cluster.
+            TypeError: if ``num_clusters`` is not an integer.
+            ValueError: if an argument does not fit, or values are NaN or infinite.
         """
-        points = checked_points(points, "points")
+        x = _checked(points, "points")
         if isinstance(num_clusters, bool) or not isinstance(num_clusters, (int, np.integer)):
             raise TypeError(f"num_clusters must be an integer, got {num_clusters!r}")
-        if not 1 <= num_clusters <= len(points):
-            raise ValueError(
-                f"num_clusters must be in 1..{len(points)}, the number of points; got "
-                f"{num_clusters}"
-            )
-        if centroids is not None:
-            centroids = _checked_centroids(centroids, (num_clusters, points.shape[1]))
-        if spherical:
-            points = unit_vectors(points)
-        order = canonical_order(points)
-        labels = np.empty(len(points), dtype=np.int64)
+        if not 1 <= num_clusters <= len(x):
+            rule = f"in 1..{len(x)}, the number of points"
+            raise ValueError(f"num_clusters must be {rule}; got {num_clusters}")
+        start = None if centroids is None else _checked(centroids, "centroids")
+        if start is not None and start.shape != (num_clusters, x.shape[1]):
+            rule = f"shape (num_clusters, dimension) = {(num_clusters, x.shape[1])}"
+            raise ValueError(f"centroids must have {rule}, got {tuple(start.shape)}")
+        labels = torch.zeros(len(x), dtype=torch.int64)
         if num_clusters == 1:
-            labels[:] = 0
-        else:
-            points = points.take(order, axis=0)  # faster than points[order]
-            found = self.assign(
-                points, num_clusters, spherical=spherical, centroids=centroids, seed=seed
-            )
-            labels[order] = checked_assignment(found, len(points), num_clusters, repr(self))
+            return labels
+        if spherical:
+            x, start = _directions(x), None if start is None else _directions(start)
+        order = torch.from_numpy(canonical_order(x.numpy()))
+        x = x[order]
+        if not spherical:
+            x, start = _well_scaled(x, start)
+        first = None if start is None else start.numpy()
+        labels[order] = torch.as_tensor(self.assign(x.numpy(), num_clusters, first, spherical))
         return labels
 
 
-def checked_assignment(
-    found: Any, num_points: int, num_clusters: int, clusterer: str
-) -> np.ndarray:
-    """What a clusterer returned as an array of integers, or an error that names the clusterer."""
-    labels = np.asarray(found)
-    wanted = f"integers in 0..{num_clusters - 1} of shape ({num_points},)"
-    if labels.shape != (num_points,):
-        raise ValueError(f"{clusterer} must return {wanted}, but returned shape {labels.shape}")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"{clusterer} must return {wanted}, but returned dtype {labels.dtype}")
-    if labels.min() < 0 or labels.max() >= num_clusters:
-        raise ValueError(
-            f"{clusterer} must return {wanted}, but returned labels in "
-            f"{labels.min()}..{labels.max()}"
-        )
-    empty = np.flatnonzero(np.bincount(labels, minlength=num_clusters) == 0)
-    if len(empty):
-        raise ValueError(
-            f"{clusterer} must not leave a cluster empty, but returned no point of cluster "
-            f"{empty[0]} ({num_clusters - len(empty)} clusters instead of {num_clusters})"
-        )
-    return labels.astype(np.int64)
+def canonical_order(points: np.ndarray) -> np.ndarray:
+    """Indices that put ``float32`` points ``(n, d)`` in an order that depends only on their values,
+    so that random starts and ties do not make the result depend on the class numbering.
+    """
+    # Any order will do, so that of the bits of the first two columns, as one integer: comparing
+    # all columns takes as long as the clustering. Rows that agree there are rare.
+    first = np.ascontiguousarray(points[:, :2]).view(f"u{4 * min(2, points.shape[1])}")[:, 0]
+    order = np.argsort(first)
+    if (first[order[1:]] == first[order[:-1]]).any():
+        return np.lexsort(points.T[::-1])
+    return order
 
 
-def _checked_centroids(centroids: Any, shape: tuple[int, int]) -> np.ndarray:
-    centroids = checked_points(centroids, "centroids")
-    if centroids.shape != shape:
-        raise ValueError(
-            f"centroids must have shape (num_clusters, dimension) = {shape}, got {centroids.shape}"
-        )
-    return centroids
+def _checked(points: Any, name: str) -> Tensor:
+    x = torch.as_tensor(points).detach().to("cpu", torch.float32).contiguous()
+    if x.ndim != 2 or x.numel() == 0:
+        rule = "shape (number of points, dimension) and not be empty"
+        raise ValueError(f"{name} must have {rule}, got shape {tuple(x.shape)}")
+    # a sum is quick; it is finite unless a value is not, or they are huge
+    if not x.sum().isfinite() and not x.isfinite().all():
+        row = int((~x.isfinite().all(dim=1)).nonzero()[0])
+        raise ValueError(f"{name} hold NaN or infinite values (first in row {row})")
+    return x
+
+
+def _directions(points: Tensor) -> Tensor:
+    lengths = torch.linalg.vector_norm(points, dim=1)
+    # the core gives unit vectors
+    return points if (lengths - 1).abs().max() < 1e-6 else unit_vectors(points)
+
+
+def _well_scaled(points: Tensor, centroids: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Shift the mean to 0 and scale by a power of 2, which changes no cluster: in ``float32`` the
+    square of 1e20 is infinite, that of 1e-30 is 0, and an offset costs the differences digits.
+    """
+    offset = points.double().mean(dim=0)
+    both = [x.double() - offset for x in (points, centroids) if x is not None]
+    largest = max(float(x.abs().max()) for x in both)
+    if largest > 0:
+        both = [x * 2.0 ** -int(np.frexp(largest)[1]) for x in both]
+    return both[0].float(), both[1].float() if len(both) > 1 else None

@@ -1,48 +1,95 @@
-"""Points -> nearest centroids, none of which is left without a point."""
+"""Points go to their nearest centroid, or to the nearest that is not full; none stays empty."""
 
 from __future__ import annotations
 
-import faiss
-import numpy as np
+import math
 
-from .points import unit_vectors
+import numpy as np
+import torch
+
+from ..core.superclasses import group_means, unit_vectors
+
+ROUNDS = 10  # of assigning points and recomputing means; most settle in fewer
 
 
 def nearest(points: np.ndarray, centroids: np.ndarray, spherical: bool) -> np.ndarray:
-    """The number of the nearest centroid for each point, of shape ``(n,)``.
+    """The number of the nearest centroid for each point, ``int64`` of shape ``(n,)``.
 
-    A centroid that is nobody's nearest takes the point that is farthest from its own.
+    A centroid without points takes the point that is farthest from its own.
 
     Arguments:
         points: ``float32`` of shape ``(n, d)``; unit vectors where ``spherical``.
         centroids: of shape ``(num_clusters, d)``, no more than there are points.
         spherical: only the direction of the centroids counts.
-
-    Example:
-        >>> points = np.array([[0.0], [1.0], [5.0]], dtype=np.float32)
-        >>> nearest(points, np.array([[9.0], [0.0]], dtype=np.float32), spherical=False).tolist()
-        [1, 1, 0]
-        >>> nearest(points, np.array([[99.0], [0.0]], dtype=np.float32), spherical=False).tolist()
-        [1, 1, 0]
     """
+    import faiss
+
     if spherical:  # among unit vectors the Euclidean distance ranks as the angle does
-        centroids = unit_vectors(centroids)
+        centroids = unit_vectors(torch.from_numpy(centroids)).numpy()
     distances, found = faiss.knn(points, np.ascontiguousarray(centroids), 1)
-    return fill_empty(found[:, 0].astype(np.int64), distances[:, 0], len(centroids))
+    return _fill_empty(found[:, 0].astype(np.int64), distances[:, 0], len(centroids))
 
 
-def fill_empty(assignment: np.ndarray, distances: np.ndarray, num_clusters: int) -> np.ndarray:
-    """Give each empty cluster the point that lies farthest from its own centroid.
+def capacity_of(num_points: int, num_clusters: int, balance: float) -> int:
+    """``ceil(balance * num_points / num_clusters)``: the most points that a cluster may hold."""
+    # 1.1 * 100 / 10 is a little above 11 in binary, and must not become 12
+    fair_share = math.ceil(num_points / num_clusters)
+    return max(fair_share, math.ceil(balance * num_points / num_clusters - 1e-9))
+
+
+def balanced(
+    points: np.ndarray, assignment: np.ndarray, num_clusters: int, spherical: bool, capacity: int
+) -> np.ndarray:
+    """Continue k-means from an assignment until no cluster holds more than ``capacity`` points.
 
     Arguments:
-        assignment: ``int64`` of shape ``(n,)``; changed in place.
-        distances: of shape ``(n,)``, of each point to its own centroid.
-        num_clusters: at most ``n``.
-
-    Example:
-        >>> fill_empty(np.array([0, 0, 0]), np.array([0.1, 0.9, 0.2]), 2).tolist()
-        [0, 1, 0]
+        points: floats of shape ``(n, d)``; unit vectors where ``spherical``.
+        assignment: of shape ``(n,)``, no cluster empty; returned as it is if it fits already.
     """
+    if np.bincount(assignment).max() <= capacity:
+        return assignment
+    for _ in range(ROUNDS):
+        before = assignment
+        means = group_means(torch.from_numpy(points), torch.from_numpy(before), num_clusters)
+        assignment = nearest_below_capacity(points, means.numpy(), spherical, capacity)
+        if np.array_equal(assignment, before):
+            break
+    return assignment
+
+
+def nearest_below_capacity(
+    points: np.ndarray, centroids: np.ndarray, spherical: bool, capacity: int
+) -> np.ndarray:
+    """As :func:`nearest`, among the centroids that are not full; the nearest points go first.
+
+    All points choose their nearest centroid at once. A centroid that too many points choose keeps
+    the nearest of them and is full; the others choose again among the centroids that are not.
+    ``num_clusters * capacity`` must be at least ``n``.
+    """
+    from sklearn.metrics import pairwise_distances
+
+    if spherical:
+        centroids = unit_vectors(torch.from_numpy(centroids)).numpy()
+    distances = pairwise_distances(points, centroids)
+    assignment = np.full(len(points), -1)
+    free = np.full(len(centroids), capacity)
+    waiting = np.arange(len(points))
+    while len(waiting):
+        not_full = np.flatnonzero(free)
+        chosen = not_full[distances[np.ix_(waiting, not_full)].argmin(axis=1)]
+        near_first = np.lexsort((distances[waiting, chosen], chosen))
+        waiting, chosen = waiting[near_first], chosen[near_first]
+        rank = np.arange(len(chosen)) - np.searchsorted(chosen, chosen)
+        kept = rank < free[chosen]
+        assignment[waiting[kept]] = chosen[kept]
+        free -= np.bincount(chosen[kept], minlength=len(free))
+        waiting = waiting[~kept]
+    own = distances[np.arange(len(points)), assignment]
+    return _fill_empty(assignment, own, len(centroids))
+
+
+def _fill_empty(assignment: np.ndarray, distances: np.ndarray, num_clusters: int) -> np.ndarray:
+    """Give each empty cluster the point farthest from its own centroid, by ``distances``."""
     sizes = np.bincount(assignment, minlength=num_clusters)
     if sizes.all():
         return assignment

@@ -1,122 +1,226 @@
-"""When the fused functions of :mod:`.fast` compute the same as the losses of PML, and the call."""
+"""When the kernels compute the same as the losses of PML, and the call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pytorch_metric_learning import distances, reducers
 from pytorch_metric_learning import losses as pml_losses
+from torch import Tensor
 
-from .fast.autograd import all_levels
-from .fast.options import Options
-from .proxy_access import ProxyLayout
+from ..kernels import AllLevels, Settings
 
-
-def numbers_of(loss: Any) -> tuple[str, float, float] | None:
-    """The name of a loss of PML in :mod:`.fast`, its margin, and the factor of the cosines."""
-    kind = type(loss)  # a subclass may compute something else
-    if kind is pml_losses.ProxyAnchorLoss:
-        return "proxy_anchor", float(loss.margin), float(loss.alpha)
-    if kind is pml_losses.ProxyNCALoss:  # the squared distance of unit vectors is 2 - 2 cos
-        return "proxy_nca", 0.0, 2.0 * loss.softmax_scale
-    if kind is pml_losses.NormalizedSoftmaxLoss:
-        return "normalized_softmax", 0.0, 1.0 / loss.temperature
-    if kind is pml_losses.CosFaceLoss:
-        return "cosface", float(loss.margin), float(loss.scale)
-    if kind is pml_losses.ArcFaceLoss:
-        return "arcface", float(loss.margin), float(loss.scale)
-    return None
+#: The losses of PML that have a fast path (their subclasses may compute something else): what the
+#: kernels call them, and the attributes with their margin, if they have one, and scale.
+FAST_LOSSES = {
+    pml_losses.ProxyAnchorLoss: ("proxy_anchor", "margin", "alpha"),
+    pml_losses.ProxyNCALoss: ("proxy_nca", "", "softmax_scale"),
+    pml_losses.NormalizedSoftmaxLoss: ("normalized_softmax", "", "temperature"),
+    pml_losses.CosFaceLoss: ("cosface", "margin", "scale"),
+    pml_losses.ArcFaceLoss: ("arcface", "margin", "scale"),
+}
 
 
-def fast_losses(
-    level_losses: Sequence[Any],
-    layout: ProxyLayout,
-    embeddings: torch.Tensor,
-    labels: torch.Tensor,
-    weights: Sequence[float],
-    live: Mapping[int, torch.Tensor],
-    classes: torch.Tensor | None = None,
-    save_memory: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The weighted sum over the levels, and the detached losses of the levels, in one operation.
+@dataclass(frozen=True)
+class FastPath:
+    """All levels in one operation, where that gives what PML's losses give, except for rounding.
+
+    It is taken for Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace with their
+    default distance and reducer, no regularizer and plain numbers as settings, in ``float32`` or
+    ``float64``.
 
     Arguments:
-        level_losses: the losses of PML of the levels that take part, finest first.
-        layout: where their proxies are.
-        embeddings: ``(batch_size, embedding_size)``.
-        labels: ``int64`` of shape ``(levels, batch_size)``.
-        weights: of the levels.
-        live: proxies to take in the place of a level's own.
-        classes: the fine classes that take part, ascending; the labels of level 0 count among
-            them. By default all.
-        save_memory: compute exponentials again for the gradient instead of keeping them.
+        class_share: train each step on the classes of the batch and, up to this share of all fine
+            classes, others drawn at random (Partial FC). 1 trains on all.
+        save_memory: the softmax losses compute their exponentials a second time for the gradient
+            instead of keeping ``batch_size * num_classes`` of them (Proxy-Anchor keeps none in any
+            case).
+        seed: of the classes drawn.
+
+    Raises:
+        TypeError: for a share that is not a number, or a ``save_memory`` that is not a ``bool``.
+        ValueError: for a share that is not above 0 and at most 1, or a negative seed.
+
+    Example:
+        >>> FastPath(class_share=0.1)
+        FastPath(class_share=0.1, save_memory=False, seed=0)
+    """
+
+    class_share: float = 1.0
+    save_memory: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        share, seed = self.class_share, self.seed
+        if isinstance(share, bool) or not isinstance(share, (int, float)):
+            raise TypeError(f"class_share must be a number, got {share!r}")
+        if not 0 < share <= 1:
+            raise ValueError(f"class_share must be above 0 and at most 1 (all), got {share}")
+        if not isinstance(self.save_memory, bool):
+            raise TypeError(f"save_memory must be True or False, got {self.save_memory!r}")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"seed must be an integer, got {seed!r}")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
+
+    def __call__(
+        self,
+        losses: Sequence[Any],
+        proxies: Sequence[Tensor],
+        embeddings: Tensor,
+        labels: Tensor,
+        weights: Sequence[float],
+        step: Tensor,
+        plain: Callable[[Tensor, Sequence[Tensor]], Tensor] | None,
+    ) -> tuple[Tensor, Tensor] | None:
+        """The weighted sum over the levels, and their detached losses; ``None`` where the losses
+        of PML must be called, or a ``ValueError`` if settings forbid that.
+
+        Arguments:
+            losses: the losses of PML of the levels that take part, finest first.
+            proxies: of each level, in the layout of its loss.
+            embeddings: ``(batch_size, embedding_size)``.
+            labels: ``int64`` of shape ``(levels, batch_size)``.
+            weights: of the levels.
+            step: the number of the training step, which is read if ``class_share`` is below 1.
+            plain: the same sum, computed by PML's losses from embeddings and proxies: where a
+                gradient is differentiated itself (``create_graph=True``), it is that of this sum.
+        """
+        is_training = losses[0].training and torch.is_grad_enabled()
+        settings = settings_of(losses, weights, self.save_memory)
+        if settings is None or not _fit(embeddings, proxies):
+            if is_training and (self.class_share < 1 or self.save_memory):
+                raise ValueError(
+                    f"class_share={self.class_share} and save_memory={self.save_memory} need the "
+                    "fast path, which this loss cannot take: see FastPath for what it takes, or "
+                    "set class_share=1 and save_memory=False"
+                )
+            return None
+        dim = settings.class_dim
+        sizes = tuple([one.shape[dim] for one in proxies])
+        if self.class_share < 1 and is_training:
+            classes, fine = sample_classes(
+                labels[0].contiguous(), sizes[0], self.class_share, self.seed + int(step)
+            )
+            proxies = [proxies[0].index_select(dim, classes), *proxies[1:]]
+            labels = torch.cat([fine.unsqueeze(0), labels[1:]])
+            sizes, plain = (len(classes), *sizes[1:]), None
+        is_on = torch.is_grad_enabled()
+        needs = tuple([is_on and one.requires_grad for one in (embeddings, *proxies)])
+        if torch.compiler.is_compiling():  # such a gradient cannot be differentiated in any case
+            plain = None
+        settings = settings._replace(sizes=sizes)
+        return AllLevels.apply(settings, needs, plain, None, embeddings, labels, *proxies)
+
+
+def sample_classes(
+    labels: Tensor, num_classes: int, share: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """All classes of a batch, and others drawn at random up to a share of all classes.
+
+    Source: An et al., "Partial FC: Training 10 Million Identities on a Single Machine", ICCVW 2021.
+
+    Arguments:
+        labels: ``int64`` of shape ``(batch_size,)``.
+        share: of all classes; at least ``batch_size`` are taken, if there are as many, so that
+            their number does not depend on the labels (reading it would wait for a GPU).
 
     Returns:
-        ``None`` if a level has anything but PML's own class, default distance, reducer and no
-        regularizer, or if numbers are not plain ``float32`` or ``float64``: then the losses of PML
-        must be called.
+        The classes, ascending, and the labels as positions among them.
+
+    Example:
+        >>> classes, labels = sample_classes(torch.tensor([7, 7, 2]), 10, share=0.4, seed=0)
+        >>> len(classes), classes[labels].tolist()
+        (4, [7, 7, 2])
     """
-    found = [numbers_of(loss) for loss in level_losses]
-    numbers = [one for one in found if one is not None]
-    if len(numbers) < len(found) or not all(map(is_plain, level_losses)):
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.rand(num_classes, generator=generator).to(labels.device)
+    order.index_fill_(0, labels, 2.0)  # before all others
+    size = max(math.ceil(share * num_classes), min(len(labels), num_classes))
+    classes = order.topk(size, sorted=False).indices.sort().values
+    return classes, torch.searchsorted(classes, labels)
+
+
+def get_engine(spec: Any) -> FastPath | None:
+    """What the loss calls: the fast path by default, or ``None`` for ``"pml"``, PML's losses."""
+    if spec is None:
+        return FastPath()
+    if isinstance(spec, FastPath):
+        return spec
+    if isinstance(spec, str) and spec == "pml":
         return None
-    kinds, margins, scales = zip(*numbers, strict=True)
-    normalizes = [loss.distance.normalize_embeddings for loss in level_losses]
+    raise ValueError(
+        "engine must be a FastPath, such as FastPath(save_memory=True), 'pml' for one call of "
+        f"PML's loss per level, or None for FastPath(), got {spec!r}"
+    )
+
+
+def settings_of(
+    losses: Sequence[Any], weights: Sequence[float], save_memory: bool = False
+) -> Settings | None:
+    """The losses of PML in numbers, without the sizes; ``None`` if the fast path cannot be taken
+    for one of them (see :class:`FastPath`), or if the levels are of different kinds.
+    """
+    found = [one for one in map(_numbers_of, losses) if one is not None]
+    if len(found) < len(losses):
+        return None
+    kinds, margins, scales = zip(*found, strict=True)
+    normalizes = [loss.distance.normalize_embeddings for loss in losses]
     if len(set(kinds)) > 1 or len(set(normalizes)) > 1:
         return None
-    proxies = [
-        live.get(level, getattr(loss, layout.attribute)) for level, loss in enumerate(level_losses)
-    ]
-    if classes is not None:
-        proxies[0] = proxies[0].index_select(layout.class_dim, classes)
-    dtype = proxies[0].dtype
-    if (
-        dtype not in (torch.float32, torch.float64)
-        or embeddings.dtype != dtype
-        or embeddings.device != proxies[0].device
-        or torch.is_autocast_enabled(embeddings.device.type)
-    ):
-        return None
-    sizes = tuple([one.shape[layout.class_dim] for one in proxies])
-    options = Options(
-        kinds[0], sizes, tuple(weights), margins, scales, normalizes[0], 0, save_memory
+    class_dim = 0 if kinds[0] in ("proxy_anchor", "proxy_nca") else 1
+    return Settings(
+        kinds[0], (), tuple(weights), margins, scales, normalizes[0], save_memory, class_dim
     )
-    return all_levels(embeddings, proxies, labels, options, layout.class_dim)
 
 
-def is_plain(loss: Any) -> bool:
-    """Whether a loss of PML is of the class itself, with nothing but settings of its own."""
+def _numbers_of(loss: Any) -> tuple[str, float, float] | None:
+    """Which loss it is, its margin, and the factor of the cosines."""
+    if type(loss) not in FAST_LOSSES or not _is_plain(loss):
+        return None
+    name, margin_name, scale_name = FAST_LOSSES[type(loss)]
+    margin, scale = getattr(loss, margin_name, 0.0), getattr(loss, scale_name)
+    if isinstance(margin, Tensor) or isinstance(scale, Tensor) or scale <= 0:
+        return None  # a tensor may be learned, or differ between classes
+    if name == "proxy_nca":  # the squared distance of unit vectors is 2 - 2 cos
+        scale = 2.0 * scale
+    elif name == "normalized_softmax":
+        scale = 1.0 / scale
+    return name, float(margin), float(scale)
+
+
+def _fit(embeddings: Tensor, proxies: Sequence[Tensor]) -> bool:
+    """Whether all numbers are ``float32``, or all ``float64``, and on one device."""
+    dtype, device = embeddings.dtype, embeddings.device
+    return (
+        dtype in (torch.float32, torch.float64)
+        and all(one.dtype == dtype and one.device == device for one in proxies)
+        and not torch.is_autocast_enabled(device.type)
+    )
+
+
+def _is_plain(loss: Any) -> bool:
+    """Whether a loss has exactly its default distance and reducer, no regularizer or statistics."""
+    distance, reducer, kind = loss.distance, loss.reducer, type(loss)
+    power, known = 1, [distances.CosineSimilarity]
+    if kind is pml_losses.ProxyNCALoss:
+        power, known = 2, [distances.LpDistance]
+    elif kind is pml_losses.NormalizedSoftmaxLoss:
+        known = [distances.DotProductSimilarity, distances.CosineSimilarity]
+    usual, parts = reducers.MeanReducer, [reducer]
+    if kind is pml_losses.ProxyAnchorLoss:
+        is_both = type(reducer) is reducers.MultipleReducers
+        usual, parts = reducers.DivisorReducer, [*reducer.reducers.values()] if is_both else parts
     return (
         loss.weight_regularizer is None
         and loss.embedding_regularizer is None
-        and not loss.collect_stats
-        and _has_plain_distance(loss)
-        and _has_plain_reducer(loss)
-    )
-
-
-def _has_plain_distance(loss: Any) -> bool:
-    distance = loss.distance
-    if distance.p != 2 or distance.collect_stats:
-        return False
-    if isinstance(loss, pml_losses.ProxyNCALoss):
-        squared = type(distance) is distances.LpDistance and distance.power == 2
-        return squared and distance.normalize_embeddings
-    if isinstance(loss, pml_losses.NormalizedSoftmaxLoss):
-        products = (distances.DotProductSimilarity, distances.CosineSimilarity)
-        return type(distance) in products and distance.power == 1
-    return type(distance) is distances.CosineSimilarity and distance.power == 1
-
-
-def _has_plain_reducer(loss: Any) -> bool:
-    reducer = loss.reducer
-    if reducer.collect_stats:
-        return False
-    if not isinstance(loss, pml_losses.ProxyAnchorLoss):
-        return type(reducer) is reducers.MeanReducer
-    return type(reducer) is reducers.MultipleReducers and all(
-        type(one) is reducers.DivisorReducer and not one.collect_stats
-        for one in reducer.reducers.values()
+        and type(distance) in known
+        and (distance.p, distance.power) == (2, power)
+        and (distance.normalize_embeddings or kind is pml_losses.NormalizedSoftmaxLoss)
+        and all(type(part) is usual for part in parts)
+        and not any(one.collect_stats for one in (loss, distance, reducer, *parts))
     )

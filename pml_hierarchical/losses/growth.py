@@ -1,33 +1,24 @@
-"""New classes for a loss that is trained already: tables, proxies and optimizers that grow."""
+"""Tables and optimizer states that grow with the classes of a loss."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-
-from ..clustering import merged_sizes
-from ..hierarchy import Hierarchy
-from .arguments import check_integer
-from .proxy_access import ProxyLayout, get_proxies, num_centers, stored_form
-from .updates import update
+from torch import Tensor
 
 
-def grown_table(table: np.ndarray, num_new: int, parents: Any, given: list[int]) -> np.ndarray:
+def grown_table(table: np.ndarray, num_new: int, parents: Any, given: Sequence[int]) -> np.ndarray:
     """The labels of the old classes and the new ones, ``-1`` where a level is to be discovered.
 
     Arguments:
         table: ``(num_classes, num_levels)``, as in ``Hierarchy``.
-        num_new: how many classes there are to come.
         parents: the classes of the given coarse levels that the new ones belong to, of shape
             ``(num_new, len(given))``; of shape ``(num_new,)`` the finest of them, for superclasses
             that exist. ``None`` if no coarse level is given.
         given: which coarse levels are given.
-
-    Raises:
-        TypeError: if ``parents`` is missing, or not integers.
-        ValueError: if it does not fit.
     """
     new = np.full((num_new, table.shape[1]), -1)
     new[:, 0] = len(table) + np.arange(num_new)
@@ -66,101 +57,55 @@ def _ancestors(table: np.ndarray, superclasses: np.ndarray) -> np.ndarray:
     return table[first[superclasses]]
 
 
-@torch.no_grad()
-def copy_old_proxies(old: Any, new: Any, layout: ProxyLayout) -> None:
-    """Write the proxies of a loss over the first ones of a larger loss."""
-    source = get_proxies(old, layout)
-    new.to(source.device, source.dtype).train(old.training)
-    get_proxies(new, layout)[: len(source)] = source
-
-
-@torch.no_grad()
-def set_new_proxies(loss: Any, num_new: int, proxies: Any, layout: ProxyLayout) -> None:
-    """Write given vectors, ``(num_new, embedding_size)``, over the last classes' proxies."""
-    target = get_proxies(loss, layout)[-num_new * num_centers(loss, layout) :]
-    proxies = torch.as_tensor(proxies, dtype=target.dtype, device=target.device)
-    if proxies.shape != (num_new, target.shape[1]):
-        raise ValueError(
-            f"proxies must have shape ({num_new}, {target.shape[1]}), one vector for each new "
-            f"class, got {tuple(proxies.shape)}"
-        )
-    form = stored_form(proxies, loss, layout)
-    target.copy_(form if layout.class_dim == 0 else form.t())
-
-
 def replace_in_optimizer(
-    optimizer: torch.optim.Optimizer, old: torch.nn.Parameter, new: torch.nn.Parameter
+    optimizer: torch.optim.Optimizer, pairs: Sequence[tuple[Tensor, Tensor]]
 ) -> None:
-    """Make an optimizer train a parameter that has grown, its running averages included.
+    """Make an optimizer train the second parameter of each pair in the place of the first, from
+    which it has grown. Its statistics of the old classes stay.
 
-    Those of the new rows start at 0, as for a parameter that was not stepped yet.
+    Raises:
+        ValueError: if it does not train the parameter, or keeps something that cannot grow;
+            nothing has changed then.
     """
-    for group in optimizer.param_groups:
-        group["params"] = [new if p is old else p for p in group["params"]]
-    state = optimizer.state.pop(old, None)
-    if state is None:
-        return
-    for key, value in state.items():
-        if isinstance(value, torch.Tensor) and value.shape == old.shape:
-            grown = torch.zeros_like(new, dtype=value.dtype)
-            grown[tuple(slice(size) for size in old.shape)] = value
-            state[key] = grown
-    optimizer.state[new] = state
+    states = [_grown_state(optimizer, old, new) for old, new in pairs]
+    for (old, new), state in zip(pairs, states, strict=True):
+        for group in optimizer.param_groups:
+            group["params"] = [new if p is old else p for p in group["params"]]
+        optimizer.state.pop(old, None)
+        if state:
+            optimizer.state[new] = state
 
 
-def add_classes(
-    loss_func: Any,
-    num_new: int,
-    parents: Any,
-    proxies: Any,
-    optimizer: torch.optim.Optimizer | None,
-) -> None:
-    """See ``HierarchicalProxyLoss.add_classes``."""
-    check_integer("num_new", num_new, at_least=1)
-    layout = loss_func.layout
-    given = [level for level, is_given in enumerate(loss_func.is_given) if is_given and level > 0]
-    old_table = loss_func.class_labels.cpu().numpy()
-    table = grown_table(old_table, num_new, parents, given)
-    tree = Hierarchy(table[:, [0, *given]])
-    discovered = [s for s, g in zip(loss_func.sizes, loss_func.is_given, strict=True) if not g]
-    sizes, is_given = merged_sizes(tree.num_classes, tree.sizes[1:], discovered)
-    if is_given != loss_func.is_given:
+def _grown_state(optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor) -> dict[str, Any]:
+    """Statistics of the parameter, and of its rows or columns (Adafactor), grow by zeros."""
+    name = type(optimizer).__name__
+    if not any(p is old for group in optimizer.param_groups for p in group["params"]):
         raise ValueError(
-            f"parents would make a given level larger than a discovered one: {sizes} (before: "
-            f"{loss_func.sizes})"
+            f"optimizer does not train the proxies of this loss; give the {name} that was made "
+            "with loss_func.parameters()"
         )
-    grown = {
-        level: loss_func._factory.make(level, size)
-        for level, size in enumerate(sizes)
-        if size != loss_func.sizes[level]
-    }
-    for level, new in grown.items():
-        copy_old_proxies(loss_func.level_loss(level), new, layout)
-    if proxies is not None:
-        set_new_proxies(grown[0], num_new, proxies, layout)
-    if optimizer is not None:
-        _check_trains(optimizer, getattr(loss_func.level_loss(0), layout.attribute))
-
-    for level, new in grown.items():
-        old = getattr(loss_func.level_loss(level), layout.attribute)
-        parameter = getattr(new, layout.attribute)
-        if isinstance(parameter, torch.nn.Parameter):
-            parameter.requires_grad_(old.requires_grad)
-            if optimizer is not None:
-                replace_in_optimizer(optimizer, old, parameter)
-        loss_func.level_losses[f"level{level}"] = new
-    old_sizes, loss_func.sizes = loss_func.sizes, sizes
-    loss_func.num_classes = sizes[0]
-    loss_func.class_labels = torch.tensor(table, device=loss_func.class_labels.device)
-    loss_func._names = None  # nobody knows those of the new classes
-    if loss_func.is_active:
-        is_learned = loss_func.coarse_proxies == "learned"
-        update(loss_func, None, old_sizes if is_learned else (0,) * len(sizes))
+    state = {}
+    for key, value in optimizer.state.get(old, {}).items():
+        if isinstance(value, Tensor) and value.numel() > 1:
+            shape = _grown_shape(tuple(value.shape), tuple(old.shape), tuple(new.shape))
+            if shape is None:
+                raise ValueError(
+                    f"{name} keeps {key!r} of shape {tuple(value.shape)} for proxies of shape "
+                    f"{tuple(old.shape)}, not clearly of rows or columns: add the classes without "
+                    "optimizer=, and construct a new optimizer"
+                )
+            grown = value.new_zeros(shape)
+            grown[tuple(slice(size) for size in value.shape)] = value
+            value = grown
+        state[key] = value
+    return state
 
 
-def _check_trains(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> None:
-    if not any(p is parameter for group in optimizer.param_groups for p in group["params"]):
-        raise ValueError(
-            "optimizer does not train the proxies of this loss; give the one that was made with "
-            "loss_func.parameters()"
-        )
+def _grown_shape(
+    shape: tuple[int, ...], old: tuple[int, ...], new: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    """The shape of a statistic after its parameter has grown; ``None`` if that is not clear."""
+    if len(shape) == len(old) and all(s in (1, o) for s, o in zip(shape, old, strict=True)):
+        return tuple(1 if s == 1 else n for s, n in zip(shape, new, strict=True))
+    matches = [n for s, o, n in zip(shape * len(old), old, new, strict=False) if s == o]
+    return (matches[0],) if len(shape) == 1 and len(matches) == 1 else None

@@ -1,126 +1,90 @@
-"""The hierarchical proxy loss of Yang et al. (WACV 2022) on any proxy loss of PML."""
+"""The hierarchical proxy loss of the plugin: the core's, checked, fast, and able to grow."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import time
+import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
-from pytorch_metric_learning.losses import BaseMetricLossFunction, ProxyAnchorLoss
-from pytorch_metric_learning.reducers import DoNothingReducer
+from pytorch_metric_learning.reducers import MeanReducer
 from pytorch_metric_learning.utils import common_functions as c_f
 
-from ..clustering import Clusterer, get_clusterer
+from ..clustering import get_clusterer
+from ..core import hierarchical_proxy_loss as core
+from ..core.superclasses import SuperclassState, from_signs, level_sizes
 from ..hierarchy import Hierarchy
-from . import growth
-from .arguments import (
-    COARSE_PROXIES,
-    check_batch,
-    check_choice,
-    check_integer,
-    check_saving,
-    checked_integer,
-    checked_level_kwargs,
-    checked_taxonomy,
-    checked_tree,
-    first_table,
-)
-from .base_attributes import BaseLossAttributes
-from .checkpoints import check_checkpoint
-from .class_sampling import checked_share, sample_classes
-from .coarse_means import live_proxies
-from .fast_path import fast_losses
-from .level_losses import LevelLossFactory
-from .level_sum import LevelSum
-from .level_weights import LevelWeights, Weights
-from .life_cycle import LifeCycle
-from .proxy_access import size_argument
-from .records import UpdateRecords
-from .schedule import Schedule, warn_if_never_built
-from .substitution import call_with, logits_with
-from .updates import update
+from . import checks
+from .fast_path import get_engine
+from .growth import grown_table, replace_in_optimizer
+from .processes import from_first_process, num_processes
+
+COARSE_PROXIES = ("fixed", "live", "learned")
+_OF_UPDATES = ("share_moved", "smallest_superclass", "largest_superclass", "update_seconds")
+_CHECKED_ON_GPU = 10  # calls; looking at values waits for the GPU
 
 
-class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunction):
+class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     r"""Pull each embedding to the proxy of its class and to the proxies of its superclasses.
 
     .. math:: L(x, y) = \sum_l w_l \, L_{base}(x, P_l, y_l)
 
     where :math:`P_0` are the proxies of the base loss and :math:`y_l` is the class of level
-    :math:`l` that the label belongs to. A coarse proxy is the mean of the proxies of its member
-    classes; it is computed anew every ``recluster_every`` steps and fixed in between. Where no
-    hierarchy is given it is discovered: k-means of the fine proxies, after a warm-up on the fine
-    level alone, and again every ``recluster_every`` steps.
-
-    Source: Yang, Bastan, Zhu, Gray, Samaras, *Hierarchical Proxy-based Loss for Deep Metric
-    Learning*, WACV 2022.
+    :math:`l` that the label belongs to. A coarse proxy is the mean of the proxies of its classes.
+    Where no hierarchy is given it is discovered: the fine proxies are clustered after a warm-up on
+    the fine level alone, and again every ``recluster_every`` training steps. Source: Yang, Bastan,
+    Zhu, Gray, Samaras, *Hierarchical Proxy-based Loss for Deep Metric Learning*, WACV 2022.
 
     **The proxies are parameters of this loss and need an optimizer**, as with every proxy loss::
 
         loss_optimizer = torch.optim.AdamW(loss_func.parameters(), lr=1e-2)
 
-    A training step is a call of the loss in training mode with gradients enabled.
+    A training step is a call of the loss in training mode with gradients enabled, or a step of the
+    optimizer given to :meth:`count_steps_of`.
 
     Arguments:
-        num_classes: the number of fine classes; labels are in ``0..num_classes-1``.
-        embedding_size: the size of the embeddings; also by the name that it has in the base loss
-            (``descriptors_dim`` of P2SGradLoss).
+        num_classes: number of fine classes; labels are in ``0..num_classes-1``.
+        embedding_size: size of the embeddings; also by the name that it has in the base loss.
         base_loss: a proxy loss class of PML, or a callable that takes ``num_classes``,
             ``embedding_size`` and ``base_loss_kwargs`` by keyword and returns such a loss.
-        hierarchy: the tree of the classes: a :class:`~pml_hierarchical.hierarchy.Hierarchy`, or
-            the 2-D labels of samples in which every class occurs (column 0 the finest). With a
-            hierarchy of one level, this loss *is* its base loss.
-        num_superclasses: how many superclasses to discover; a decreasing sequence makes several
-            levels, an empty one none. ``"auto"``, the default where no ``hierarchy`` is given, is
-            ``round(sqrt(num_classes))``. Together with ``hierarchy`` the tree is mixed: the
-            discovered levels go between the given ones, by their size, and a discovered
-            superclass never crosses a given one.
-        level_weights: the weight of each level, finest first; a single number is the weight of
-            every coarse level beside a fine level of weight 1. Or a function of the training step
-            that returns either.
-        warmup: how many training steps the fine level is trained alone.
-        recluster_every: every how many training steps the hierarchy is discovered anew (where it
-            is not given) and the coarse proxies are recomputed. ``None`` leaves that to
-            :class:`~pml_hierarchical.hooks.ReclusterHook` or to calls of :meth:`recluster`.
-        seed: of the clustering.
-        clusterer: ``"kmeans"``; ``"kmeans_step"``, the paper's single step (reassign each class
-            to its nearest coarse proxy); ``"agglomerative"``; one of
-            :mod:`pml_hierarchical.clustering` with settings of its own, such as
-            ``KMeans(balance=1.5)``; or a function of ``(points, num_clusters)`` that returns a
-            cluster for every point.
+        hierarchy: the tree of the classes: whatever :meth:`Hierarchy.of` takes (a ``Hierarchy``,
+            paths, ``{name: parent}``, 2-D labels). With one level, this loss *is* its base loss.
+        num_superclasses: how many superclasses to discover: a number, or decreasing numbers for
+            several levels; ``"auto"``, the default without a ``hierarchy``, is
+            ``round(sqrt(num_classes))``. With a ``hierarchy``, discovered levels go between the
+            given ones by size, and never cross a given superclass.
+        level_weights: the weight of each level, finest first; a number is the weight of every
+            coarse level beside 1; or a function of the training step that returns either.
+        warmup: training steps on the fine level alone.
+        recluster_every: training steps between updates of discovered levels and coarse proxies.
+            ``None`` leaves them to :class:`~pml_hierarchical.hooks.ReclusterHook` or to calls of
+            :meth:`recluster`.
         coarse_proxies: ``"fixed"`` between updates; ``"live"``, the means at every step, through
             which gradients flow to the fine proxies; or ``"learned"``, parameters that start at
             the means when the warm-up ends.
-        level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}`` or one
-            mapping per level; they go before ``base_loss_kwargs``.
-        taxonomy: a known tree (as ``hierarchy``) to compare a discovered one with; it is not
-            trained on. Its agreement is recorded as ``nmi_level1``, ...
-        fast_path: compute all levels in one operation where it gives what PML's losses give, but
-            for rounding: Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace with
-            their default distance and reducer, two or more levels, no miner. ``False`` always
-            calls PML's losses.
-        class_share: for a great many classes: train each step on the classes of the batch and,
-            up to this share of all fine classes, others drawn at random (Partial FC). 1 is the
-            loss itself. Needs the fast path.
-        save_memory: for a great many classes: the softmax losses compute their exponentials a
-            second time for the gradient instead of keeping ``batch_size * num_classes`` of them
-            (Proxy-Anchor keeps none in any case). Needs the fast path.
-        **base_loss_kwargs: passed on to ``base_loss`` for every level (margins, ``distance``,
-            ``reducer``, ...). Regularizers go to the fine level alone.
+        clusterer: ``"kmeans"`` (the default), ``"kmeans_step"`` (the paper's single step),
+            ``"agglomerative"``, one of :mod:`pml_hierarchical.clustering` such as
+            ``KMeans(balance=1.5, seed=1)``, or a function of ``(points, num_clusters)`` that
+            returns a cluster for every point, as PML's ``kmeans_func``.
+        level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}``.
+        engine: :class:`~pml_hierarchical.losses.FastPath` (the default) computes all levels in one
+            operation where that gives what PML's losses give; ``"pml"`` always calls those.
+        **base_loss_kwargs: settings of the base loss (``margin``, ``distance``, ``reducer``, ...)
+            for every level. Regularizers go to the fine level alone.
 
-    Recorded by PML's ``HookContainer``: ``loss_level0``, ``loss_level1``, ... (the unweighted
-    loss of each level in the last call; a level that is not active yet has 0), ``num_updates``,
-    ``share_moved`` (the share of fine classes that changed their superclass in the last update),
-    ``smallest_superclass``, ``largest_superclass`` (fine classes), ``update_seconds``, and
-    ``nmi_level1``, ... with a ``taxonomy`` (normalised mutual information, 1 is equal).
+    Recorded by PML's ``HookContainer``: ``loss_level0``, ``loss_level1``, ... (the unweighted loss
+    of each level in the last call; 0 before a level is active), ``num_updates``, ``share_moved``
+    (the share of fine classes that changed their superclass in the last update),
+    ``smallest_superclass``, ``largest_superclass`` (in fine classes) and ``update_seconds``.
 
     Raises:
-        TypeError: for a base loss without proxies, or an argument it does not know.
-        ValueError: for a hierarchy that does not fit, ``num_superclasses >= num_classes``, or
-            weights that do not fit the levels; in the forward pass, for labels out of range or
-            embeddings with NaN.
+        TypeError: for a base loss without proxies, or an argument that neither loss has.
+        ValueError: for a hierarchy, sizes or weights that do not fit; in a call, for labels out of
+            range or embeddings with NaN (on a GPU, in the first 10 calls only).
 
     Example:
         >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
@@ -130,208 +94,195 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
         Hierarchy(sizes=(100, 10))
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        embedding_size: int | None = None,
-        base_loss: Callable[..., BaseMetricLossFunction] = ProxyAnchorLoss,
-        hierarchy: Hierarchy | Any | None = None,
-        num_superclasses: int | str | Sequence[int] | None = None,
-        level_weights: Weights | Callable[[int], Weights] = 0.3,
-        warmup: int = 100,
-        recluster_every: int | None = 100,
-        seed: int = 0,
-        clusterer: str | Clusterer | Callable[[np.ndarray, int], Any] = "kmeans",
-        coarse_proxies: str = "fixed",
-        level_kwargs: Mapping[int, Mapping[str, Any]] | Sequence[Mapping[str, Any]] | None = None,
-        taxonomy: Hierarchy | Any | None = None,
-        fast_path: bool = True,
-        class_share: float = 1.0,
-        save_memory: bool = False,
-        **base_loss_kwargs: Any,
-    ) -> None:
-        check_integer("num_classes", num_classes, at_least=1)
-        if embedding_size is None:
-            embedding_size = base_loss_kwargs.pop(size_argument(base_loss), None)
-        embedding_size = checked_integer("embedding_size", embedding_size, at_least=1)
-        check_integer("seed", seed, at_least=0)
-        check_choice("coarse_proxies", coarse_proxies, COARSE_PROXIES)
-        given, sizes, is_given = checked_tree(num_classes, hierarchy, num_superclasses)
-        class_share = checked_share(class_share, len(sizes))
-        check_saving(save_memory, fast_path, len(sizes))
-        weights = LevelWeights(level_weights, len(sizes))
-        schedule = Schedule(warmup, recluster_every)
-        settings = checked_level_kwargs(level_kwargs, len(sizes))
-        known = checked_taxonomy(taxonomy, num_classes, is_given)
-        factory = LevelLossFactory(
-            base_loss, embedding_size, base_loss_kwargs, settings, coarse_proxies == "learned"
-        )
-        losses, layout = factory.make_all(sizes)
-        fine, is_flat = losses[0], len(sizes) == 1
+    hierarchy_class = Hierarchy
+    make_clusterer = staticmethod(lambda spec: get_clusterer("kmeans" if spec is None else spec))
+    make_engine = staticmethod(get_engine)
 
-        # PML asks for the names of the sub-losses during its own construction.
-        self.__dict__["_level_names"] = [f"loss_level{level}" for level in range(len(sizes))]
-        self.__dict__["_flat_names"] = fine.sub_loss_names() if is_flat else None
-        keeps_reducer = is_flat or isinstance(fine.reducer, DoNothingReducer)
-        super().__init__(
-            collect_stats=fine.collect_stats,
-            distance=fine.distance,
-            reducer=fine.reducer if keeps_reducer else LevelSum(),
-        )
-        self.num_classes = num_classes
-        self.embedding_size = embedding_size
-        self.sizes = sizes
-        self.is_given = is_given
-        self.weights = weights
-        self.seed = seed
-        self.schedule = schedule
-        self.clusterer = get_clusterer(clusterer)
-        self.coarse_proxies = coarse_proxies
-        self.fast_path = fast_path
-        self.class_share = class_share
-        self.save_memory = save_memory
-        self._factory = factory
-        self.layout = layout
-        self._names = given.names if given is not None and all(is_given) else None
-        self.register_buffer("class_labels", first_table(given, is_given, num_classes))
-        self._records = UpdateRecords(is_given, known)
-        for name in [*self._level_names, *self._records.names]:
-            setattr(self, name, 0.0)
-        # Not a ModuleList: record-keeper makes SQL tables of the names, which cannot begin with 0.
-        # Last of all: from here on, what is not an attribute of this loss is one of the base loss.
-        self.level_losses = torch.nn.ModuleDict(
-            {f"level{level}": loss for level, loss in enumerate(losses)}
-        )
-        if not is_flat:
-            self.add_to_recordable_attributes(
-                list_of_names=[*self._level_names, "num_updates", *self._records.names]
-            )
-            weakref.finalize(self, warn_if_never_built, schedule)
+    @functools.wraps(core.HierarchicalProxyLoss.__init__)  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = checked_arguments(*args, **kwargs)
+        schedule = given.pop("weight_schedule")
+        super().__init__(**given)
+        self.check_engine()
+        self.weight_schedule = schedule
+        self._counts_calls = True
+        self._is_sum = len(self.sizes) > 1 and type(self.reducer) is MeanReducer
+        self.__dict__.update(dict.fromkeys(_OF_UPDATES, 0.0))
+        self._warned: set[str] = set()
+        self._checks_left = _CHECKED_ON_GPU
+        self._last_vectors: torch.Tensor | None = None
+        self._updates_without_change = 0
+        self._seen_progress = SimpleNamespace(step=0, is_active=False)
+        if len(self.sizes) > 1:
+            self.add_to_recordable_attributes(list_of_names=list(_OF_UPDATES))
+            weakref.finalize(self, _warn_if_never_built, self._seen_progress, self.warmup)
 
-    # ---------------------------------------------------------------- the loss
-    def compute_loss(
+    def check_engine(self) -> None:
+        """Raise if the engine cannot compute the losses of this one."""
+        checks.check_engine(self.engine, len(self.sizes))
+
+    # ------------------------------------------------------------ the loss
+    def forward(
         self,
         embeddings: torch.Tensor,
-        labels: torch.Tensor,
-        indices_tuple: Any,
-        ref_emb: torch.Tensor,
-        ref_labels: torch.Tensor,
-    ) -> dict[str, Any]:
-        """PML's ``loss_dict``: one entry per level, or one in all from the fast path, or the base
-        loss's own with a single level.
-        """
-        c_f.labels_required(labels)
-        c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
-        check_batch(
-            embeddings, labels, self.num_classes, self.embedding_size, self.layout.needs_norm
-        )
-        fine = self.level_loss(0)
-        loss_dict: dict[str, Any] = {}
-        if self._flat_names is not None:
-            loss_dict = fine.compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-            fine.add_embedding_regularization_to_loss_dict(loss_dict, embeddings)
-            return loss_dict
-        if self.training and torch.is_grad_enabled():
-            self._before_training_step()
-        num_levels = len(self.sizes) if self.is_active else 1
-        table = self.class_labels.index_select(0, labels.long())[:, :num_levels].t()
-        live = live_proxies(self)
-        if self.fast_path and indices_tuple is None:
-            total = self._all_levels_at_once(embeddings, table, live)
-            if total is not None:
-                return {"loss": _reduced(total)}
-        if (self.class_share < 1 or self.save_memory) and self.training:
-            raise ValueError(
-                f"class_share={self.class_share} and save_memory={self.save_memory} need the fast "
-                "path, which this loss cannot take: see fast_path for what it takes, or set "
-                "class_share=1 and save_memory=False"
-            )
-        names = self._level_names[:num_levels]
-        for level, (name, weight) in enumerate(zip(names, self.level_weights, strict=False)):
-            loss = self.level_loss(level)
-            inputs = (embeddings, labels if level == 0 else table[level], indices_tuple)
-            loss = call_with(loss, self.layout.attribute, live.get(level), inputs)
-            if isinstance(loss, dict):  # what a DoNothingReducer leaves: every element on its own
-                for element, info in loss.items():
-                    loss_dict[f"{element}_level{level}"] = {
-                        **info,
-                        "losses": weight * info["losses"],
-                    }
-                continue
-            setattr(self, name, loss.detach())
-            loss_dict[name] = _reduced(weight * loss)
-        return loss_dict
-
-    def _all_levels_at_once(
-        self, embeddings: torch.Tensor, table: torch.Tensor, live: Mapping[int, torch.Tensor]
-    ) -> torch.Tensor | None:
-        """The weighted sum over the levels, from the fast path; ``None`` where that cannot be.
+        labels: Any = None,
+        indices_tuple: Any = None,
+        ref_emb: Any = None,
+        ref_labels: Any = None,
+    ) -> Any:
+        """The loss of a batch.
 
         Arguments:
-            table: the class of each sample at each level that takes part, ``(levels, batch_size)``.
-            live: proxies to take in the place of a level's own.
+            embeddings: ``(batch_size, embedding_size)``.
+            labels: integers of any type and shape ``(batch_size,)``: a tensor, an array or a list.
+            indices_tuple: of a miner; its weights count at every level.
         """
-        num_levels, classes = len(table), None
-        if self.class_share < 1 and self.training:
-            labels, seed = table[0].contiguous(), self.seed + self.schedule.step
-            classes, table[0] = sample_classes(labels, self.num_classes, self.class_share, seed)
-        found = fast_losses(
-            list(self.level_losses.values())[:num_levels],
-            self.layout,
-            embeddings,
-            table,
-            self.level_weights[:num_levels],
-            live,
-            classes,
-            self.save_memory,
-        )
-        if found is None:
-            return None
-        for name, loss in zip(self._level_names, found[1].unbind(), strict=False):
-            object.__setattr__(self, name, loss)
-        return found[0]
+        self.reset_stats()
+        labels = checks.checked_labels(labels, embeddings, self.embedding_size)
+        if not torch.compiler.is_compiling():
+            self._check_call(embeddings, labels)
+        ref_emb, ref_labels = c_f.set_ref_emb(embeddings, labels, ref_emb, ref_labels)
+        if self.weight_schedule is not None and not (self.training and torch.is_grad_enabled()):
+            self._set_weights(max(0, self.step - 1))  # those of the last training step
+        loss_dict = self.compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        if self.coarse_proxies == "learned" and num_processes() > 1 and not self.is_active:
+            # DistributedDataParallel expects a gradient for every parameter in every step
+            coarse = [self.level_loss(level).parameters() for level in range(1, len(self.sizes))]
+            zeros = 0 * sum(p.sum() for parameters in coarse for p in parameters)
+            loss_dict["loss"]["losses"] = loss_dict["loss"]["losses"] + zeros
+        if self._is_sum:  # which PML's reducer would return as it is, ten microseconds later
+            return loss_dict["loss"]["losses"]
+        return self.reducer(loss_dict, embeddings, labels)
 
-    def level_loss(self, level: int) -> Any:
-        """The loss of PML that is summed at a level; at level 0 the one with the parameters."""
-        return self.level_losses[f"level{level}"]
+    def _set_weights(self, step: int) -> None:
+        if self.weight_schedule is not None:
+            weights, num_levels = self.weight_schedule(step), len(self.sizes)
+            weights = checks.checked_weights(weights, num_levels, f" at step {step}")
+            self.__dict__["level_weights"] = weights
+
+    def _check_call(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
+        if not embeddings.is_cuda or self._checks_left > 0:
+            self.__dict__["_checks_left"] -= 1
+            checks.check_values(embeddings, labels, self.num_classes, self.layout.needs_norm)
+        if len(self.sizes) == 1:
+            return
+        progress = self.superclasses.read()
+        if progress.is_mixed:
+            self._warn_once(
+                "holds an average of different hierarchies, which is none of them: its coarse "
+                "levels are left out until the next update. Call recluster()."
+            )
+        if not torch.is_grad_enabled():
+            return
+        if self.training:
+            self._seen_progress.step = progress.step + 1
+            self._seen_progress.is_active = progress.is_active
+            is_late = not progress.is_active and progress.step > self.warmup
+            if is_late and self.recluster_every is None:
+                self._warn_once(
+                    f"has recluster_every=None, and after {progress.step} training steps (warmup="
+                    f"{self.warmup}) recluster() has not been called: only the fine "
+                    "level is trained. Pass a ReclusterHook to the trainer, or set recluster_every."
+                )
+        elif embeddings.requires_grad:
+            self._warn_once(
+                "is called in eval() mode with gradients: its steps are not counted, and the "
+                "hierarchy is neither discovered nor updated. Call loss_func.train() to train it."
+            )
+
+    def proxies_in_use(self, num_levels: int) -> list[torch.Tensor]:
+        """The proxies of the finest levels as their losses store them; live ones are the means of
+        the fine proxies now, and gradients flow through them.
+        """
+        proxies = super().proxies_in_use(num_levels)
+        if self.coarse_proxies != "live" or num_levels == 1 or not self.is_active:
+            return proxies
+        vectors, table = self.layout.class_vectors(proxies[0]), self.class_labels
+        means = [self.coarse_means(vectors, table, level) for level in range(1, num_levels)]
+        return [proxies[0], *map(self.layout.stored_form, means)]
 
     def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> torch.Tensor:
-        """The base loss's logits of the classes of a level: ``(batch_size, sizes[level])``.
-
-        Raises:
-            ValueError: for a level that does not exist.
-            RuntimeError: for a coarse level that is not built yet.
+        """The base loss's logits of the classes of a level, ``(batch_size, sizes[level])``; a
+        ``ValueError`` for no level, a ``RuntimeError`` for one that is not built yet.
         """
         if level not in range(len(self.sizes)):
             raise ValueError(f"level must be in 0..{len(self.sizes) - 1}, got {level!r}")
         if level > 0 and not self.is_active:
             raise RuntimeError(
                 f"level {level} has no proxies yet: they are set after the warm-up of "
-                f"{self.schedule.warmup} training steps ({self.schedule.step} are done), or by "
-                "recluster()"
+                f"{self.warmup} training steps ({self.step} are done), or by recluster()"
             )
-        proxies = live_proxies(self).get(level)
-        return logits_with(self.level_loss(level), self.layout.attribute, proxies, embeddings)
+        proxies = self.proxies_in_use(level + 1)[level]
+        logits: torch.Tensor = torch.func.functional_call(
+            _Logits(self.level_loss(level)),
+            {f"loss.{self.layout.attribute}": proxies.to(embeddings)},
+            (embeddings,),
+        )
+        return logits
 
-    def _sub_loss_names(self) -> list[str]:
-        return list(self._level_names if self._flat_names is None else self._flat_names)
+    # ------------------------------------------------------------ training steps and updates
+    def _before_training_step(self) -> None:
+        if self.weight_schedule is not None:
+            self._set_weights(self.step)
+        if self._counts_calls:
+            super()._before_training_step()
+        elif self.recluster_every is not None and self.is_due(self.recluster_every):
+            self.recluster()
 
-    # ---------------------------------------------------------------- the hierarchy
-    @torch.no_grad()
-    def recluster(self) -> Hierarchy:
-        """Discover the levels that are not given from the fine proxies, and set each coarse proxy
-        to the mean of its members (of their directions, where only those matter to the loss).
+    def count_steps_of(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count the steps of an optimizer from now on, instead of the calls of this loss.
 
-        The clustering starts from the coarse proxies in use, so that superclasses keep their
-        number. Learned coarse proxies are set by the first update alone. In a distributed training
-        every process has to call it; all take the result of the first.
+        For gradient accumulation, activation checkpointing, and optimizers that call the loss
+        several times per step (SAM, L-BFGS). Copies of the loss do not count.
 
-        Raises:
-            ValueError: if the proxies hold NaN.
-            RuntimeError: if the processes of a distributed training hold different proxies.
+        Example:
+            >>> loss_func = HierarchicalProxyLoss(100, 64)
+            >>> optimizer = torch.optim.SGD(loss_func.parameters(), lr=0.1)
+            >>> loss_func.count_steps_of(optimizer)
+            >>> for _ in range(4):  # micro-batches
+            ...     loss_func(torch.randn(8, 64), torch.randint(100, (8,))).backward()
+            >>> optimizer.step()
+            >>> loss_func.step
+            1
         """
-        is_kept = self.is_active and self.coarse_proxies == "learned"
-        return update(self, self.hierarchy, self.sizes if is_kept else (0,) * len(self.sizes))
+        self._counts_calls = False
+        optimizer.register_step_post_hook(lambda *_: self.superclasses.count_step())
+
+    def class_vectors(self) -> torch.Tensor:
+        """One vector per fine class; an error if processes of a training hold different ones."""
+        return from_first_process(super().class_vectors(), tolerance=1e-2)
+
+    def find_superclasses(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The class labels of all levels, as the first process finds them."""
+        return from_first_process(super().find_superclasses(vectors))
+
+    def recluster(self) -> Hierarchy:
+        """Discover the levels that are not given, and set each coarse proxy to the mean of its
+        classes. Superclasses keep their numbers; learned proxies are set by the first update alone.
+        Every process of a distributed training calls it, and takes the result of the first.
+
+        A ``ValueError`` if the proxies hold NaN, a ``RuntimeError`` if the processes of a
+        distributed training hold different ones.
+        """
+        start, before = time.perf_counter(), self.superclasses.read()
+        tree: Any = super().recluster()
+        level = self.is_given.index(False) if False in self.is_given else int(len(self.sizes) > 1)
+        members = self.class_labels[:, level].bincount()
+        has_moved = (before.class_labels != self.class_labels)[:, level]
+        share = float(has_moved.double().mean()) if before.is_active else 0.0
+        seconds = time.perf_counter() - start
+        values = (share, int(members.min()), int(members.max()), seconds)
+        self.__dict__.update(zip(_OF_UPDATES, values, strict=True))
+        some = self.layout.rows(self.proxies_in_use(1)[0].detach())[:64].clone()
+        is_equal = self._last_vectors is not None and torch.equal(self._last_vectors, some)
+        self._last_vectors = some
+        self._updates_without_change = self._updates_without_change + 1 if is_equal else 0
+        if self._updates_without_change == 4 and self.step > 0:
+            self._warn_once(
+                "was updated five times with equal proxies: no optimizer moves them. Give its "
+                "parameters to an optimizer: torch.optim.AdamW(loss_func.parameters(), lr=1e-2)."
+            )
+        return tree
 
     @torch.no_grad()
     def add_classes(
@@ -343,47 +294,281 @@ class HierarchicalProxyLoss(LifeCycle, BaseLossAttributes, BaseMetricLossFunctio
     ) -> None:
         """Grow by new classes, numbered after the old ones, whose proxies are not touched.
 
-        Discovered levels take the new classes in at once, if they are built: the hierarchy is
-        updated (see :meth:`recluster`). The parameters are new objects, larger ones, so an
-        optimizer must be told.
+        Discovered levels that are built take them in at once, by :meth:`recluster`. The parameters
+        are new objects, so an optimizer must be told.
 
         Arguments:
-            num_new: how many new classes.
+            num_new: the number of new classes.
             parents: for a given hierarchy, the superclasses of the new classes: integers of shape
                 ``(num_new,)``, the finest given level, of superclasses that exist; or of shape
                 ``(num_new, given levels)``, which may name new ones.
             proxies: floats of shape ``(num_new, embedding_size)``, for example the mean embedding
                 of each new class. By default as the base loss draws them.
-            optimizer: which trains the loss; its running averages of the old proxies are kept.
+            optimizer: which trains the loss; its statistics of the old proxies are kept.
 
         Raises:
-            TypeError: if ``parents`` is missing or of no use.
+            TypeError: if ``parents`` is missing or of the wrong type.
             ValueError: if something does not fit; nothing has changed then.
 
         Example:
             >>> tree = Hierarchy.from_parents([[0, 0, 1, 1]])
             >>> loss_func = HierarchicalProxyLoss(4, 8, hierarchy=tree)
-            >>> loss_func.add_classes(2, parents=[1, 0])
+            >>> optimizer = torch.optim.AdamW(loss_func.parameters(), lr=0.01)
+            >>> loss_func.add_classes(2, parents=[1, 0], optimizer=optimizer)
             >>> loss_func.hierarchy.class_labels[:, 1].tolist()
             [0, 0, 1, 1, 1, 0]
         """
-        growth.add_classes(self, num_new, parents, proxies, optimizer)
+        checks.check_integer("num_new", num_new, at_least=1)
+        given = [level for level, is_given in enumerate(self.is_given) if is_given and level > 0]
+        table = grown_table(self.class_labels.cpu().numpy(), num_new, parents, given)
+        tree = Hierarchy(table[:, [0, *given]])
+        discovered = [s for s, g in zip(self.sizes, self.is_given, strict=True) if not g]
+        sizes, is_given = level_sizes(tree.num_classes, tree.sizes[1:], discovered)
+        if is_given != self.is_given:
+            raise ValueError(
+                f"parents would make a given level larger than a discovered one: {sizes} (before: "
+                f"{self.sizes})"
+            )
+        stored = super().proxies_in_use(len(sizes))
+        grown = {
+            level: self._grown_loss(level, size, stored[level], proxies if level == 0 else None)
+            for level, size in enumerate(sizes)
+            if size != self.sizes[level]
+        }
+        if optimizer is None:
+            self._warn_once(
+                "got new classes without optimizer=: its proxies are a new parameter, which no "
+                "optimizer trains yet. Pass optimizer=, or construct a new one."
+            )
+        else:
+            new = {level: getattr(loss, self.layout.attribute) for level, loss in grown.items()}
+            pairs = [(stored[level], one) for level, one in new.items() if one.requires_grad]
+            replace_in_optimizer(optimizer, pairs)
+        self.level_losses.update({f"level{level}": loss for level, loss in grown.items()})
+        self._grow_table(torch.tensor(table), sizes, stored)
 
-    # ---------------------------------------------------------------- state
+    def _grown_loss(self, level: int, size: int, old: torch.Tensor, proxies: Any) -> Any:
+        """A larger loss for a level, with the old proxies, and the new ones where given."""
+        loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
+        new = getattr(loss, self.layout.attribute)
+        new.requires_grad_(old.requires_grad)
+        rows, old_rows = self.layout.rows(new.data), self.layout.rows(old)
+        rows[: len(old_rows)] = old_rows
+        if proxies is not None:
+            shape = (size - self.num_classes, rows.shape[1])
+            vectors = torch.as_tensor(proxies, dtype=new.dtype, device=new.device)
+            if vectors.shape != shape:
+                raise ValueError(
+                    f"proxies must have shape {shape}, one vector for each new class, got "
+                    f"{tuple(vectors.shape)}"
+                )
+            rows[len(old_rows) :] = self.layout.rows(self.layout.stored_form(vectors))
+        return loss
+
+    def _grow_table(
+        self, table: torch.Tensor, sizes: tuple[int, ...], stored: list[torch.Tensor]
+    ) -> None:
+        old = self.superclasses
+        self.__dict__.update(sizes=sizes, num_classes=sizes[0], class_names=None)
+        self.superclasses = SuperclassState(table, sizes).to(old.steps.device)
+        self.superclasses.steps.copy_(old.steps)
+        self.superclasses.updates.copy_(old.updates)
+        if not old.read().is_active:
+            return
+        self.recluster()
+        if self.coarse_proxies == "learned":  # those that were learned stay as they are
+            for proxies, new in zip(stored, super().proxies_in_use(len(sizes)), strict=True):
+                kept = self.layout.rows(proxies)
+                self.layout.rows(new.data)[: len(kept)] = kept
+
+    # ------------------------------------------------------------ state
+    @property
+    def step(self) -> int:
+        """How many training steps were counted."""
+        return self.superclasses.read().step
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        check_checkpoint(self, state_dict, prefix)
+        flat, stored = prefix + self.layout.attribute, self._stored_proxies(prefix)
+        if flat in state_dict and flat not in stored:  # of the base loss: no hierarchy yet
+            fine, *coarse = stored
+            state_dict[fine] = state_dict.pop(flat)
+            state_dict.update({key: torch.zeros_like(stored[key]) for key in coarse})
+            fresh = SuperclassState(self._given_table(), self.sizes).state_dict()
+            state_dict.update({f"{prefix}superclasses.{key}": one for key, one in fresh.items()})
+        for key in (f"{prefix}superclasses.steps", f"{prefix}superclasses.updates"):
+            if key in state_dict and state_dict[key].is_floating_point():  # cast, or averaged
+                state_dict[key] = state_dict[key].nan_to_num().round().long()
+        self._check_checkpoint(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _stored_proxies(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The proxies of each level by their key in a state dict."""
+        stored = core.HierarchicalProxyLoss.proxies_in_use(self, len(self.sizes))
+        attribute = self.layout.attribute
+        return {f"{prefix}level_losses.level{n}.{attribute}": one for n, one in enumerate(stored)}
+
+    def _check_checkpoint(self, state_dict: Any, prefix: str) -> None:
+        """Raise, saying what differs, for a checkpoint of a loss with other levels or classes."""
+        stored, attribute = self._stored_proxies(prefix), self.layout.attribute
+        others = {f"{prefix}level_losses.level{level}.{attribute}" for level in range(1, 64)}
+        if not (found := {*stored, *others} & {*state_dict}):
+            return
+        if len(found) != len(stored):
+            raise ValueError(
+                f"the checkpoint is of a loss with {len(found)} levels, and this one has "
+                f"{len(stored)} (sizes {self.sizes}): construct it with the same hierarchy or "
+                "num_superclasses"
+            )
+        for level, (key, ours) in enumerate(stored.items()):
+            theirs, dim = state_dict[key], self.layout.class_dim
+            if key == f"{prefix}proxies":  # divided among processes
+                dim = 0
+            if theirs.shape != ours.shape:
+                has_classes = theirs.shape[dim] == ours.shape[dim]
+                of_classes = "num_superclasses (or hierarchy)" if level else "num_classes"
+                raise ValueError(
+                    f"the checkpoint's proxies of level {level} have shape {tuple(theirs.shape)}, "
+                    f"and those of this loss {tuple(ours.shape)}: construct it with the "
+                    f"{'embedding_size' if has_classes else of_classes} of the checkpoint, which "
+                    f"has {theirs.shape[dim] // self.layout.centers} classes at this level"
+                )
+        signs = state_dict.get(f"{prefix}superclasses.class_signs")
+        if signs is not None and signs.shape == self.superclasses.class_signs.shape:
+            theirs, ours = from_signs(signs, self.sizes).cpu(), self._given_table()
+            other = (theirs != ours) & (ours >= 0)
+            if other.any():
+                row, level = other.nonzero()[0].tolist()
+                raise ValueError(
+                    f"the checkpoint was made with another given hierarchy: class {row} belongs to "
+                    f"class {theirs[row, level]} of level {level} there, and to "
+                    f"{ours[row, level]} here"
+                )
+
+    def _given_table(self) -> torch.Tensor:
+        """The class labels of the levels that are given; -1 where a level is discovered."""
+        table = self.superclasses.initial.cpu().clone()
+        table[:, ~torch.tensor(self.is_given)] = -1
+        return table
+
+    # ------------------------------------------------------------ what users of the base loss touch
+    def __getattr__(self, name: str) -> Any:
+        """The proxies and ``get_outliers`` of the base loss; nothing else of it."""
+        modules = self.__dict__.get("_modules", {})
+        if name in modules:
+            return modules[name]
+        levels = modules.get("level_losses")
+        if levels is None or name in self._parameters or name in self._buffers:
+            return super().__getattr__(name)
+        if name in (self.__dict__["layout"].attribute, "get_outliers"):
+            return getattr(levels["level0"], name)
+        if not name.startswith("_") and hasattr(levels["level0"], name):
+            raise AttributeError(
+                f"HierarchicalProxyLoss has no attribute {name!r}: it belongs to the base loss, "
+                f"of which every level has one. Use level_loss(0).{name} for the finest level."
+            )
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """The proxies can be assigned, as those of the base loss; its settings cannot."""
+        levels = self.__dict__.get("_modules", {}).get("level_losses")
+        if levels is None or name.startswith("_"):
+            super().__setattr__(name, value)
+        elif name == self.layout.attribute:
+            setattr(levels["level0"], name, value)
+        elif name in ("distance", "reducer") or (
+            name not in self.__dict__ and not hasattr(type(self), name)
+            and name not in self._modules and hasattr(levels["level0"], name)
+        ):  # fmt: skip
+            raise AttributeError(
+                f"{name!r} is a setting of the base loss, of which every level has one: set it on "
+                "level_loss(0) for the finest level, level_loss(1), ..., or pass it to the "
+                "constructor for all"
+            )
+        else:
+            super().__setattr__(name, value)
+
+    def _warn_once(self, message: str) -> None:
+        if message[:20] not in self._warned:
+            self._warned.add(message[:20])
+            warnings.warn(f"this HierarchicalProxyLoss {message}", stacklevel=3)
 
     def extra_repr(self) -> str:
         """The line that ``print(loss)`` adds."""
         kinds = {True: "given", False: "discovered"}
         levels = [f"{s} {kinds[g]}" for s, g in zip(self.sizes[1:], self.is_given[1:], strict=True)]
+        weights = "a function of the step" if self.weight_schedule else self.level_weights
         return (
             f"num_classes={self.num_classes}, superclasses: {', '.join(levels) or 'none'}, "
-            f"level_weights={self.weights}, warmup={self.schedule.warmup}, "
-            f"recluster_every={self.schedule.every}, coarse_proxies={self.coarse_proxies!r}"
+            f"level_weights={weights}, warmup={self.warmup}, "
+            f"recluster_every={self.recluster_every}, coarse_proxies={self.coarse_proxies!r}"
         )
 
 
-def _reduced(loss: torch.Tensor) -> dict[str, Any]:
-    return {"losses": loss, "indices": None, "reduction_type": "already_reduced"}
+class _Logits(torch.nn.Module):
+    """``get_logits`` as a ``forward``, which is what ``functional_call`` calls."""
+
+    def __init__(self, loss: Any) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """The logits."""
+        logits: torch.Tensor = self.loss.get_logits(embeddings)
+        return logits
+
+
+_SIGNATURE = inspect.signature(core.HierarchicalProxyLoss)
+
+
+def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The arguments of the core's constructor by name, checked, with what they stand for."""
+    base_loss = kwargs.get("base_loss", args[2] if len(args) > 2 else core.ProxyAnchorLoss)
+    size_name = checks.embedding_size_name(base_loss)
+    if len(args) < 2 and "embedding_size" not in kwargs:
+        kwargs["embedding_size"] = kwargs.pop(size_name, None)
+    bound = _SIGNATURE.bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = bound.arguments
+    extra = given.pop("base_loss_kwargs")
+    checks.check_keywords(base_loss, extra, given)
+    for name, least in (("num_classes", 1), ("embedding_size", 1), ("warmup", 0)):
+        given[name] = checks.check_integer(name, given[name], least)
+    if given["recluster_every"] is not None:
+        checks.check_integer("recluster_every", given["recluster_every"], 1)
+    if given["coarse_proxies"] not in COARSE_PROXIES:
+        raise ValueError(
+            f"coarse_proxies must be one of {COARSE_PROXIES}, got {given['coarse_proxies']!r}"
+        )
+    if given["hierarchy"] is not None:
+        given["hierarchy"] = Hierarchy.of(given["hierarchy"])
+    flat, wanted = given["hierarchy"] is None, given["num_superclasses"]
+    coarse = () if flat else given["hierarchy"].sizes[1:]
+    wanted = ("auto" if flat else ()) if wanted is None else wanted
+    if wanted == "auto" and given["num_classes"] < 3:
+        raise ValueError(
+            f"num_classes={given['num_classes']} is too few to discover superclasses: give a "
+            "hierarchy, or num_superclasses=() for the base loss itself"
+        )
+    num_levels = len(level_sizes(given["num_classes"], coarse, wanted)[0])
+    given["level_kwargs"] = given["level_kwargs"] or {}
+    checks.check_level_kwargs(base_loss, given["level_kwargs"], num_levels)
+    weights, schedule = given["level_weights"], None
+    if callable(weights):
+        weights, schedule = weights(0), weights
+    given["level_weights"] = checks.checked_weights(weights, num_levels)
+    if num_levels == 1 and (schedule or given["level_weights"] != (1.0,)):
+        raise ValueError(
+            f"level_weights={weights!r} has no effect: with one level, this loss is its base loss"
+        )
+    return {**given, **extra, "weight_schedule": schedule}
+
+
+def _warn_if_never_built(seen: SimpleNamespace, warmup: int) -> None:
+    """Warn, when a loss is deleted, that it was trained and never became hierarchical."""
+    if 0 < seen.step <= warmup and not seen.is_active:
+        warnings.warn(
+            f"a HierarchicalProxyLoss was trained for {seen.step} steps, which all belonged to "
+            f"its warm-up of {warmup}: its coarse levels were never used. Set warmup to a part of "
+            "your training steps.",
+            stacklevel=2,
+        )

@@ -1,9 +1,12 @@
 """What holds for every clusterer: valid clusters, whatever the points, their order and number."""
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import AgglomerativeClustering
@@ -11,8 +14,9 @@ from sklearn.cluster import KMeans as TheirKMeans
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
+import pml_hierarchical
 from pml_hierarchical import clustering
-from pml_hierarchical.clustering import Agglomerative, Clusterer, FromFunction, KMeans, KMeansStep
+from pml_hierarchical.clustering import Agglomerative, KMeans, KMeansStep
 
 
 def by_scikit_learn(points, num_clusters):
@@ -54,26 +58,26 @@ def problems(draw, smallest=2):
 def test_every_number_of_clusters_is_reached(clusterer, problem):
     points, num_clusters, spherical, centroids = problem
     before = points.copy()
-    labels = clusterer.cluster(points, num_clusters, spherical=spherical, centroids=centroids)
+    labels = clusterer(points, num_clusters, spherical=spherical, centroids=centroids)
     assert labels.shape == (len(points),)
-    assert labels.dtype == np.int64
+    assert labels.dtype == torch.int64
     assert np.unique(labels).tolist() == list(range(num_clusters))
     np.testing.assert_array_equal(points, before)
-    again = clusterer.cluster(points, num_clusters, spherical=spherical, centroids=centroids)
+    again = clusterer(points, num_clusters, spherical=spherical, centroids=centroids)
     np.testing.assert_array_equal(labels, again)
 
 
 @pytest.mark.parametrize("spherical", [True, False])
-@pytest.mark.parametrize("clusterer", [*BUILT_IN, FromFunction(by_scikit_learn)], ids=repr)
+@pytest.mark.parametrize("clusterer", BUILT_IN, ids=repr)
 def test_the_order_of_the_points_changes_nothing(clusterer, spherical):
     rng = np.random.default_rng(0)
     for size, num_clusters in ((60, 9), (30, 20), (200, 3)):
         points = rng.normal(size=(size, 6)).astype(np.float32)
         for centroids in (None, rng.normal(size=(num_clusters, 6)).astype(np.float32)):
-            arguments = {"spherical": spherical, "centroids": centroids, "seed": 3}
-            labels = clusterer.cluster(points, num_clusters, **arguments)
+            arguments = {"spherical": spherical, "centroids": centroids}
+            labels = clusterer(points, num_clusters, **arguments)
             order = rng.permutation(size)
-            shuffled = clusterer.cluster(points[order], num_clusters, **arguments)
+            shuffled = clusterer(points[order], num_clusters, **arguments)
             np.testing.assert_array_equal(shuffled, labels[order])
 
 
@@ -82,26 +86,24 @@ def test_only_directions_count_where_spherical(clusterer):
     rng = np.random.default_rng(1)
     points = rng.normal(size=(80, 5)).astype(np.float32)
     scaled = points * 2.0 ** rng.integers(-60, 60, size=(80, 1)).astype(np.float32)
-    labels = clusterer.cluster(points, 9, spherical=True)
-    np.testing.assert_array_equal(clusterer.cluster(scaled, 9, spherical=True), labels)
+    labels = clusterer(points, 9, spherical=True)
+    np.testing.assert_array_equal(clusterer(scaled, 9, spherical=True), labels)
     scaled = points * rng.uniform(0.1, 9, size=(80, 1)).astype(np.float32)
-    assert (clusterer.cluster(scaled, 9, spherical=False) != labels).any()
+    assert (clusterer(scaled, 9, spherical=False) != labels).any()
 
 
 @EVERY
 @pytest.mark.parametrize("spherical", [True, False])
 def test_blobs_are_found(clusterer, spherical):
     points, truth = make_blobs([20] * 6, n_features=8, cluster_std=0.3, random_state=2)
-    for seed in range(3):
-        labels = clusterer.cluster(points, 6, spherical=spherical, seed=seed)
-        assert adjusted_rand_score(labels, truth) == 1.0
+    assert adjusted_rand_score(clusterer(points, 6, spherical=spherical), truth) == 1.0
 
 
 def test_agrees_with_the_kmeans_of_scikit_learn():
     points, _ = make_blobs(200, n_features=5, centers=7, cluster_std=0.5, random_state=0)
     theirs = TheirKMeans(7, n_init=10, random_state=0).fit_predict(points)
     for seed in range(4):
-        ours = KMeans().cluster(points, 7, spherical=False, seed=seed)
+        ours = KMeans(seed=seed)(points, 7, spherical=False)
         assert adjusted_rand_score(ours, theirs) == 1.0
 
 
@@ -112,35 +114,17 @@ def test_agrees_with_the_agglomerative_clustering_of_scikit_learn(linkage, spher
     metric = "cosine" if spherical and linkage != "ward" else "euclidean"
     unit = points / np.linalg.norm(points, axis=1, keepdims=True) if spherical else points
     theirs = AgglomerativeClustering(8, metric=metric, linkage=linkage).fit_predict(unit)
-    ours = Agglomerative(linkage).cluster(points, 8, spherical=spherical)
+    ours = Agglomerative(linkage)(points, 8, spherical=spherical)
     assert adjusted_rand_score(ours, theirs) == 1.0
 
 
-@pytest.mark.parametrize("clusterer", [*BUILT_IN, FromFunction(by_scikit_learn)], ids=repr)
+@pytest.mark.parametrize("clusterer", BUILT_IN, ids=repr)
 def test_pickles(clusterer):
     copy = pickle.loads(pickle.dumps(clusterer))
     assert copy == clusterer
     points = np.random.default_rng(0).normal(size=(20, 3))
-    labels = clusterer.cluster(points, 4, spherical=True)
-    np.testing.assert_array_equal(copy.cluster(points, 4, spherical=True), labels)
-
-
-def test_a_function_gets_unit_vectors_where_spherical():
-    seen = []
-
-    def function(points, num_clusters):
-        seen.append(points)
-        return [0, 1, *[0] * (len(points) - 2)]
-
-    clusterer = clustering.get_clusterer(function)
-    points = np.random.default_rng(0).normal(size=(10, 3))
-    assert np.bincount(clusterer.cluster(points, 2, spherical=True)).tolist() == [9, 1]
-    np.testing.assert_allclose(np.linalg.norm(seen[0], axis=1), 1, rtol=1e-6)
-    clusterer.cluster(points, 2, spherical=False)
-    assert sorted(map(tuple, seen[1])) == sorted(map(tuple, points.astype(np.float32)))
-    assert sorted(clusterer.cluster(points[:3], 3, spherical=True)) == [0, 1, 2]
-    assert clusterer.cluster(points, 1, spherical=True).tolist() == [0] * 10
-    assert len(seen) == 2  # nothing to ask in the two last
+    labels = clusterer(points, 4, spherical=True)
+    np.testing.assert_array_equal(copy(points, 4, spherical=True), labels)
 
 
 def test_get_clusterer():
@@ -149,37 +133,7 @@ def test_get_clusterer():
     assert clustering.get_clusterer("agglomerative") == Agglomerative()
     mine = KMeans(balance=2)
     assert clustering.get_clusterer(mine) is mine
-    assert clustering.get_clusterer(by_scikit_learn) == FromFunction(by_scikit_learn)
-    assert repr(FromFunction(by_scikit_learn)) == "FromFunction(by_scikit_learn)"
-
-
-class Constant(Clusterer):
-    def __init__(self, answer):
-        self.answer = answer
-
-    def assign(self, points, num_clusters, *, spherical, centroids, seed):
-        return self.answer
-
-    def __repr__(self):
-        return "Constant"
-
-
-@pytest.mark.parametrize(
-    ("answer", "error", "message"),
-    [
-        ([0, 1, 0], ValueError, r"Constant .*shape \(4,\), but returned shape \(3,\)"),
-        (np.zeros((4, 1), int), ValueError, r"returned shape \(4, 1\)"),
-        (None, ValueError, r"returned shape \(\)"),
-        ([0.0, 1.0, 0.0, 1.0], TypeError, "Constant .*dtype float64"),
-        ([True, False, True, False], TypeError, "Constant .*dtype bool"),
-        ([0, 1, 2, 1], ValueError, r"0\.\.1 .*labels in 0\.\.2"),
-        ([0, 1, -1, 1], ValueError, r"0\.\.1 .*labels in -1\.\.1"),
-        ([1, 1, 1, 1], ValueError, "Constant .*no point of cluster 0 .1 clusters instead of 2"),
-    ],
-)
-def test_bad_answers(answer, error, message):
-    with pytest.raises(error, match=message):
-        Constant(answer).cluster(np.eye(4), 2, spherical=True)
+    assert clustering.get_clusterer(by_scikit_learn) is by_scikit_learn
 
 
 POINTS = np.eye(4, dtype=np.float32)
@@ -197,24 +151,26 @@ POINTS = np.eye(4, dtype=np.float32)
         (lambda: KMeans(balance=float("nan")), ValueError, "balance .*got nan"),
         (lambda: KMeansStep(balance=True), ValueError, "balance .*got True"),
         (lambda: Agglomerative("median"), ValueError, "average, complete.*got 'median'"),
-        (lambda: FromFunction(3), TypeError, "callable .*got 3"),
+        (lambda: clustering.get_clusterer(3), TypeError, "a function .*got 3"),
+        (lambda: KMeans(seed=-1), ValueError, "seed .*got -1"),
+        (lambda: KMeans(seed=1.0), ValueError, "seed .*got 1.0"),
         (lambda: clustering.get_clusterer("k-means"), ValueError, "'kmeans_step'.*got 'k-means'"),
         (lambda: clustering.get_clusterer(None), TypeError, "'agglomerative'.*got None"),
         (lambda: clustering.get_clusterer(KMeans), TypeError, r"class KMeans: .*KMeans\("),
-        (lambda: KMeans().cluster(POINTS, 5, spherical=True), ValueError, r"1\.\.4.*got 5"),
-        (lambda: KMeans().cluster(POINTS, 0, spherical=True), ValueError, r"1\.\.4.*got 0"),
-        (lambda: KMeans().cluster(POINTS, 2.0, spherical=True), TypeError, "integer, got 2.0"),
-        (lambda: KMeans().cluster(POINTS, True, spherical=True), TypeError, "integer, got True"),
-        (lambda: KMeans().cluster(POINTS[0], 2, spherical=True), ValueError, r"shape \(4,\)"),
-        (lambda: KMeans().cluster(POINTS[:0], 2, spherical=True), ValueError, r"shape \(0, 4\)"),
-        (lambda: KMeans().cluster(POINTS * np.nan, 2, spherical=True), ValueError, "row 0"),
+        (lambda: KMeans()(POINTS, 5, spherical=True), ValueError, r"1\.\.4.*got 5"),
+        (lambda: KMeans()(POINTS, 0, spherical=True), ValueError, r"1\.\.4.*got 0"),
+        (lambda: KMeans()(POINTS, 2.0, spherical=True), TypeError, "integer, got 2.0"),
+        (lambda: KMeans()(POINTS, True, spherical=True), TypeError, "integer, got True"),
+        (lambda: KMeans()(POINTS[0], 2, spherical=True), ValueError, r"shape \(4,\)"),
+        (lambda: KMeans()(POINTS[:0], 2, spherical=True), ValueError, r"shape \(0, 4\)"),
+        (lambda: KMeans()(POINTS * np.nan, 2, spherical=True), ValueError, "row 0"),
         (
-            lambda: KMeans().cluster(POINTS, 2, spherical=True, centroids=POINTS),
+            lambda: KMeans()(POINTS, 2, spherical=True, centroids=POINTS),
             ValueError,
             r"\(2, 4\), got \(4, 4\)",
         ),
         (
-            lambda: KMeans().cluster(POINTS, 2, spherical=True, centroids=POINTS[:2] + np.inf),
+            lambda: KMeans()(POINTS, 2, spherical=True, centroids=POINTS[:2] + np.inf),
             ValueError,
             "centroids hold NaN or infinite",
         ),
@@ -223,3 +179,64 @@ POINTS = np.eye(4, dtype=np.float32)
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# ---------------------------------------------------------------- values of any scale
+SCALES = [1e30, 3e37, 1e20, 1e-20, 1e-30, 1e-37, 1e-41]
+
+
+@EVERY
+@pytest.mark.parametrize("spherical", [True, False])
+@pytest.mark.parametrize("scale", SCALES)
+def test_huge_and_tiny_values_are_clustered_as_others_are(clusterer, spherical, scale):
+    points, truth = make_blobs([10] * 4, n_features=3, cluster_std=0.1, random_state=1)
+    points = (points / np.abs(points).max() * scale).astype(np.float32)
+    for centroids in (None, points[np.unique(truth, return_index=True)[1]]):
+        found = clusterer(points, 4, centroids, spherical)
+        assert adjusted_rand_score(found, truth) == 1.0
+
+
+@pytest.mark.parametrize("clusterer", [KMeans(), KMeansStep(), KMeans(balance=1)], ids=repr)
+def test_a_common_offset_changes_nothing(clusterer):
+    # so many that faiss computes distances as |a|^2 + |b|^2 - 2ab
+    points, truth = make_blobs([20] * 100, n_features=8, cluster_std=0.3, random_state=1)
+    moved = (points * 0.01 + 1000).astype(np.float32)
+    start = moved[np.unique(truth, return_index=True)[1]]
+    assert clusterer(moved, 100, start).tolist() == truth.tolist()
+
+
+@EVERY
+@pytest.mark.parametrize("spherical", [True, False])
+@pytest.mark.parametrize("value", [0.0, 1.0, 3e38, -1e-45])
+def test_constant_points_are_dealt_out(clusterer, spherical, value):
+    points = np.full((9, 4), value, dtype=np.float32)
+    for centroids in (None, points[:5], np.eye(5, 4, dtype=np.float32) * 3e38):
+        found = clusterer(points, 5, centroids, spherical)
+        assert found.unique().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_values_at_both_ends_of_the_range():
+    points = np.array([[3.4e38], [3.3e38], [-3.4e38], [-3.3e38], [0], [1e-45]], dtype=np.float32)
+    for clusterer in BUILT_IN:
+        found = clusterer(points, 3).tolist()
+        assert found[0] == found[1] != found[2] == found[3] != found[4] == found[5] != found[0]
+
+
+def test_agglomerative_takes_unit_vectors_for_directions():
+    points = np.random.default_rng(4).normal(size=(50, 4)).astype(np.float32)
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    unit[7] = 0
+    for linkage in ("average", "complete"):
+        clusterer = Agglomerative(linkage)
+        directions = clusterer(unit, 8, spherical=True)
+        assert torch.equal(clusterer(unit, 8), directions)
+        assert not torch.equal(clusterer(points, 8), directions)
+
+
+def test_what_clusters_is_imported_when_it_is_used():
+    """Of all files of the package, since most users of the loss need none or one of these."""
+    files = list(Path(pml_hierarchical.__file__).parent.rglob("*.py"))
+    heavy = re.compile(r"^(?:import|from) (?:faiss|sklearn|scipy)\b.*", re.MULTILINE)
+    found = {str(path): heavy.findall(path.read_text()) for path in files}
+    assert len(found) > 20
+    assert {path: lines for path, lines in found.items() if lines} == {}

@@ -8,11 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import normalize
 
-from pml_hierarchical import clustering
 from pml_hierarchical.clustering import KMeans, KMeansStep
-from pml_hierarchical.clustering.balance import capacity_of, nearest_with_room
-from pml_hierarchical.clustering.points import canonical_order
+from pml_hierarchical.clustering.base import canonical_order
+from pml_hierarchical.clustering.nearest import capacity_of, nearest_below_capacity
+
+
+def means_of(points, assignment, num_groups):
+    """An oracle for group_means."""
+    assignment = np.asarray(assignment)
+    groups = [points[assignment == group] for group in range(num_groups)]
+    return np.stack([group.astype(np.float64).mean(axis=0) for group in groups]).astype(
+        points.dtype
+    )
 
 
 @pytest.mark.parametrize("spherical", [True, False])
@@ -29,12 +38,12 @@ def test_the_step_is_the_nearest_centroid_and_nothing_else(spherical, seed):
             found = [np.linalg.norm(point - c) for c in centroids]
         expected.append(int(np.argmin(found)))
     assert len(set(expected)) == 6  # else the step has empty clusters to fill
-    step = KMeansStep().cluster(points, 6, spherical=spherical, centroids=centroids)
+    step = KMeansStep()(points, 6, spherical=spherical, centroids=centroids)
     assert step.tolist() == expected
-    whole = KMeans().cluster(points, 6, spherical=spherical, centroids=centroids)
+    whole = KMeans()(points, 6, spherical=spherical, centroids=centroids)
     assert whole.tolist() != expected
     assert (
-        KMeansStep(balance=6).cluster(points, 6, spherical=spherical, centroids=centroids).tolist()
+        KMeansStep(balance=6)(points, 6, spherical=spherical, centroids=centroids).tolist()
         == expected
     )
 
@@ -43,14 +52,14 @@ def test_the_step_is_the_nearest_centroid_and_nothing_else(spherical, seed):
 def test_a_warm_start_takes_as_many_steps_as_it_is_told(spherical):
     rng = np.random.default_rng(3)
     points = rng.normal(size=(400, 4)).astype(np.float32)
-    points = clustering.unit_vectors(points) if spherical else points
+    points = normalize(points) if spherical else points
     start = centroids = points[:6]
     for count in range(1, 8):
-        labels = KMeansStep().cluster(points, 6, spherical=spherical, centroids=centroids)
-        centroids = clustering.group_means(points, labels, 6)
-        last = KMeansStep().cluster(points, 6, spherical=spherical, centroids=centroids)
+        labels = KMeansStep()(points, 6, spherical=spherical, centroids=centroids)
+        centroids = means_of(points, labels, 6)
+        last = KMeansStep()(points, 6, spherical=spherical, centroids=centroids)
         assert (last != labels).any()
-        found = KMeans(iterations=1, warm_iterations=count).cluster(
+        found = KMeans(iterations=1, warm_iterations=count)(
             points, 6, spherical=spherical, centroids=start
         )
         np.testing.assert_array_equal(found, last)
@@ -58,33 +67,33 @@ def test_a_warm_start_takes_as_many_steps_as_it_is_told(spherical):
 
 def test_the_first_step_is_a_whole_kmeans():
     points = np.random.default_rng(0).normal(size=(50, 4))
-    step = KMeansStep().cluster(points, 7, spherical=True, seed=2)
-    np.testing.assert_array_equal(step, KMeans().cluster(points, 7, spherical=True, seed=2))
-    assert (step != KMeans().cluster(points, 7, spherical=True, seed=3)).any()
+    step = KMeansStep(seed=2)(points, 7, spherical=True)
+    np.testing.assert_array_equal(step, KMeans(seed=2)(points, 7, spherical=True))
+    assert (step != KMeans(seed=3)(points, 7, spherical=True)).any()
 
 
 def test_an_empty_cluster_takes_the_farthest_point():
     points = np.array([[0.0], [1.0], [7.0], [2.0]])
     centroids = np.array([[1.0], [50.0]])
-    step = KMeansStep().cluster(points, 2, spherical=False, centroids=centroids)
+    step = KMeansStep()(points, 2, spherical=False, centroids=centroids)
     assert step.tolist() == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("spherical", [True, False])
 def test_converges_to_the_means_of_its_clusters(spherical):
     points = np.random.default_rng(5).normal(size=(60, 3)).astype(np.float32)
-    labels = KMeans(iterations=100).cluster(points, 5, spherical=spherical)
-    used = clustering.unit_vectors(points) if spherical else points
-    means = clustering.group_means(used, labels, 5)
-    step = KMeansStep().cluster(points, 5, spherical=spherical, centroids=means)
+    labels = KMeans(iterations=100)(points, 5, spherical=spherical)
+    used = normalize(points) if spherical else points
+    means = means_of(used, labels, 5)
+    step = KMeansStep()(points, 5, spherical=spherical, centroids=means)
     np.testing.assert_array_equal(step, labels)
 
 
 @pytest.mark.parametrize("clusterer", [KMeans(), KMeans(balance=1), KMeansStep()], ids=repr)
 def test_clusters_keep_the_numbers_of_the_centroids(clusterer):
     points, truth = make_blobs([9] * 12, n_features=6, cluster_std=0.2, random_state=0)
-    means = clustering.group_means(points, truth, 12)
-    found = clusterer.cluster(points, 12, spherical=False, centroids=means)
+    means = means_of(points, truth, 12)
+    found = clusterer(points, 12, spherical=False, centroids=means)
     np.testing.assert_array_equal(found, truth)
 
 
@@ -92,9 +101,9 @@ def test_more_restarts_are_never_worse():
     points = np.random.default_rng(0).normal(size=(150, 5)).astype(np.float32)
 
     def inertia(restarts, spherical):
-        labels = KMeans(restarts=restarts).cluster(points, 15, spherical=spherical)
-        used = clustering.unit_vectors(points) if spherical else points
-        means = clustering.group_means(used, labels, 15)
+        labels = KMeans(restarts=restarts)(points, 15, spherical=spherical)
+        used = normalize(points) if spherical else points
+        means = means_of(used, labels, 15)
         return ((used - means[labels]) ** 2).sum()
 
     for spherical in (True, False):
@@ -122,7 +131,7 @@ def test_the_bound_holds(kind, n, balance, spherical, warm, duplicates, seed, da
         points = points[rng.integers(2, size=n)]
     centroids = rng.normal(size=(num_clusters, 2)) if warm else None
     clusterer = kind(balance=balance)
-    labels = clusterer.cluster(points, num_clusters, spherical=spherical, centroids=centroids)
+    labels = clusterer(points, num_clusters, spherical=spherical, centroids=centroids)
     sizes = np.bincount(labels, minlength=num_clusters)
     assert sizes.min() >= 1
     assert sizes.max() <= math.ceil(balance * n / num_clusters)
@@ -130,11 +139,11 @@ def test_the_bound_holds(kind, n, balance, spherical, warm, duplicates, seed, da
 
 def test_a_bound_that_holds_already_changes_nothing():
     points = np.random.default_rng(0).normal(size=(60, 4))
-    free = KMeans().cluster(points, 5, spherical=True)
+    free = KMeans()(points, 5, spherical=True)
     share = np.bincount(free).max() / (60 / 5)
-    bounded = KMeans(balance=share).cluster(points, 5, spherical=True)
+    bounded = KMeans(balance=share)(points, 5, spherical=True)
     np.testing.assert_array_equal(bounded, free)
-    tighter = KMeans(balance=1).cluster(points, 5, spherical=True)
+    tighter = KMeans(balance=1)(points, 5, spherical=True)
     assert np.bincount(tighter).tolist() == [12] * 5
     assert adjusted_rand_score(tighter, free) > 0.4  # moved, not dealt out anew
 
@@ -142,7 +151,7 @@ def test_a_bound_that_holds_already_changes_nothing():
 def test_the_nearest_points_go_first():
     points = np.array([[0.3], [0.1], [0.2], [5.0]])
     centroids = np.array([[0.0], [6.0]])
-    found = nearest_with_room(points, centroids, spherical=False, capacity=2)
+    found = nearest_below_capacity(points, centroids, spherical=False, capacity=2)
     assert found.tolist() == [1, 0, 0, 1]
 
 
@@ -154,39 +163,12 @@ def test_capacity_is_rounded_up_as_by_hand():
                 assert capacity_of(n, num_clusters, hundredths / 100) == exact
 
 
-# ---------------------------------------------------------------- means, the function
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 100))
-def test_group_means_against_a_loop(num_points, num_groups, seed):
-    rng = np.random.default_rng(seed)
-    assignment = np.concatenate([np.arange(num_groups), rng.integers(num_groups, size=num_points)])
-    points = rng.normal(size=(len(assignment), 3))
-    means = clustering.group_means(points, assignment, num_groups)
-    for group in range(num_groups):
-        np.testing.assert_allclose(means[group], points[assignment == group].mean(axis=0))
-    assert clustering.group_means(points.astype("f"), assignment, num_groups).dtype == np.float32
-
-
-def test_unit_vectors_stay_as_they_are():
-    points = clustering.unit_vectors(np.random.default_rng(0).normal(size=(9, 3)))
-    assert clustering.unit_vectors(points) is points
-    longer = points.copy()
-    longer[4] *= 1.001
-    np.testing.assert_allclose(clustering.unit_vectors(longer), points, rtol=1e-6)
-
-
-def test_unit_vectors_of_any_scale():
-    points = np.array([[3e-38, 4e-38], [3e30, 4e30], [0, 0], [-5, 0]], dtype=np.float32)
-    expected = [[0.6, 0.8], [0.6, 0.8], [0, 0], [-1, 0]]
-    np.testing.assert_allclose(clustering.unit_vectors(points), expected, rtol=1e-5)
-
-
 def test_from_the_means_of_the_truth_the_truth_is_found_under_its_own_numbers():
     points, truth = make_blobs([9] * 5, n_features=6, cluster_std=0.2, random_state=0)
     for spherical in (True, False):
-        starts = clustering.unit_vectors(points) if spherical else points
-        centroids = clustering.group_means(starts, truth, 5)
-        found = KMeans().cluster(points, 5, spherical=spherical, centroids=centroids)
+        starts = normalize(points) if spherical else points
+        centroids = means_of(starts, truth, 5)
+        found = KMeans()(points, 5, spherical=spherical, centroids=centroids)
         np.testing.assert_array_equal(found, truth)
 
 
@@ -194,7 +176,7 @@ def test_many_points_are_sampled_and_all_assigned():
     points, truth = make_blobs(
         6000, n_features=8, centers=4, cluster_std=0.5, center_box=(-20, 20), random_state=1
     )
-    found = KMeans().cluster(points.astype(np.float32), 4, spherical=False)
+    found = KMeans()(points.astype(np.float32), 4, spherical=False)
     assert adjusted_rand_score(truth, found) == 1.0
 
 
@@ -203,7 +185,7 @@ def test_huge_points_are_finite():
     points[2:] *= -1
     with np.errstate(over="ignore"):
         assert not np.isfinite(points[:2].sum())
-    found = KMeans().cluster(points, 2, spherical=True)
+    found = KMeans()(points, 2, spherical=True)
     assert found[0] == found[1] != found[2] == found[3]
 
 

@@ -1,4 +1,4 @@
-"""The table of features, made of the outcome of the tests that are marked with a feature.
+"""The table of features, from the outcomes of the tests that are marked with a feature.
 
 ``pytest tests/losses --feature-table docs/features.md``
 """
@@ -58,8 +58,8 @@ def _page(outcomes) -> str:
         "# Base losses and features",
         "",
         "Written by `pytest tests/losses --feature-table docs/features.md`: **yes** where the",
-        "tests of a feature passed with a base loss, *no* where one failed, a number where PML",
-        "itself stands in the way.",
+        "tests of a feature passed with a base loss, *no* where one failed, a number where PML's",
+        "own loss prevents it (see the notes below).",
         "",
         table,
         "",
@@ -86,14 +86,14 @@ def _cell(reports, notes) -> str:
 _MEANING = """\
 What a column says (`tests/losses/test_features.py`):
 
-- **value**, **gradients**: with one level, those of PML's own loss, bit by bit, in float32 and
+- **value**, **gradients**: with one level, those of PML's own loss, bit for bit, in float32 and
   float64; with three levels, those of PML's own losses summed by hand.
-- **known**, **discovered**, **mixed**: trains with a given tree, a tree of clusters, and clusters
-  inside given superclasses; the coarse proxies are the means of their members.
-- **resume**: training that is stopped, saved, loaded and continued ends at the same bits as
-  training that is not.
-- **DDP**: 2 and 4 processes agree with one on the same batches to 1e-5, and hold the same tree
-  after every step.
+- **known**, **discovered**, **mixed**: the loss trains with a given tree, with a tree of clusters,
+  and with clusters inside given superclasses; the coarse proxies are the means of their members.
+- **resume**: training that is stopped, saved, loaded and continued ends with the same bits as
+  uninterrupted training.
+- **DDP**: 2 and 4 processes agree with one process on the same batches to 1e-5, and have the same
+  tree after every step.
 - **autocast**: bfloat16 on the CPU; parameters and gradients stay float32.
-- **compile**: `torch.compile(fullgraph=True)` of the loss, updates left to the hook.
+- **compile**: `torch.compile(fullgraph=True)` of the loss, with updates by the hook alone.
 """

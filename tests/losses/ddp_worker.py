@@ -58,14 +58,12 @@ def train_distributed(name, rank, world_size, **kwargs):
         dist.all_gather(found, loss_func.class_labels)
         equal.append(all(torch.equal(other, found[0]) for other in found))
 
-    wrapped = DistributedDataParallel(
-        DistributedLossWrapper(loss_func), find_unused_parameters=bool(kwargs)
-    )
+    wrapped = DistributedDataParallel(DistributedLossWrapper(loss_func))
     train(DistributedDataParallel(trunk), wrapped, rank, world_size, compare)
     return {
         "equal": equal,
         "trunk": trunk.state_dict(),
-        "loss": {k: v for k, v in loss_func.state_dict().items() if k != "_extra_state"},
+        "loss": loss_func.state_dict(),
         "num_updates": loss_func.num_updates,
     }
 

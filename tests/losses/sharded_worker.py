@@ -10,10 +10,11 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 import torch.distributed.tensor
 from pytorch_metric_learning import losses as pml
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from pml_hierarchical import Hierarchy
-from pml_hierarchical.losses import HierarchicalProxyLoss, ShardedHierarchicalProxyLoss
+from pml_hierarchical.losses import FastPath, HierarchicalProxyLoss, ShardedHierarchicalProxyLoss
 
 C, D, BATCH, STEPS = 13, 6, 24, 7  # shares of 7 and 6 classes, or 4, 4, 4 and 1
 TREE = Hierarchy.from_parents([[0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4], [0, 0, 1, 1, 1]])
@@ -148,7 +149,7 @@ def resumed(out, rank, world_size):
     torch.save([one.state_dict() for one in stateful], f"{out}/resume{rank}.pt")
     dcp.save({"loss": first.state_dict()}, checkpoint_id=f"{out}/checkpoint")
     state = torch.load(f"{out}/resume{rank}.pt")
-    second = make(ShardedHierarchicalProxyLoss, **case, seed=1)
+    second = make(ShardedHierarchicalProxyLoss, **case)
     train(second, rank, world_size, first=4, state=state)
 
     third = make(ShardedHierarchicalProxyLoss, **case)
@@ -156,15 +157,16 @@ def resumed(out, rank, world_size):
     dcp.load(saved, checkpoint_id=f"{out}/checkpoint")
     third.load_state_dict(saved["loss"])
     same = all(
-        torch.equal(getattr(third, name), getattr(first, name))
-        for name in ("local_proxies", "class_labels", "coarse_level1", "coarse_level2")
+        torch.equal(a, b)
+        for a, b in zip(third.proxies_in_use(3), first.proxies_in_use(3), strict=True)
     )
+    same = same and torch.equal(third.class_labels, first.class_labels)
     dist.barrier()
     other = torch.load(f"{out}/resume{(rank + 1) % world_size}.pt")[1]
     return {
         "proxies": second.full_proxies(),
         "num_updates": second.num_updates,
-        "checkpoint": same and third.schedule.state() == first.schedule.state(),
+        "checkpoint": same and (third.step, third.num_updates) == (first.step, first.num_updates),
         "other rank": error_of(lambda: second.load_state_dict(other)),
     }
 
@@ -180,8 +182,8 @@ def trained(case, rank, world_size):
         "share": len(loss_func.local_proxies),
         "values": values,
         "trunk": trunk.module.state_dict(),
-        "loss": {k: v for k, v in whole.state_dict().items() if k != "_extra_state"},
-        "levels": [getattr(loss_func, name) for name in loss_func._level_names],
+        "loss": whole.state_dict(),
+        "levels": [getattr(loss_func, f"loss_level{n}") for n in range(len(loss_func.sizes))],
         "num_updates": whole.num_updates,
         "back": torch.equal(back.local_proxies, loss_func.local_proxies)
         and back.hierarchy == loss_func.hierarchy,
@@ -190,22 +192,38 @@ def trained(case, rank, world_size):
 
 def run(out, rank, world_size):
     """Everything, in one process of several."""
-    settings = {"whole": {}, "blocks": {"block_size": 2, "save_memory": True}}
+    found = {}
+    for base in BASES:
+        for name, block_size in (("whole", 0), ("blocks", 2)):
+            loss_func = make(
+                ShardedHierarchicalProxyLoss, base, hierarchy=TREE, level_kwargs=OF_LEVELS[base],
+                engine=FastPath(save_memory=name == "blocks"),
+            )  # fmt: skip
+            loss_func.block_size = block_size
+            found[base, name] = gradients(loss_func, rank, world_size)
     return {
         "trained": {name: trained(case, rank, world_size) for name, case in CASES.items()},
-        "gradients": {
-            (base, name): gradients(
-                make(
-                    ShardedHierarchicalProxyLoss, base, hierarchy=TREE,
-                    level_kwargs=OF_LEVELS[base], **kwargs,
-                ), rank, world_size,
-            )
-            for base in BASES
-            for name, kwargs in settings.items()
-        },
+        "gradients": found,
         "resumed": resumed(out, rank, world_size),
         "errors": errors(rank, world_size),
-    }  # fmt: skip
+        "of a part": in_a_part_of_the_processes(rank, world_size),
+    }
+
+
+def in_a_part_of_the_processes(rank, world_size):
+    """Two meshes at once, each with classes and batches of its own."""
+    width = world_size // 2
+    mesh = init_device_mesh("cpu", (2, width), mesh_dim_names=("copy", "classes"))["classes"]
+    loss_func = make(
+        ShardedHierarchicalProxyLoss, "CosFaceLoss", num_superclasses=4, device_mesh=mesh, warmup=0
+    )
+    generator = torch.Generator().manual_seed(rank // width)
+    embeddings = torch.randn(6, D, generator=generator)
+    labels = torch.randint(C, (6,), generator=generator)
+    value = loss_func(embeddings, labels).detach()
+    if rank >= width:  # the other processes are not waited for
+        loss_func.recluster()
+    return value
 
 
 def reference(base, **kwargs):

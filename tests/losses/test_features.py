@@ -127,6 +127,8 @@ def check_means(name, loss_func):
         coarse = base.proxies(loss_func.level_loss(level))
         for node in range(tree.sizes[level]):
             mean = vectors[tree.members(level, node)].mean(dim=(0, 1)).expand(base.centers, -1)
+            if name == "P2SGradLoss":  # which takes unit vectors alone
+                mean = torch.nn.functional.normalize(mean)
             torch.testing.assert_close(coarse[node], mean)
 
 
@@ -306,7 +308,7 @@ def test_compiles_without_a_graph_break(name):
         if reason := what_stops_pml(name):
             pytest.xfail(reason)
         raise
-    assert loss_func.schedule.step == 6
+    assert loss_func.step == 6
 
 
 def test_updates_reach_a_compiled_loss():

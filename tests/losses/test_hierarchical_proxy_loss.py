@@ -75,8 +75,9 @@ def test_evaluation_is_not_a_training_step():
     embeddings, labels = batch(torch.float32)
     with torch.no_grad():
         loss_func(embeddings, labels)
-    loss_func.eval()(embeddings, labels)
-    assert loss_func.schedule.step == 0
+    with torch.no_grad():
+        loss_func.eval()(embeddings, labels)
+    assert loss_func.step == 0
     assert not loss_func.is_active
 
 
@@ -146,8 +147,13 @@ def test_random_numbers_of_the_script_are_those_with_the_base_loss():
 
 def test_users_of_the_base_loss_find_its_attributes():
     loss_func = HierarchicalProxyLoss(C, D, margin=0.2, alpha=16)
-    assert (loss_func.margin, loss_func.alpha) == (0.2, 16)
     assert loss_func.proxies is loss_func.level_loss(0).proxies
+    with pytest.raises(AttributeError, match=r"level_loss\(0\).margin"):
+        _ = loss_func.margin
+    for name in ("margin", "alpha", "distance", "reducer"):
+        with pytest.raises(AttributeError, match=r"set it on level_loss\(0\)"):
+            setattr(loss_func, name, 3)
+    assert (loss_func.level_loss(0).margin, loss_func.level_loss(1).alpha) == (0.2, 16)
     with pytest.raises(AttributeError, match="no_such_thing"):
         _ = loss_func.no_such_thing
 
@@ -191,7 +197,7 @@ def test_a_hierarchy_that_nobody_builds_is_not_silent():
     loss_func = HierarchicalProxyLoss(C, D, warmup=1, recluster_every=None)
     loss_func(*batch(torch.float32))
     loss_func(*batch(torch.float32))
-    with pytest.warns(UserWarning, match=r"nobody has called recluster\(\)"):
+    with pytest.warns(UserWarning, match=r"recluster\(\) has not been called"):
         loss_func(*batch(torch.float32))
 
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from pytorch_metric_learning import distances, losses, regularizers
 from sharded_worker import BASES, CASES, OF_LEVELS, TREE, C, D, own_part
 
-from pml_hierarchical.losses import ShardedHierarchicalProxyLoss
+from pml_hierarchical.losses import FastPath, ShardedHierarchicalProxyLoss
 
 every_case = pytest.mark.parametrize("case", CASES)
 both = pytest.mark.parametrize("world_size", [2, 4])
@@ -118,6 +118,22 @@ def test_stopped_and_resumed(world_size, distributed, references):
 
 
 @both
+def test_classes_divided_among_a_part_of_the_processes(world_size, distributed):
+    """Two groups of processes, each with a loss of its own, which know nothing of each other."""
+    width = world_size // 2
+    for group in range(2):
+        values = [rank["of a part"] for rank in distributed[world_size]]
+        mine = values[group * width : (group + 1) * width]
+        assert all(torch.equal(value, mine[0]) for value in mine)
+    assert values[0] != values[-1]
+    loss_func = worker.reference("CosFaceLoss", num_superclasses=4, warmup=0)
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(6, D, generator=generator)
+    labels = torch.randint(C, (6,), generator=generator)
+    close(values[0], loss_func(embeddings, labels))  # the mean over copies of one batch
+
+
+@both
 def test_an_error_of_one_process_is_raised_in_all(world_size, distributed):
     last = world_size - 1
     for rank, results in enumerate(distributed[world_size]):
@@ -126,8 +142,8 @@ def test_an_error_of_one_process_is_raised_in_all(world_size, distributed):
             assert found["labels"].startswith("ValueError: labels must be in 0..12")
             assert f"shape (batch_size, {D})" in found["shape"]
         else:
-            assert f"the batch of rank {last} is not" in found["labels"]
-            assert f"the batch of rank {last} is not" in found["shape"]
+            assert f"the batch of rank {last} cannot be used" in found["labels"]
+            assert f"the batch of rank {last} cannot be used" in found["shape"]
         assert f"fewer than the {world_size} processes" in found["few classes"]
         assert f"NaN or infinite values (1 on rank {last})" in found["nan"]
         where = "first process" if rank else "no clusters today"
@@ -156,10 +172,7 @@ def test_clustering_starts_from_the_coarse_proxies_in_use():
         )
         before = loss_func.recluster()
         moved = torch.randn(4, D, generator=torch.Generator().manual_seed(2))
-        if loss_class is ShardedHierarchicalProxyLoss:
-            loss_func.set_coarse_proxies(1, moved)
-        else:
-            loss_func.level_loss(1).proxies.copy_(moved)
+        loss_func.level_loss(1).proxies.copy_(moved)
         trees.append(loss_func.recluster())
         assert trees[-1] != before
     assert trees[0] == trees[1]
@@ -170,17 +183,17 @@ def test_to_and_from_a_loss_in_one_process():
     whole = worker.reference("ArcFaceLoss", hierarchy=TREE, margin=10).double()
     worker_steps = torch.randn(8, D, dtype=torch.float64), torch.randint(C, (8,))
     whole.recluster()
-    sharded = ShardedHierarchicalProxyLoss.from_unsharded(whole, block_size=3)
+    sharded = ShardedHierarchicalProxyLoss.from_unsharded(whole)
+    sharded.block_size = 3
     assert torch.is_grad_enabled()
     close(sharded(*worker_steps), whole(*worker_steps), 1e-12)
-    assert sharded.schedule.state() == whole.schedule.state()
+    assert (sharded.step, sharded.num_updates) == (whole.step, whole.num_updates)
     back = sharded.to_unsharded()
     for name, value in whole.state_dict().items():
-        if name != "_extra_state":
-            assert torch.equal(back.state_dict()[name], value), name
-    with pytest.raises(ValueError, match=r"sizes .* from_unsharded"):
+        assert torch.equal(back.state_dict()[name], value), name
+    with pytest.raises(ValueError, match=r"sizes=.* from_unsharded"):
         sharded.load_unsharded(worker.reference("ArcFaceLoss", num_superclasses=4))
-    with pytest.raises(TypeError, match="ArcFaceLoss"):
+    with pytest.raises(ValueError, match=r"has CosFaceLoss, .* this one ArcFaceLoss"):
         sharded.load_unsharded(worker.reference("CosFaceLoss", hierarchy=TREE))
     with pytest.raises(ValueError, match="'live'"):
         sharded.load_unsharded(
@@ -195,12 +208,12 @@ def test_evaluation_is_no_training_step():
     loss_func.eval()(*inputs)
     with torch.no_grad():
         assert not loss_func.train()(*inputs).requires_grad
-    assert loss_func.schedule.step == 0
+    assert loss_func.step == 0
     twin = copy.deepcopy(loss_func)
     loss_func(*inputs)
-    assert loss_func.schedule.step == loss_func.num_updates == 1
-    assert twin.schedule.step == 0
-    assert loss_func.coarse_level1 is not twin.coarse_level1
+    assert loss_func.step == loss_func.num_updates == 1
+    assert twin.step == 0
+    assert loss_func.proxies_in_use(2)[1] is not twin.proxies_in_use(2)[1]
 
 
 @pytest.mark.usefixtures("alone")
@@ -227,9 +240,46 @@ def test_backward_more_than_once():
     loss.backward()
     close(embeddings.grad, 3 * once)
     close(loss_func.proxies.grad.full_tensor(), 3 * of_proxies)
-    loss = loss_func(embeddings, torch.arange(4))
-    with pytest.raises(RuntimeError, match="create_graph=True"):
-        torch.autograd.grad(loss, embeddings, create_graph=True)
+
+
+def gradient_penalty(loss_func, embeddings, labels):
+    torch.autograd.grad(loss_func(embeddings, labels), embeddings, create_graph=True)
+
+
+def of_the_proxies(loss_func, embeddings, labels):
+    loss = loss_func(embeddings, labels)
+    torch.autograd.grad(loss, loss_func.proxies, create_graph=True)
+
+
+def backward_pass(loss_func, embeddings, labels):
+    loss_func(embeddings, labels).backward(create_graph=True)
+
+
+def hessian(loss_func, embeddings, labels):
+    torch.autograd.functional.hessian(lambda one: loss_func(one, labels), embeddings)
+
+
+def hessian_vector_product(loss_func, embeddings, labels):
+    torch.autograd.functional.hvp(
+        lambda one: loss_func(one, labels), embeddings, torch.ones_like(embeddings)
+    )
+
+
+def transformed(loss_func, embeddings, labels):
+    torch.func.grad(lambda one: loss_func(one, labels))(embeddings)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [gradient_penalty, of_the_proxies, backward_pass, hessian, hessian_vector_product, transformed],
+)
+@pytest.mark.parametrize("base", ["ProxyAnchorLoss", "CosFaceLoss"])
+@pytest.mark.usefixtures("alone")
+def test_a_gradient_that_would_be_taken_for_a_constant_is_an_error(use, base):
+    loss_func = worker.make(ShardedHierarchicalProxyLoss, base, hierarchy=TREE)
+    embeddings = torch.randn(4, D, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"create_graph=True|functorch|torch.func|storage"):
+        use(loss_func, embeddings, torch.arange(4))
 
 
 # ---------------------------------------------------------------- errors
@@ -244,7 +294,8 @@ def test_without_a_process_group():
         ({"base_loss": losses.SoftTripleLoss}, TypeError, "SoftTripleLoss, whose classes cannot"),
         ({"base_loss": losses.TripletMarginLoss}, TypeError, "base_loss is a TripletMarginLoss"),
         ({"coarse_proxies": "live"}, ValueError, "coarse_proxies can only be 'fixed'"),
-        ({"fast_path": False}, ValueError, "fast_path can only be True"),
+        ({"engine": "pml"}, ValueError, "engine must be a FastPath with class_share=1"),
+        ({"engine": FastPath(class_share=0.5)}, ValueError, "nor sampled"),
         ({"distance": distances.CosineSimilarity(power=2)}, ValueError, "leave it out"),
         ({"weight_regularizer": regularizers.LpRegularizer()}, ValueError, "regularizer"),
         ({"margn": 0.1}, TypeError, "margn"),
@@ -264,7 +315,7 @@ def test_batches_that_cannot_be():
     for inputs, error, match in (
         ((embeddings, labels + C), ValueError, r"labels must be in 0\.\.12"),
         ((embeddings, labels.float()), TypeError, "labels must be integers"),
-        ((embeddings, labels[:2]), ValueError, r"labels must have shape \(3,\)"),
+        ((embeddings, labels[:2]), ValueError, "must equal number of labels"),
         ((embeddings[:0], labels[:0]), ValueError, "the batch is empty"),
         ((embeddings.to("meta"), labels), ValueError, "must be on cpu"),
         ((embeddings, labels, (labels,) * 4), ValueError, "indices_tuple must be None"),
@@ -277,5 +328,5 @@ def test_batches_that_cannot_be():
 def test_checkpoints_of_another_loss():
     loss_func = worker.make(ShardedHierarchicalProxyLoss, "CosFaceLoss", hierarchy=TREE)
     other = worker.make(ShardedHierarchicalProxyLoss, "CosFaceLoss", num_superclasses=4)
-    with pytest.raises(ValueError, match="13 classes and 2 levels"):
+    with pytest.raises(ValueError, match="with 2 levels, and this one has 3"):
         loss_func.load_state_dict(other.state_dict())

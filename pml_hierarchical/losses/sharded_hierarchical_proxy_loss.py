@@ -1,0 +1,354 @@
+"""The hierarchical proxy loss with its fine classes divided among processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+
+from ..core import hierarchical_proxy_loss as core
+from ..hierarchy import Hierarchy
+from ..kernels import AllLevels, Settings, Share
+from . import processes
+from .checks import check_values, checked_labels
+from .fast_path import FAST_LOSSES, FastPath, get_engine, settings_of
+from .hierarchical_proxy_loss import HierarchicalProxyLoss, checked_arguments
+
+
+class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
+    r""":class:`~pml_hierarchical.losses.HierarchicalProxyLoss` for more classes than one process
+    can train: every process holds the proxies of a part of the fine classes.
+
+    Every process calls it with its own samples, and gets the loss of the samples of all processes.
+    The gradients are for a trunk in ``DistributedDataParallel`` (which averages over processes) and
+    proxies that are each in only one process: training equals that of one process with the whole
+    batch. **Do not wrap this loss in** ``DistributedDataParallel`` or ``DistributedLossWrapper``::
+
+        torch.distributed.init_process_group()
+        trunk = DistributedDataParallel(trunk)
+        loss_func = ShardedHierarchicalProxyLoss(1_000_000, 128, base_loss=CosFaceLoss)
+        loss_optimizer = torch.optim.AdamW(loss_func.parameters(), lr=1e-2)  # of its own
+
+    ``loss_func.proxies`` is a ``DTensor`` of shape ``(num_classes, embedding_size)``, sharded in
+    dimension 0; the coarse proxies, which are few, are in all processes. They start as those of
+    ``HierarchicalProxyLoss`` for the same seed, if all processes set it. In a step the processes
+    exchange embeddings and labels, and for softmax losses three numbers per sample and level.
+    ``create_graph=True`` is an error: the gradient is computed by hand.
+
+    Arguments:
+        num_classes: of all processes together; labels are in ``0..num_classes-1``.
+        embedding_size: as in ``HierarchicalProxyLoss``, and so are ``hierarchy``,
+            ``num_superclasses``, ``level_weights``, ``warmup``, ``recluster_every``,
+            ``clusterer`` and ``level_kwargs``; the same in all processes.
+        base_loss: PML's ProxyAnchorLoss, ProxyNCALoss, NormalizedSoftmaxLoss, CosFaceLoss or
+            ArcFaceLoss, or a callable that makes one.
+        engine: ``FastPath(save_memory=True)`` computes the exponentials of the softmax losses a
+            second time for the gradient instead of keeping ``batch_size * classes / processes``.
+        device_mesh: the processes that share the classes, of one dimension; by default all of
+            them, on CUDA if they talk through NCCL. Move the loss nowhere else.
+        **base_loss_kwargs: settings of ``base_loss`` (margins, scales); neither distances, reducers
+            nor regularizers.
+
+    Raises:
+        RuntimeError: if ``torch.distributed`` is not initialised.
+        TypeError: for another base loss.
+        ValueError: for fewer classes than processes, options that cannot be divided, and as
+            ``HierarchicalProxyLoss``; in the forward pass, in **all** processes if the batch of one
+            cannot be used.
+
+    Example:
+        >>> import torch.distributed as dist
+        >>> store = dist.HashStore()  # of this process; torchrun sets one up for many
+        >>> dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+        >>> loss_func = ShardedHierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
+        >>> loss = loss_func(torch.randn(32, 64), torch.randint(100, (32,)))
+        >>> loss.backward()
+        >>> loss_func.proxies.grad.shape
+        torch.Size([100, 64])
+        >>> dist.destroy_process_group()
+    """
+
+    proxies: Any  # a parameter that is a DTensor
+    class_numbers: Any
+    block_size = 0  # how many classes to work on at once; 0 for what suits the device
+
+    def __init__(self, *args: Any, device_mesh: DeviceMesh | None = None, **kwargs: Any) -> None:
+        arguments = checked_arguments(*args, **kwargs)
+        if arguments["coarse_proxies"] != "fixed":
+            raise ValueError(
+                "coarse_proxies can only be 'fixed' in ShardedHierarchicalProxyLoss, got "
+                f"{arguments['coarse_proxies']!r}; HierarchicalProxyLoss has the other choices"
+            )
+        mesh = processes.checked_mesh(device_mesh, arguments["num_classes"])
+        super().__init__(*args, **kwargs)
+        self.share = processes.share_of(self.num_classes, mesh.get_local_rank(), mesh.size())
+        fine, attribute = self.level_loss(0), self.layout.attribute
+        stored = getattr(fine, attribute).detach()
+        delattr(fine, attribute)
+        self.to(mesh.device_type)
+        proxies = torch.nn.Parameter(processes.divided(self.layout.rows(stored), mesh))
+        self.register_parameter("proxies", proxies)
+        # the numbers of the classes that are here: a checkpoint of another process is noticed
+        numbers = torch.arange(self.num_classes)
+        self.register_buffer("class_numbers", processes.divided(numbers, mesh))
+
+    @staticmethod
+    def make_engine(spec: Any) -> FastPath:
+        """The settings of the kernels."""
+        engine = get_engine(spec)
+        if engine is None or engine.class_share < 1:
+            raise ValueError(
+                f"engine must be a FastPath with class_share=1, got {spec!r}: classes that are "
+                "divided among processes are neither left to PML's losses nor sampled"
+            )
+        return engine
+
+    def check_engine(self) -> None:
+        """Raise if the classes of these losses cannot be divided."""
+        self._settings((1.0,) * len(self.sizes))
+
+    def _settings(self, weights: Sequence[float]) -> Settings:
+        """The losses of the finest levels in numbers, one level for each weight."""
+        losses = [self.level_loss(level) for level in range(len(weights))]
+        name = type(losses[0]).__name__
+        if type(losses[0]) not in FAST_LOSSES:
+            raise TypeError(
+                f"base_loss makes a {name}, whose classes cannot be divided among processes. Those "
+                f"of PML's {', '.join(one.__name__ for one in FAST_LOSSES)} can (not of their "
+                "subclasses); for any other, use HierarchicalProxyLoss with DistributedLossWrapper."
+            )
+        settings = settings_of(losses, weights, self.engine.save_memory)
+        if settings is None:
+            raise ValueError(
+                f"a {name} has a distance, reducer, regularizer, collect_stats or learned setting "
+                "that cannot be divided among processes: leave it out, or use "
+                "HierarchicalProxyLoss with DistributedLossWrapper"
+            )
+        sizes = self.sizes[: len(weights)]
+        return settings._replace(sizes=sizes, class_dim=0, block_size=self.block_size)
+
+    # ---------------------------------------------------------------- the loss
+    def forward(  # type: ignore[override]
+        self, embeddings: Tensor, labels: Any, indices_tuple: None = None
+    ) -> Tensor:
+        """The loss of the batch of all processes, the same in all; **all have to call it**.
+
+        Arguments:
+            embeddings: of this process, ``(its batch size, embedding_size)``; the number of samples
+                may differ between processes.
+            labels: integers of shape ``(its batch size,)``.
+            indices_tuple: of a miner; there must be none.
+        """
+        device, error = self.class_labels.device, None
+        try:
+            if indices_tuple is not None:
+                raise ValueError("indices_tuple must be None: a miner sees only one process")
+            if embeddings.device != device:
+                wrong = f"embeddings must be on {device}, as the proxies: {embeddings.device}"
+                raise ValueError(wrong)
+            labels = checked_labels(labels, embeddings, self.embedding_size)
+            check_values(embeddings, labels, self.num_classes)
+        except (TypeError, ValueError) as caught:
+            error = caught
+        counts = processes.counts_or_error(len(embeddings), error, device, self.group)
+        with torch.autocast(device.type, enabled=False):
+            whole = processes.gather_rows(embeddings.to(self.proxies.dtype), counts, self.mesh)
+            labels = processes.gather_rows(labels, counts, self.mesh)
+            if not (self.training and torch.is_grad_enabled()):
+                self._set_weights(max(0, self.step - 1))  # those of the last training step
+            loss: Tensor = self.compute_loss(whole, labels)["loss"]["losses"]
+        return loss
+
+    def compute_loss(self, embeddings: Any, labels: Any, *_: Any) -> dict[str, Any]:
+        """PML's ``loss_dict`` of the whole batch. Every process works on the fine classes that it
+        holds, and on as large a share of every coarse level.
+        """
+        if len(self.sizes) > 1 and self.training and torch.is_grad_enabled():
+            self._before_training_step()
+        num_levels = len(self.sizes) if self.is_active else 1
+        table = self.class_labels.index_select(0, labels)[:, :num_levels].t().contiguous()
+        settings = self._settings(self.level_weights[:num_levels])
+        rank, size = self.group.rank(), self.group.size()
+        shares = [processes.share_of(one, rank, size) for one in self.sizes[:num_levels]]
+        fine, *coarse = [self.layout.rows(one) for one in self.proxies_in_use(num_levels)]
+        parts = [fine, *(one[slice(*own)] for one, own in zip(coarse, shares[1:], strict=True))]
+        share = Share(self.group, tuple([first for first, _ in shares]))
+        needs = [torch.is_grad_enabled() and one.requires_grad for one in (embeddings, *parts)]
+        inputs = settings, tuple(needs), None, share, embeddings, table, *parts
+        total, values = AllLevels.apply(*inputs)
+        self.__dict__.update(zip(self.level_records, values.unbind(), strict=False))
+        return {"loss": {"losses": total, "indices": None, "reduction_type": "already_reduced"}}
+
+    def proxies_in_use(self, num_levels: int) -> list[Tensor]:
+        """As their losses store them; of the fine level those of this process."""
+        attribute = self.layout.attribute
+        coarse = [getattr(self.level_loss(level), attribute) for level in range(1, num_levels)]
+        return [self.layout.rows(self.local_proxies), *coarse]
+
+    def get_logits(self, embeddings: Tensor, level: int = 0) -> Tensor:
+        """Not available: no process has the proxies of all classes."""
+        raise RuntimeError(
+            "get_logits needs the proxies of all classes in one process: call it on to_unsharded()"
+        )
+
+    def add_classes(self, *args: Any, **kwargs: Any) -> None:
+        """Not available: the shares of the processes would change."""
+        raise RuntimeError("add_classes is not available: call it on to_unsharded()")
+
+    # ---------------------------------------------------------------- the hierarchy
+    def class_vectors(self) -> Tensor:
+        """One unit vector per fine class of this process; all processes have to call it."""
+        vectors = self.layout.class_vectors(self.proxies_in_use(1)[0])
+        processes.check_finite(vectors, self.group)
+        return vectors
+
+    def find_superclasses(self, vectors: Tensor) -> Tensor:
+        """The table that the first process finds, which gathers the class vectors of all: that
+        takes a few times their memory for as long as it lasts. If it fails, it does so in all.
+        """
+        gathered = processes.gathered_at_first(vectors, self.num_classes, self.group)
+        table, error = torch.empty_like(self.class_labels), None
+        if gathered is not None:
+            try:
+                table.copy_(core.HierarchicalProxyLoss.find_superclasses(self, gathered))
+            except Exception as caught:
+                error = caught
+        failed = torch.tensor(error is not None, dtype=torch.int64, device=vectors.device)
+        dist.all_reduce(failed, op=dist.ReduceOp.MAX, group=self.group)
+        if failed.item():
+            raise error or RuntimeError("the clustering failed in the first process; see there")
+        dist.broadcast(table, src=dist.get_global_rank(self.group, 0), group=self.group)
+        return table
+
+    def coarse_means(self, vectors: Tensor, table: Tensor, level: int) -> Tensor:
+        """The mean vector of each superclass, by sums over the classes of each process."""
+        labels, size = table[:, level], self.sizes[level]
+        sums = vectors.new_zeros(size, vectors.shape[1])
+        sums.index_add_(0, labels[slice(*self.share)], vectors)
+        dist.all_reduce(sums, group=self.group)
+        return sums.div_(torch.bincount(labels, minlength=size).to(sums.dtype).unsqueeze(1))
+
+    # ---------------------------------------------------------------- the proxies
+    @property
+    def mesh(self) -> DeviceMesh:
+        """The processes that share the classes."""
+        return cast("DeviceMesh", self.proxies.device_mesh)
+
+    @property
+    def group(self) -> dist.ProcessGroup:
+        """The same processes, for collectives."""
+        return self.mesh.get_group()
+
+    @property
+    def local_proxies(self) -> Tensor:
+        """The fine proxies of this process, those of the classes ``share[0] .. share[1] - 1``:
+        ``(its classes, embedding_size)``, differentiable.
+        """
+        return cast("Tensor", self.proxies.to_local())
+
+    @torch.no_grad()
+    def full_proxies(self) -> Tensor:
+        """The fine proxies of all processes, ``(num_classes, embedding_size)``, for evaluation and
+        export. **All processes have to call it**, and each needs the memory.
+        """
+        return cast("Tensor", self.proxies.detach().full_tensor())
+
+    # ---------------------------------------------------------------- from and to one process
+    @classmethod
+    def from_unsharded(
+        cls, loss_func: HierarchicalProxyLoss, **settings: Any
+    ) -> ShardedHierarchicalProxyLoss:
+        """A divided loss with the arguments, proxies, hierarchy and counters of an undivided one,
+        which is the same in all processes; ``settings`` are ``device_mesh`` and ``engine``.
+        """
+        with torch.random.fork_rng(devices=[]):
+            new = cls(**{**arguments_of(loss_func), **settings})
+        new.to(next(loss_func.parameters()).dtype).load_unsharded(loss_func)
+        return new
+
+    @torch.no_grad()
+    def load_unsharded(self, loss_func: HierarchicalProxyLoss) -> None:
+        """Take this process's proxies, the hierarchy and the counters of an undivided loss; an
+        error for another base loss, other sizes, or coarse proxies that are not fixed.
+        """
+        theirs, ours = (
+            f"{type(one.level_loss(0)).__name__}, sizes={one.sizes}, embedding_size="
+            f"{one.embedding_size}, coarse_proxies={one.coarse_proxies!r}"
+            for one in (loss_func, self)
+        )
+        if theirs != ours:
+            raise ValueError(
+                f"the unsharded loss has {theirs}, and this one {ours}: construct this one with "
+                "from_unsharded(loss)"
+            )
+        fine, *coarse = loss_func.proxies_in_use(len(self.sizes))
+        self.local_proxies.copy_(self.layout.rows(fine)[slice(*self.share)])
+        for own, other in zip(self.proxies_in_use(len(self.sizes))[1:], coarse, strict=True):
+            own.copy_(other)
+        self.superclasses.load_state_dict(loss_func.superclasses.state_dict())
+
+    @torch.no_grad()
+    def to_unsharded(self) -> HierarchicalProxyLoss:
+        """The same loss undivided, on the CPU, for evaluation (``get_logits``) and export; **all
+        processes have to call it** and get it; see :meth:`full_proxies` for the memory.
+        """
+        with torch.random.fork_rng(devices=[]):
+            whole = HierarchicalProxyLoss(**arguments_of(self))
+        whole.to(self.proxies.dtype)
+        levels = whole.proxies_in_use(len(self.sizes))
+        self.layout.rows(levels[0]).copy_(self.full_proxies())
+        for other, own in zip(levels[1:], self.proxies_in_use(len(self.sizes))[1:], strict=True):
+            other.copy_(own)
+        whole.superclasses.load_state_dict(self.superclasses.state_dict())
+        return whole
+
+    # ---------------------------------------------------------------- checkpoints
+    def _stored_proxies(self, prefix: str) -> dict[str, Tensor]:
+        attribute, levels = self.layout.attribute, range(1, len(self.sizes))
+        key = f"{prefix}level_losses.level{{}}.{attribute}"
+        coarse = {key.format(n): getattr(self.level_loss(n), attribute) for n in levels}
+        return {f"{prefix}proxies": self.proxies, **coarse}
+
+    def _check_checkpoint(self, state_dict: Any, prefix: str) -> None:
+        super()._check_checkpoint(state_dict, prefix)
+        numbers = state_dict.get(f"{prefix}class_numbers", self.class_numbers).to_local()
+        if not torch.equal(numbers, self.class_numbers.to_local()):
+            raise ValueError(
+                f"the checkpoint holds {len(numbers)} classes (the first is "
+                f"{numbers[:1].tolist()}), but rank {self.group.rank()} of {self.group.size()} "
+                f"holds the classes {self.share[0]} to {self.share[1] - 1}: every process must "
+                "save and load a file of its own, or use torch.distributed.checkpoint"
+            )
+
+    def extra_repr(self) -> str:
+        """The line that ``print(loss)`` adds."""
+        return (
+            f"{super().extra_repr()}, rank {self.group.rank()} of {self.group.size()} holds the "
+            f"classes {self.share[0]} to {self.share[1] - 1}"
+        )
+
+
+def arguments_of(loss_func: HierarchicalProxyLoss) -> dict[str, Any]:
+    """What a divided or an undivided loss was constructed with, for one of the other kind."""
+    given = [level for level, is_given in enumerate(loss_func.is_given) if is_given]
+    sizes = zip(loss_func.sizes, loss_func.is_given, strict=True)
+    factory, names = loss_func.level_factory, loss_func.class_names
+    return {
+        **factory.kwargs,
+        "num_classes": loss_func.num_classes,
+        "embedding_size": loss_func.embedding_size,
+        "base_loss": factory.base_loss,
+        "hierarchy": Hierarchy(
+            loss_func.class_labels[:, given].cpu(), names and [names[level] for level in given]
+        ),
+        "num_superclasses": tuple(size for size, is_given in sizes if not is_given),
+        "level_weights": loss_func.weight_schedule or loss_func.level_weights,
+        "warmup": loss_func.warmup,
+        "recluster_every": loss_func.recluster_every,
+        "clusterer": loss_func.clusterer,
+        "level_kwargs": factory.level_kwargs,
+    }
