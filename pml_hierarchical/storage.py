@@ -1,8 +1,17 @@
-"""Arrays in ``.npy``, ``.npz`` and ``.pt`` files, left on disk until a slice is wanted."""
+"""What is read from files: arrays in ``.npy``, ``.npz`` and ``.pt``, and hierarchies in JSON.
+
+Arrays are left on disk until a slice is wanted. Whatever a file holds, reading it gives what was
+asked for or a :class:`FileError`.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import pickle
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +19,106 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .hierarchy import Hierarchy
 
-def load_array(path: str | Path, name: str) -> np.ndarray | Tensor:
+_NAMES = ("embeddings", "labels")  # of arrays that share a file
+
+
+class FileError(ValueError):
+    """A file that does not hold what was asked for; the message names the file."""
+
+
+@contextmanager
+def _reading(path: Path, expected: str) -> Iterator[None]:
+    """Every reader runs in here: the libraries raise a dozen kinds of errors for broken files."""
+    try:
+        if not path.is_file():
+            raise FileError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}")
+        yield
+    except FileError:
+        raise
+    except pickle.UnpicklingError as error:  # torch's text tells how to run a stranger's code
+        raise FileError(
+            f"{path} is damaged or holds other objects than tensors, such as a model (expected "
+            f"{expected})"
+        ) from error
+    except Exception as error:
+        first_line = str(error).strip().partition("\n")[0][:300]
+        raise FileError(
+            f"{path} cannot be read: {type(error).__name__}: {first_line} (expected {expected})"
+        ) from error
+
+
+def load_array(path: str | Path, name: str, must_be_named: bool = False) -> np.ndarray | Tensor:
     """Open an array without reading it.
 
     ``.npy`` files, the arrays of ``numpy.savez`` and tensors of ``torch.save`` are mapped into
-    memory; those of ``numpy.savez_compressed`` have to be read.
+    memory; those of ``numpy.savez_compressed`` and of old ``torch.save`` have to be read.
 
-    Arguments:
-        path: the file. ``.npz`` and ``.pt`` files may hold several arrays.
-        name: which one is wanted, such as ``"embeddings"``; not needed where there is only one.
+    ``.npz`` and ``.pt`` files may hold several arrays; ``name``, ``"embeddings"`` or ``"labels"``,
+    is the one wanted. The only array of a file may have another name, but not that of the other
+    one, and not if it ``must_be_named``, as where a file was given for its embeddings.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: for another kind of file, or one that does not hold the array.
+        FileError: if there is no such file, it cannot be read, its checksum is wrong, or it does
+            not hold the array.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    if path.suffix == ".npy":
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            chosen = _choose(arrays.files, name, path)
-            mapped = _map_stored(path, f"{chosen}.npy")
-            return arrays[chosen] if mapped is None else mapped
-    if path.suffix in (".pt", ".pth"):
+    with _reading(path, f"{name} in a .npy, .npz or .pt file"):
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                chosen = _choose(arrays.files, name, path, must_be_named)
+                mapped = _map_stored(path, f"{chosen}.npy")
+                return arrays[chosen] if mapped is None else mapped
+        if path.suffix in (".pt", ".pth"):
+            return _from_torch(path, name, must_be_named)
+        if path.suffix != ".npy":
+            raise FileError(f"{path}: expected a .npy, .npz or .pt file")
+        if must_be_named:
+            raise FileError(f"{path} holds no {name}: give them in a file of their own")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise FileError(f"{path} is not a .npy file, whatever its name says")
+        return array
+
+
+def load_hierarchy(path: str | Path) -> Hierarchy:
+    """Read what ``Hierarchy.to_dict`` gave, from JSON; a :class:`FileError` for anything else."""
+    path = Path(path)
+    with _reading(path, "the JSON of Hierarchy.to_dict()"):
+        return Hierarchy.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _from_torch(path: Path, name: str, must_be_named: bool) -> Tensor:
+    if is_zip := zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise FileError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
+    if is_zip and str(path).isprintable():
         held = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        if isinstance(held, dict):
-            held = held[_choose(list(held), name, path)]
-        if not isinstance(held, Tensor):
-            raise ValueError(f"{path} holds a {type(held).__name__}, expected a tensor")
-        return held
-    raise ValueError(f"{path}: expected a .npy, .npz or .pt file")
+    else:  # torch maps no old files, and none whose name is not UTF-8
+        with path.open("rb") as file:
+            held = torch.load(file, map_location="cpu", weights_only=True)
+    if isinstance(held, dict):
+        held = held[_choose(list(held), name, path, must_be_named)]
+    elif must_be_named:
+        raise FileError(f"{path} holds no {name}: give them in a file of their own")
+    if not isinstance(held, Tensor):
+        raise FileError(f"{path} holds a {type(held).__name__}, expected a tensor")
+    if held.layout != torch.strided or held.device.type != "cpu" or held.is_quantized:
+        raise FileError(f"{path} holds {name} that are sparse, quantised or without values")
+    return held
 
 
-def _choose(names: list[Any], wanted: str, path: Path) -> Any:
+def _choose(names: list[Any], wanted: str, path: Path, must_be_named: bool) -> Any:
     if wanted in names:
         return wanted
-    if len(names) == 1:
+    if len(names) == 1 and names[0] not in _NAMES and not must_be_named:
         return names[0]
-    raise ValueError(f"{path} holds no {wanted!r} among its {len(names)} arrays: {names}")
+    shown = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
+    advice = ": give them in a file of their own" if must_be_named else ""
+    raise FileError(f"{path} holds no {wanted!r} among its {len(names)} arrays: {shown}{advice}")
 
 
 def _map_stored(path: Path, member: str) -> np.memmap | None:
@@ -60,17 +128,22 @@ def _map_stored(path: Path, member: str) -> np.memmap | None:
         if info.compress_type != zipfile.ZIP_STORED:
             return None
         with archive.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read is None:
+            version, npy = np.lib.format.read_magic(stream), np.lib.format
+            if version not in ((1, 0), (2, 0)):
                 return None
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
             shape, is_fortran, dtype = read(stream)
             length_of_header = stream.tell()
+            while stream.read(2**22):  # to the end, where the checksum is compared
+                pass
     if dtype.hasobject or 0 in shape:
         return None
+    size, claimed = info.file_size - length_of_header, math.prod(shape) * dtype.itemsize
+    if size != claimed:
+        raise FileError(
+            f"{path} is damaged: {member} says that it holds {claimed} bytes of shape {shape}, but "
+            f"there are {size}"
+        )
     # the data follow a local header of 30 bytes, whose last four are the lengths of two fields
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)

@@ -3,14 +3,20 @@
 import json
 import subprocess
 import sys
+import time
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 from pml_hierarchical import Hierarchy, storage
 from pml_hierarchical.__main__ import main
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -112,26 +118,121 @@ def test_a_metric_without_a_value_is_null(folder):
     assert found["queries_without_partner"] == [100]
 
 
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        ("--embeddings @none.npy --labels @l.npy", "there is no file"),
-        ("--embeddings @e.npy", "holds no labels: give them in a file of their own"),
-        ("--embeddings @e.npy --labels @tree.json", "expected a .npy, .npz or .pt file"),
-        ("--embeddings @e.npy --labels @l.npy --gallery-labels @l.npy", "without --gallery"),
-        ("--embeddings @e.npy --labels @l.npy --include nothing", "is not a metric"),
-        ("--embeddings @e.npy --labels @e.npy", "must be integers"),
-        ("--embeddings @other.npz", "holds no 'embeddings' among its 2 arrays"),
-        ("--embeddings @list.pt --labels @l.npy", "holds a list, expected a tensor"),
-    ],
-)
-def test_errors_are_one_line(folder, capsys, command, message):
-    np.savez(folder / "other.npz", a=np.zeros(1), b=np.zeros(1))
-    torch.save([1, 2], folder / "list.pt")
+def refused(capsys, folder, command):
+    """The one line that the command ends with."""
     with pytest.raises(SystemExit) as stopped:
         evaluate(folder, command)
     assert stopped.value.code == 2
-    assert message in capsys.readouterr().err.splitlines()[-1]
+    lines = capsys.readouterr().err.splitlines()
+    usage = next(n for n, line in enumerate(lines) if line.startswith("usage:"))
+    assert all(line.startswith((" ", "usage:")) for line in lines[usage:-1])
+    assert lines[-1].startswith("python -m pml_hierarchical evaluate: error: ")
+    return lines[-1].partition("error: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("--embeddings @none.npy --labels @l.npy", "there is no file @none.npy"),
+        ("--embeddings . --labels @l.npy", ". is a folder"),
+        ("--embeddings @e.npy", "@e.npy holds no labels: give them in a file of their own"),
+        ("--embeddings @e.pt", "@e.pt holds no labels: give them in a file of their own"),
+        ("--embeddings @e.npy --labels @tree.json", "expected a .npy, .npz or .pt file"),
+        ("--embeddings @e.npy --labels @l.npy --gallery-labels @l.npy", "without --gallery"),
+        ("--embeddings @both.npz --gallery-includes-queries", "without --gallery"),
+        ("--embeddings @e.npy --labels @l.npy --include nothing", "is not a metric"),
+        ("--embeddings @e.npy --labels @e.npy", "must be integers, got dtype float32"),
+        ("--embeddings @e.npy --labels @e.npy", "(query_labels is @e.npy)"),
+        ("--embeddings @e.npy --labels @short.npy", "99 query_labels (query_labels is @short.npy)"),
+        (
+            "--embeddings @nan.npy --labels @l.npy",
+            "row 3 holds NaN or infinity (query is @nan.npy)",
+        ),
+        (
+            "--embeddings @other.npz",
+            "@other.npz holds no 'embeddings' among its 2 arrays: 'a', 'b'",
+        ),
+        ("--embeddings @list.pt --labels @l.npy", "holds a list, expected a tensor"),
+        ("--embeddings @both.npz --device foo", "cannot compute on 'foo'"),
+        ("--embeddings @both.npz --device meta", "cannot compute on 'meta'"),
+        ("--embeddings @both.npz --device cuda:99", "cannot compute on 'cuda:99'"),
+        ("--embeddings @both.npz --device mps", "cannot compute on 'mps'"),
+        ("--embeddings @both.npz --at-k 99999999999999999999", "at_k must hold positive integers"),
+        ("--embeddings @both.npz --include recall_at_99999999999", "is not a metric"),
+        ("--embeddings @both.npz --block-size 0", "block_size must be a positive integer"),
+        ("--embeddings @huge.npy --labels @l.npy --distance dot", "scale the embeddings down"),
+        ("--embeddings @huge.npy --labels @l.npy --distance manhattan", "(query is @huge.npy)"),
+        ("--embeddings @both.npz --output @e.npy/x.json", "e.npy"),
+    ],
+)
+def test_errors_are_one_line(folder, sample, capsys, command, message):
+    np.savez(folder / "other.npz", a=np.zeros(1), b=np.zeros(1))
+    torch.save([1, 2], folder / "list.pt")
+    np.save(folder / "short.npy", sample[1][:99])
+    np.save(folder / "huge.npy", sample[0].astype(np.float64) * 1e200)
+    sample[0][3, 1] = np.nan
+    np.save(folder / "nan.npy", sample[0])
+    assert message.replace("@", f"{folder}/") in refused(capsys, folder, command)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "pt", "npy"])
+@pytest.mark.parametrize("name", ["x", "embeddings", "labels"])
+def test_integers_are_not_their_own_labels(folder, capsys, suffix, name):
+    """Whatever an array is called, it is not both the embeddings and the labels."""
+    numbers = np.random.default_rng(0).integers(0, 3, (20, 2))
+    path = folder / f"ids.{suffix}"
+    if suffix == "npy":
+        np.save(path, numbers)
+    elif suffix == "npz":
+        np.savez(path, **{name: numbers})
+    else:
+        torch.save({name: torch.from_numpy(numbers)}, path)
+    message = refused(capsys, folder, f"--embeddings @ids.{suffix}")
+    assert str(path) in message
+    assert "holds no" in message
+    if name == "x":  # alone in a file that was given for it
+        result(folder, f"--embeddings @ids.{suffix} --labels @ids.{suffix} --include NMI")
+    elif suffix != "npy":
+        other = {"embeddings": "labels @ids", "labels": "embeddings @ids"}[name]
+        command = f"--embeddings @e.npy --labels @l.npy --{other}.{suffix}"
+        assert "holds no" in refused(capsys, folder, command)
+
+
+# ------------------------------------------------------------------ galleries
+@pytest.mark.parametrize("extra", [0, 40])
+def test_a_gallery_that_holds_the_queries(folder, sample, capsys, extra):
+    embeddings, labels = sample
+    num = len(embeddings) - extra
+    np.savez(folder / "q.npz", embeddings=embeddings[:num], labels=labels[:num])
+    np.savez(folder / "g.npz", embeddings=embeddings, labels=labels)
+    command = "--embeddings @q.npz --gallery @g.npz --include precision_at_1 r_precision"
+    wrong = result(folder, command)["metrics"]
+    error = capsys.readouterr().err
+    assert f"warning: {num} of {num} queries are equal to a row of the gallery" in error
+    assert wrong["precision_at_1_level0"] == 1.0
+    right = result(folder, f"{command} --gallery-includes-queries")["metrics"]
+    assert "warning" not in capsys.readouterr().err
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    for level in (0, 1):
+        pml = AccuracyCalculator(include=("precision_at_1", "r_precision"), device=CPU)
+        expected = pml.get_accuracy(unit[:num], labels[:num, level], unit, labels[:, level], True)
+        for name, value in expected.items():
+            assert right[f"{name}_level{level}"] == pytest.approx(value, abs=1e-6)
+    np.savez(folder / "g.npz", embeddings=embeddings[::-1], labels=labels[::-1])
+    message = refused(capsys, folder, f"{command} --gallery-includes-queries")
+    assert "the first references must be the queries" in message
+
+
+@pytest.mark.parametrize("kind", ["apart", "codes"])
+def test_no_more_identical_rows_than_by_chance(folder, sample, capsys, kind):
+    embeddings, labels = sample
+    query, gallery = embeddings[:50], embeddings[50:]
+    if kind == "codes":  # quantised, so that there are duplicates everywhere
+        query, gallery = (np.sign(x[:, :3]) for x in (query, gallery))
+    np.savez(folder / "q.npz", embeddings=query, labels=labels[:50])
+    np.savez(folder / "g.npz", embeddings=gallery, labels=labels[50:])
+    result(folder, "--embeddings @q.npz --gallery @g.npz --include precision_at_1")
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_files_are_mapped_and_not_read(folder, sample):
@@ -156,3 +257,168 @@ def test_as_a_module(folder):
     )
     assert "ndcg" in finished.stdout
     assert finished.stderr == ""
+
+
+# ------------------------------------------------------------------ broken and hostile files
+def claims_more_rows(path, num_rows):
+    """An array in a .npz file whose header says that it is longer than it is."""
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open("embeddings.npy", "w") as member:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (num_rows, 6)}
+            np.lib.format.write_array_header_1_0(member, header)
+            member.write(np.ones((100, 6), np.float32).tobytes())
+        with archive.open("labels.npy", "w") as member:
+            np.save(member, np.arange(100) % 7)
+
+
+@pytest.mark.parametrize("num_rows", [99, 101, 10**6, 10**15])
+def test_a_header_that_claims_another_number_of_rows(tmp_path, capsys, num_rows):
+    claims_more_rows(tmp_path / "e.npz", num_rows)
+    message = refused(capsys, tmp_path, "--embeddings @e.npz")
+    assert f"{tmp_path}/e.npz is damaged: embeddings.npy says that it holds" in message
+    claims_more_rows(tmp_path / "e.npz", 100)
+    evaluate(tmp_path, "--embeddings @e.npz --include precision_at_1")
+
+
+def wrong_types(folder):
+    """Files of every suffix that hold something else."""
+    model = torch.nn.Linear(2, 2)
+    numbers = np.zeros((100, 6), np.float32)
+    text = {"x.json": b"{}", "junk": b"\x00\xff" * 99, "text": b"hello\nworld\n"}
+    for suffix in ("npy", "npz", "pt", "json"):
+        for kind, content in text.items():
+            yield f"{kind}.{suffix}", lambda path, content=content: path.write_bytes(content)
+        yield f"model.{suffix}", lambda path: torch.save(model, path)
+        yield f"array.{suffix}", lambda path: path.write_bytes((folder / "e.npy").read_bytes())
+        yield f"zip.{suffix}", lambda path: path.write_bytes((folder / "both.npz").read_bytes())
+        yield f"torch.{suffix}", lambda path: torch.save({"a": 1}, path)
+        yield f"folder.{suffix}", lambda path: path.mkdir()
+    for kind, value in {
+        "state_dict": model.state_dict(),
+        "sparse": torch.eye(3).to_sparse(),
+        "meta": torch.empty(3, 3, device="meta"),
+        "complex": torch.zeros(100, 6, dtype=torch.complex64),
+        "list": numbers.tolist(),
+        "none": None,
+    }.items():
+        yield f"{kind}.pt", lambda path, value=value: torch.save(value, path)
+    objects = np.array([{}, None], dtype=object)
+    yield "objects.npy", lambda path: np.save(path, objects, allow_pickle=True)
+    yield "objects.npz", lambda path: np.savez(path, embeddings=objects, labels=objects)
+    yield "text_array.npy", lambda path: np.save(path, np.array(["a", "b"]))
+    yield "dates.npy", lambda path: np.save(path, np.zeros((100, 6), "M8[s]"))
+    yield "record.npy", lambda path: np.save(path, np.zeros(100, [("a", "f4")]))
+    yield "scalar.npy", lambda path: np.save(path, np.float32(3))
+    yield "nothing.npz", lambda path: np.savez(path)
+    for number, content in enumerate(
+        ["null", "[]", "3", '{"apple": "fruit"}', "[" * 10**5, '{"a":' * 10**5, "NaN", '"x"',
+         '{"class_labels": [[0, 5], [7, 1]]}', '{"class_labels": "x", "names": 3}', "\ud800"]
+    ):  # fmt: skip
+        data = content.encode("utf-8", "surrogatepass")
+        yield f"{number}.json", lambda path, data=data: path.write_bytes(data)
+
+
+READERS = {
+    "embeddings": "--embeddings {} --labels @fine.npy",
+    "labels": "--embeddings @e.npy --labels {}",
+    "gallery": "--embeddings @both.npz --gallery {} --gallery-labels @l.npy",
+    "gallery-labels": "--embeddings @both.npz --gallery @e.npy --gallery-labels {}",
+    "hierarchy": "--embeddings @e.npy --labels @fine.npy --hierarchy {}",
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_files_of_a_wrong_type(folder, capsys, reader):
+    start = time.monotonic()
+    for name, write in wrong_types(folder):
+        if name in ("array.npy", "zip.npz"):  # what their names say
+            continue
+        path = folder / f"wrong_{name}"
+        write(path)
+        command = READERS[reader].format(path) + " --include precision_at_1 --quiet"
+        message = refused(capsys, folder, command)
+        assert str(path) in message, name
+        assert len(message) < 1000, name
+    assert time.monotonic() - start < 30
+
+
+def run_command(folder, command):
+    """The exit status."""
+    try:
+        evaluate(folder, command)
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "small.npz", "pt", "legacy.pt", "json"])
+@pytest.mark.parametrize("attack", ["truncated", "flipped"])
+def test_damaged_files(folder, sample, capsys, suffix, attack):
+    """A truncated file is refused; a flipped bit is, or the file still holds an array."""
+    legacy = {
+        key: torch.from_numpy(x) for key, x in zip(("embeddings", "labels"), sample, strict=True)
+    }
+    torch.save(legacy, folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    source = {"npy": "e.npy", "npz": "both.npz", "small.npz": "small.npz", "pt": "both.pt",
+              "legacy.pt": "legacy.pt", "json": "tree.json"}[suffix]  # fmt: skip
+    command = {"npy": "--embeddings {} --labels @l.npy", "json": READERS["hierarchy"]}
+    command = command.get(suffix, "--embeddings {}") + " --include precision_at_1 --quiet"
+    data = (folder / source).read_bytes()
+    rng = np.random.default_rng(0)
+    if attack == "truncated":
+        lengths = [0, 1, 4, *rng.integers(5, len(data) - 1, 10).tolist()]
+        attacked = [data[:length] for length in lengths]
+    else:
+        attacked = [bytearray(data) for _ in range(40)]
+        for copy, position in zip(attacked, rng.integers(0, len(data), 40), strict=True):
+            copy[position] ^= 1 << int(rng.integers(8))
+    start, num_refused = time.monotonic(), 0
+    path = folder / f"damaged.{suffix}"
+    for content in attacked:
+        path.write_bytes(content)
+        status = run_command(folder, command.format(path))
+        error = capsys.readouterr().err
+        assert status in (0, 2)
+        assert status == 0 or str(path) in error.splitlines()[-1]
+        num_refused += status == 2
+    assert num_refused == len(attacked) or attack == "flipped"
+    if suffix in ("npz", "small.npz", "pt") and attack == "flipped":
+        assert num_refused >= len(attacked) // 2  # all flips in the values: the checksum is wrong
+    assert time.monotonic() - start < 30
+
+
+HOSTILE = [
+    "new\nline", "tab\tand  spaces", "\x1b[31mred", "%s%n{0}", "$_$", "-rf", "'quotes\"",
+    "\u202ereversed", "\ufeffbom", "語", "e\u0301", "\udcff\udcfe", "a" * 200, "../x", "nul\0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("suffix", ["npy", "npz", "pt", "json"])
+def test_hostile_names(folder, capsys, name, suffix):
+    """As the name of a file that is missing, broken, or whole, and of an array in it."""
+
+    def run(path):
+        option = "--hierarchy" if suffix == "json" else "--embeddings"
+        files = ["--embeddings", f"{folder}/e.npy", "--labels", f"{folder}/fine.npy"]
+        command = ["evaluate", "--device", "cpu", *files, option, path, "--include", "ndcg"]
+        main([*command, "--quiet", "--output", f"{folder}/{name.replace('/', '_')}.out"])
+
+    path = f"{folder}/{name}.{suffix}"
+    with pytest.raises(SystemExit) as stopped:
+        run(path)
+    assert stopped.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("python -m pml_hierarchical evaluate: error: ")
+    assert line.isprintable()
+    if "\0" in name or "/" in name:
+        return
+    source = {"npy": "e.npy", "npz": "both.npz", "pt": "e.pt", "json": "tree.json"}[suffix]
+    content = (folder / source).read_bytes()
+    Path(path).write_bytes(content[:50])
+    with pytest.raises(SystemExit):
+        run(path)
+    assert capsys.readouterr().err.splitlines()[-1].isprintable()
+    Path(path).write_bytes(content)
+    run(path)
+    assert capsys.readouterr().out.splitlines()[-1].isprintable()

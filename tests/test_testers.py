@@ -11,7 +11,7 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
-from pml_hierarchical.accuracy.ranking import Neighbours
+from pml_hierarchical.accuracy.distances import ReferenceDistances
 from pml_hierarchical.testers import HierarchicalTester, SameParentTester
 
 NAMES = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
@@ -120,12 +120,14 @@ def test_a_parent_without_references_is_left_out():
 
 def test_one_embedding_pass_and_one_neighbour_pass(monkeypatch):
     passes = []
-    blocks = Neighbours.blocks
-    monkeypatch.setattr(Neighbours, "blocks", lambda s: passes.append(s) or blocks(s))
+    measure = ReferenceDistances.__call__
+    monkeypatch.setattr(
+        ReferenceDistances, "__call__", lambda s, rows: passes.append(len(rows)) or measure(s, rows)
+    )
     trunk = Trunk()
     ours(include=(*NAMES, "ndcg"), batch_size=40).test({"val": data_set(1)}, 1, trunk)
     assert trunk.batches == 3
-    assert len(passes) == 1
+    assert sum(passes) == 120
 
 
 def test_metrics_over_the_hierarchy_have_no_level_and_see_all_levels():
@@ -247,3 +249,17 @@ def test_one_level_alone_is_primary(tmp_path):
     )
     assert found[0] == 1
     assert "r_precision_level0" in history
+
+
+@pytest.mark.parametrize("primary_metric", ["r_precision", "ndcg"])
+@pytest.mark.parametrize("level", ["all", 0])
+def test_lists_per_class_cannot_choose_an_epoch(tmp_path, primary_metric, level):
+    include = ("r_precision", "ndcg")
+    tester = ours(
+        include=include, calculator={"return_per_class": True}, label_hierarchy_level=level
+    )
+    with pytest.raises(ValueError, match="use a calculator with avg_of_avgs=True"):
+        train(tmp_path, tester, primary_metric, [Trunk()])
+    tester = ours(include=include, calculator={"avg_of_avgs": True}, label_hierarchy_level=level)
+    (epoch, _), _, _ = train(tmp_path / "again", tester, primary_metric, [Trunk()])
+    assert epoch == 1

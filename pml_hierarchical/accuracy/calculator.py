@@ -1,71 +1,56 @@
-"""``HierarchicalAccuracyCalculator``: PML's ``AccuracyCalculator`` for all levels at once."""
+"""What the plugin adds to the calculator of the core: its ranking, more metrics, hierarchies."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from pytorch_metric_learning.distances import BaseDistance
-from pytorch_metric_learning.utils.common_functions import use_cuda_if_available
 from torch import Tensor
+from tqdm import tqdm
 
+from ..core import hierarchical_accuracy_calculator as core
 from ..hierarchy import Hierarchy
-from .averaging import StreamingMean
-from .catalogue import Metric, default_names, find_metric
-from .clustering import CLUSTERING_METRICS, KMeansFunction, cluster, default_kmeans
-from .evaluation import Task, average_over_queries
-from .inputs import EvaluationData, prepare
-from .labels import LabelCodes
-from .own import own_method, own_metric, own_names
-from .ranking import KnnFunction, Neighbours
+from . import catalogue
+from .inputs import Embeddings, check_embeddings, first_conflict, with_ancestors
+from .ranking import KnnFunction, LabelCodes, RankedBlock, ranked_blocks
 
 logger = logging.getLogger(__name__)
 
+_QUICK = 5  # seconds that an evaluation may take without a progress bar
+# Related references of a piece of a block. torch computes so few in the calling thread: threads of
+# pieces are then faster than threads inside of every operation, by far so on a busy machine.
+_PIECE = 2**15 - 1
+_PIECE_ON_GPU = 2**24
 
-class HierarchicalAccuracyCalculator:
-    r"""Retrieval metrics at every level and over the whole hierarchy, in one exact neighbour pass.
+
+class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
+    """Retrieval metrics at every level and over the whole hierarchy, in one exact neighbour pass.
 
     A drop-in for PML's ``AccuracyCalculator``: the same names, and the same numbers where both
     define them. Queries are taken a block at a time, so that memory does not grow with their
     number. Neighbours are exact and ties go to the smaller index. A query without a partner at a
     level is left out of that level; :attr:`num_lone_queries` says how many there were.
 
-    Metrics per level, here with ``_level0`` and so on behind them: ``precision_at_<k>``,
-    ``recall_at_<k>``, ``r_precision``, ``mean_average_precision_at_r``,
-    ``mean_average_precision``, ``mean_reciprocal_rank``, ``NMI``, ``AMI``. Over the hierarchy:
-    ``hierarchical_average_precision``, ``average_set_intersection``, ``ndcg``,
-    ``hierarchical_precision_at_<k>``, ``hierarchical_precision_area_at_<k>``,
-    ``mistake_severity``, ``mistake_severity_at_<k>`` and, so that larger is better, both of the
-    latter after ``neg_``. Formulas and papers are in :mod:`pml_hierarchical.accuracy.metrics`.
+    The metrics are in the table of ``docs/evaluation.md``; their formulas and papers are in
+    :mod:`pml_hierarchical.accuracy.metrics`. Names that end in ``_at_<k>`` exist for every ``k``.
 
     A metric of one's own is a method of a subclass that starts with ``calculate_``. It is called
     for every block and level with, among other keyword arguments, ``knn_labels`` of shape
     ``(queries, k)`` and ``query_labels`` of shape ``(queries,)``, and returns **one value per
-    query**, NaN where it has none; the calculator averages. (PML's own expects the mean over
-    all queries at once, which would need all neighbours in memory.) If :meth:`requires_clustering`
-    names it, it is called once per level with ``query_labels`` and ``cluster_labels``, and returns
-    a number.
+    query**, NaN where it has none. If :meth:`requires_clustering` names it, it is called once per
+    level with ``query_labels`` and ``cluster_labels``, and returns a number.
 
-    Arguments:
-        include: names of the metrics to compute; by default all, with the ``k`` of ``at_k``.
-            NMI and AMI run k-means, which takes longer than all the others: exclude them where
-            they are not wanted.
-        exclude: names of the metrics not to compute.
-        avg_of_avgs: average the classes' averages instead of the queries. For metrics over the
-            hierarchy, classes are those of the finest level.
-        return_per_class: return a list with the average of each class that has a query with a
-            value, in the order of the labels. Not both of the two.
-        k: how many neighbours are looked at: a number, ``"max_bin_count"`` for the size of the
-            largest class at any level, or ``None`` for as many as each metric needs.
-        label_comparison_fn: must be ``None``; see *Raises*.
-        device: where to compute; by default a GPU if there is one.
-        knn_func: a function of PML's interface, as ``FaissKNN`` and ``CustomKNN``, that finds the
-            neighbours instead. Its ties are its own.
-        kmeans_func: a function of PML's interface for NMI and AMI; by default ``FaissKMeans``.
+    Arguments: PML's (``include`` to ``kmeans_func``), and
+        k: a number of neighbours, ``"max_bin_count"`` for the size of the largest class at any
+            level, or ``None`` for as many as each metric needs.
+        label_comparison_fn: must be ``None``: levels are compared by equality
+            (``NotImplementedError``).
+        knn_func: finds the neighbours instead, with ties of its own.
         hierarchy: the tree above 1-D labels.
         distance: one of ``pytorch_metric_learning.distances``; by default the Euclidean distance
             between the embeddings as they are, as PML's.
@@ -74,26 +59,14 @@ class HierarchicalAccuracyCalculator:
         block_size: how many queries to take at a time; by default what fits the free memory.
         progress_bar: whether an evaluation of more than a few seconds draws one.
 
-    Raises:
-        TypeError: if ``include`` or ``exclude`` is not a list or tuple.
-        ValueError: for a metric that does not exist, or a ``k`` that is none.
-        NotImplementedError: for a ``label_comparison_fn``. Levels are compared by equality; labels
-            that need another comparison are a case for PML's calculator.
+    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, and ``ValueError``
+    for a metric that does not exist or a ``k`` that is none.
 
-    Example:
-        >>> import torch
-        >>> embeddings = torch.tensor([[0.0], [0.1], [1.0], [1.2], [5.0], [5.3]])
-        >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1]])
-        >>> calculator = HierarchicalAccuracyCalculator(
-        ...     include=("precision_at_1", "mean_average_precision_at_r", "ndcg")
-        ... )
-        >>> for name, value in calculator.get_accuracy(embeddings, labels).items():
-        ...     print(name, round(value, 4))
-        precision_at_1_level0 1.0
-        precision_at_1_level1 1.0
-        mean_average_precision_at_r_level0 1.0
-        mean_average_precision_at_r_level1 1.0
-        ndcg 1.0
+    >>> embeddings = torch.tensor([[0.0], [0.1], [1.0], [1.2], [5.0], [5.3]])
+    >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1]])
+    >>> calculator = HierarchicalAccuracyCalculator(include=("precision_at_1", "ndcg"))
+    >>> calculator.get_accuracy(embeddings, labels)
+    {'precision_at_1_level0': 1.0, 'precision_at_1_level1': 1.0, 'ndcg': 1.0}
     """
 
     def __init__(
@@ -106,7 +79,7 @@ class HierarchicalAccuracyCalculator:
         label_comparison_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
         device: torch.device | str | None = None,
         knn_func: KnnFunction | None = None,
-        kmeans_func: KMeansFunction | None = None,
+        kmeans_func: Callable[[Tensor, int], Any] | None = None,
         *,
         hierarchy: Hierarchy | None = None,
         distance: BaseDistance | None = None,
@@ -114,8 +87,6 @@ class HierarchicalAccuracyCalculator:
         block_size: int | None = None,
         progress_bar: bool = True,
     ) -> None:
-        if avg_of_avgs and return_per_class:
-            raise ValueError("avg_of_avgs and return_per_class are mutually exclusive")
         if label_comparison_fn is not None:
             raise NotImplementedError(
                 "label_comparison_fn: the levels of a hierarchy are compared by equality. "
@@ -126,26 +97,69 @@ class HierarchicalAccuracyCalculator:
         if block_size is not None and not _is_positive(block_size):
             raise ValueError(f"block_size must be a positive integer or None, got {block_size!r}")
         if not all(_is_positive(at) for at in at_k):
-            raise ValueError(f"at_k must hold positive integers, got {at_k!r}")
+            raise ValueError(f"at_k must hold positive integers below 2**31, got {at_k!r}")
         if distance is not None and knn_func is not None:
             raise ValueError("give a distance or a knn_func, not both: knn_func has its own")
-        self.avg_of_avgs = avg_of_avgs
-        self.return_per_class = return_per_class
-        self.k = k
-        self.device = use_cuda_if_available() if device is None else torch.device(device)
-        self.knn_func = knn_func
-        self.kmeans_func = default_kmeans(self.device) if kmeans_func is None else kmeans_func
-        self.hierarchy = hierarchy
-        self.distance = distance
-        self.at_k = tuple(at_k)
-        self.block_size = block_size
-        self.progress_bar = progress_bar
+        super().__init__(
+            avg_of_avgs=avg_of_avgs,
+            return_per_class=return_per_class,
+            k=None if k is None else k if isinstance(k, str) else int(k),
+            device=None if device is None else torch.device(device),
+            kmeans_func=kmeans_func,
+        )
+        self.knn_func, self.hierarchy, self.distance = knn_func, hierarchy, distance
+        self.at_k, self.block_size, self.progress_bar = tuple(at_k), block_size, progress_bar
         #: for every evaluated level, how many queries had no partner in the last evaluation
         self.num_lone_queries: dict[int, int] = {}
-        self._own_names = own_names(self)
-        everything = (*default_names(self.at_k), *CLUSTERING_METRICS, *self._own_names)
-        self._names = self._selected(include, exclude, everything)
-        self._current = self._names
+        self.original_function_dict = {name: self._function(name) for name in self._names()}
+        self.original_function_dict = self.get_function_dict(include, exclude)
+        self.curr_function_dict = self.get_function_dict()
+
+    def over_hierarchy(self) -> list[str]:
+        """The metrics in use that have one value for all levels."""
+        names = filter(catalogue.is_over_hierarchy, self.curr_function_dict)
+        return [name for name in names if not self._is_own(name)]
+
+    def check_primary_metrics(
+        self, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> None:
+        """Raise for names that are no metrics; called by PML's constructor, too."""
+        for argument, names in (("include", include), ("exclude", exclude)):
+            if not isinstance(names, (list, tuple)):
+                raise TypeError(f"{argument} must be a list or tuple of names, got {names!r}")
+            for name in names:
+                if self._function(name) is None:
+                    raise ValueError(
+                        f"{argument} names {name!r}, which is not a metric. There are: "
+                        f"{', '.join(self._names())}; and those with any other k"
+                    )
+
+    def get_function_dict(
+        self, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """The functions of the metrics to compute, by their names; as PML's."""
+        self.check_primary_metrics(include, exclude)
+        names = dict.fromkeys(include or self.original_function_dict)
+        return {name: self._function(name) for name in names if name not in exclude}
+
+    def _names(self) -> list[str]:
+        """What is computed where ``include`` names nothing."""
+        methods = (x for x in dir(self) if x.startswith(self.function_keyword))
+        own = filter(self._is_own, (x.removeprefix(self.function_keyword) for x in methods))
+        return list(dict.fromkeys([*catalogue.default_names(self.at_k), "NMI", "AMI", *own]))
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a subclass has defined a metric, or another way to compute it."""
+        method = self.function_keyword + name
+        ours = getattr(HierarchicalAccuracyCalculator, method, None)
+        return getattr(type(self), method, None) is not ours
+
+    def _function(self, name: str) -> Callable[..., Any] | None:
+        """What computes a metric; ``None`` if there is none of the name."""
+        if self._is_own(name) or name in ("NMI", "AMI"):
+            method: Callable[..., Any] = getattr(self, self.function_keyword + name)
+            return method
+        return catalogue.find_metric(name)
 
     def get_accuracy(
         self,
@@ -158,187 +172,140 @@ class HierarchicalAccuracyCalculator:
         exclude: Sequence[str] = (),
         levels: Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """Compute the metrics.
+        """Compute the metrics; arguments as PML's, and
 
         Arguments:
-            query: floating point of shape ``(num_queries, embedding_size)``: a tensor, an array or
-                a memory map. ``float64`` is compared in ``float64``, all else in ``float32``.
-            query_labels: integers of shape ``(num_queries, num_levels)``, column 0 the finest
-                level, or ``(num_queries,)``.
-            reference: what is searched, ``(num_references, embedding_size)``. Without it, the
-                queries, each apart from itself.
-            reference_labels: as ``query_labels``.
+            query, reference: floating point of shape ``(num_samples, embedding_size)``: tensors,
+                arrays or memory maps. ``float64`` is compared in ``float64``, all else in
+                ``float32`` unless that would lose the neighbours.
+            query_labels, reference_labels: integers of shape ``(num_samples, num_levels)``, column
+                0 the finest level, or ``(num_samples,)``.
             ref_includes_query: whether ``reference[i]`` is ``query[i]``, which is then left out by
                 its index, so that its duplicates stay.
-            include: compute these, instead of what the constructor was told.
-            exclude: do not compute these.
             levels: for which levels to compute the metrics per level; by default all. Metrics over
                 the hierarchy always see all of them.
 
-        Returns:
-            Name to value, with the level behind the name (``precision_at_1_level0``) where the
-            labels have levels or there is a ``hierarchy``. NaN where no query has a value.
-
-        Raises:
-            TypeError: for labels that are not integers.
-            ValueError: for NaN or infinite embeddings, shapes that do not fit, nothing to search,
-                or metrics over a hierarchy that is none: a class in two superclasses.
+        Returns name to value, with the level behind the name (``precision_at_1_level0``) where the
+        labels have levels or there is a ``hierarchy``; NaN where no query has a value. Raises
+        ``TypeError`` for labels that are not integers, and ``ValueError`` for NaN or infinite
+        embeddings, shapes that do not fit, nothing to search, or metrics over a hierarchy that is
+        none: a class in two superclasses.
         """
-        self._current = self._selected(include, exclude, self._names)
-        data = prepare(
-            query,
-            query_labels,
-            reference,
-            reference_labels,
-            ref_includes_query,
-            self.hierarchy,
-            self.device,
-        )
-        chosen = data.checked_levels(levels)
-        self.num_lone_queries = {}
-        if not all(map(self.is_per_level, self._current)):
-            return self._evaluate(data, list(range(data.num_levels)), chosen)
-        if len(chosen) > 1 and data.codes(chosen).first_conflict():
-            # levels that are not nested are evaluated one by one, as PML does
-            parts = [self._evaluate(data, [level], [level]) for level in chosen]
-            return {key: value for part in parts for key, value in part.items()}
-        return self._evaluate(data, sorted(chosen), chosen)
-
-    def get_curr_metrics(self) -> list[str]:
-        """The names of the metrics in use, without levels; as PML's."""
-        return list(self._current)
-
-    def is_per_level(self, name: str) -> bool:
-        """Whether a metric has one value per level, rather than one for the hierarchy."""
-        metric = find_metric(name)
-        return name in self._own_names or metric is None or metric.per_level
-
-    def requires_clustering(self) -> list[str]:
-        """The metrics that look at a clustering; a subclass adds its own, as with PML's."""
-        return list(CLUSTERING_METRICS)
-
-    def description(self) -> str:
-        """What PML's testers put behind the name of their records."""
-        return "avg_of_avgs" if self.avg_of_avgs else ""
-
-    # ------------------------------------------------------------------ one pass
-    def _evaluate(
-        self, data: EvaluationData, columns: list[int], levels: list[int]
-    ) -> dict[str, Any]:
-        """The current metrics at ``levels``, from neighbours compared at the levels ``columns``."""
-        codes = data.codes(columns)
-        conflict = codes.first_conflict()
-        if conflict:
+        if (reference is None) != (reference_labels is None):
+            raise ValueError("give reference and reference_labels together, or neither")
+        if reference is None:
+            reference, reference_labels, ref_includes_query = query, query_labels, True
+        query_labels = with_ancestors(query_labels, "query_labels", self.hierarchy)
+        reference_labels = with_ancestors(reference_labels, "reference_labels", self.hierarchy)
+        labels, others = np.c_[query_labels], np.c_[reference_labels]
+        num_levels = labels.shape[1]
+        if num_levels != others.shape[1]:
             raise ValueError(
-                f"{conflict}. Metrics over the hierarchy need every class to have one superclass: "
-                "make the fine labels unique, for example by np.unique(labels, axis=0, "
-                "return_inverse=True), or include only metrics per level."
+                f"query_labels have {num_levels} levels and reference_labels {others.shape[1]}"
             )
-        self._count_lone_queries(codes, columns, levels)
-        tasks = self._tasks(data, columns, levels)
-        return self._means(tasks, data, codes) | self._clustering(data, levels)
-
-    def _means(
-        self, tasks: list[Task], data: EvaluationData, codes: LabelCodes
-    ) -> dict[str, float | list[float]]:
-        if not tasks:
-            return {}
-        neighbours = Neighbours(
-            data.queries,
-            data.references,
-            codes,
-            self._depth(tasks, data, codes),
-            data.ref_includes_query,
-            self.distance,
-            self.knn_func,
-            self.block_size,
-            with_indices=not set(self._own_names).isdisjoint(self._current),
+        chosen = list(range(num_levels) if levels is None else dict.fromkeys(levels))
+        if not chosen or not set(chosen) <= set(range(num_levels)):
+            raise ValueError(
+                f"levels must be some of 0..{num_levels - 1} (0 is the finest), got {chosen}"
+            )
+        self.num_lone_queries = dict.fromkeys(chosen, 0)
+        self.curr_function_dict = self.get_function_dict(include, exclude)
+        whole = self.over_hierarchy()
+        conflict = first_conflict(
+            np.concatenate([labels, others]), range(num_levels) if whole else chosen
         )
-        by_class = self.avg_of_avgs or self.return_per_class
-        means = average_over_queries(tasks, neighbours, by_class, self.progress_bar)
-        return {
-            task.key: self._outcome(mean, codes, task.level)
-            for task, mean in zip(tasks, means, strict=True)
-        }
+        if conflict and whole:
+            raise ValueError(f"{conflict}: make the fine labels unique, or exclude {whole}")
+        arguments = (query, query_labels, reference, reference_labels, ref_includes_query)
+        found: dict[str, Any] = {}
+        # levels that are not nested are evaluated one by one, as PML does
+        for group in [[level] for level in chosen] if conflict else [chosen]:
+            found |= super().get_accuracy(*arguments, include, exclude, group)
+        return found
 
-    def _tasks(self, data: EvaluationData, columns: list[int], levels: list[int]) -> list[Task]:
-        clustering = self.requires_clustering()
-        tasks = []
-        for name in (name for name in self._current if name not in clustering):
-            metric = self._metric(name, data, columns)
-            if metric.per_level:
-                tasks += [Task(data.key(name, c), metric, columns.index(c)) for c in levels]
-            else:
-                tasks.append(Task(name, metric, 0))
-        return tasks
-
-    def _metric(self, name: str, data: EvaluationData, columns: list[int]) -> Metric:
-        if name in self._own_names:
-            return own_metric(self, name, data, columns)
-        metric = find_metric(name)
-        assert metric is not None  # _selected has checked the name
-        return metric
-
-    def _depth(self, tasks: list[Task], data: EvaluationData, codes: LabelCodes) -> int:
-        """How many neighbours have to be ranked for all the tasks."""
-        largest = max(map(codes.max_partners, range(codes.num_levels)))
-        limit = data.num_neighbours
-        if self.k == "max_bin_count":
-            limit = min(limit, largest)
-        elif self.k is not None:
-            limit = min(limit, int(self.k))
-        needing = {"r_precision", "mean_average_precision_at_r", "average_set_intersection"}
-        if limit < largest and needing.intersection(self._current):
-            logger.warning(
-                "k=%s is less than the %d partners of a query, so that %s do not see them all; "
-                "set k=None or 'max_bin_count'",
-                self.k,
-                largest,
-                sorted(needing.intersection(self._current)),
-            )
-        return min(limit, max(task.depth(codes) for task in tasks))
-
-    def _count_lone_queries(self, codes: LabelCodes, columns: list[int], levels: list[int]) -> None:
-        for level in levels:
-            partners = codes.num_partners()[:, columns.index(level)]
-            self.num_lone_queries[level] = int((partners == 0).sum())
-            if self.num_lone_queries[level] == len(partners):
+    def prepare(
+        self, data: tuple[Any, Any, Any, Any], own: bool
+    ) -> tuple[Embeddings, Tensor, Embeddings, Tensor]:
+        """Embeddings that may lie on disk, and labels; see *Raises* of :meth:`get_accuracy`."""
+        query, query_labels, reference, reference_labels = data
+        queries = references = Embeddings(query, "query", self.device)
+        if reference is not query:
+            references = Embeddings(reference, "reference", self.device)
+        labels = torch.from_numpy(np.c_[query_labels]).to(self.device)
+        others = torch.from_numpy(np.c_[reference_labels]).to(self.device)
+        check_embeddings(queries, references, labels, others, own)
+        num_partners = core.count_same(labels, others) - int(own)
+        for level in self.num_lone_queries:
+            is_lone = num_partners[:, level] == 0
+            self.num_lone_queries[level] = int(is_lone.sum())
+            if is_lone.all():
                 logger.warning("no query has a partner at level %d: its metrics are NaN", level)
+        return queries, labels, references, others
 
-    def _outcome(self, mean: StreamingMean, codes: LabelCodes, level: int) -> float | list[float]:
-        if not self.return_per_class:
-            return mean.value()
-        return mean.per_class() or [math.nan] * len(codes.queries[level].unique())
+    def get_cluster_labels(self, query: Embeddings, query_labels: Tensor, **kwargs: Any) -> Any:
+        """The clusters of the queries by ``kmeans_func``, as many as there are classes."""
+        return super().get_cluster_labels(query.rows(0, len(query)), query_labels)
 
-    def _clustering(self, data: EvaluationData, levels: list[int]) -> dict[str, Any]:
-        names = [name for name in self._current if name in self.requires_clustering()]
-        result = {}
-        for level in levels if names else ():
-            labels = data.query_labels[:, level]
-            embeddings = data.queries.rows(0, len(data.queries))
-            clusters = cluster(embeddings, labels, self.kmeans_func)
-            for name in names:
-                is_own = name in self._own_names
-                function = own_method(self, name) if is_own else CLUSTERING_METRICS[name]
-                value = function(query_labels=labels, cluster_labels=clusters)
-                result[data.key(name, level)] = float(value)
-        return result
+    def ranked_values(
+        self, tasks: list[core.Task], data: core.Data, own: bool
+    ) -> Iterator[list[Tensor]]:
+        """The core's, from ranks of the related references alone, in threads."""
+        query, labels, reference, others = data
+        levels = sorted({level for _, level in tasks})
+        columns = list(range(labels.shape[1])) if levels[0] < 0 else levels
+        codes = LabelCodes(labels[:, columns], others[:, columns], own)
+        tasks = [(name, level if level < 0 else columns.index(level)) for name, level in tasks]
+        most = codes.num_partners.amax(dim=0).tolist()
+        owns = [self._is_own(name) for name, _ in tasks]
+        depths = [
+            catalogue.EVERYTHING if is_own else catalogue.depth_of(name, most[level])
+            for is_own, (name, level) in zip(owns, tasks, strict=True)
+        ]
+        depth = min(self._limit(max(most), len(reference) - own), max(depths))
+        if depth == 0:
+            yield [torch.full((len(query),), torch.nan, dtype=torch.float64) for _ in tasks]
+            return
+        options = (self.distance, self.knn_func, self.block_size, any(owns))
+        blocks = ranked_blocks(query, reference, codes, depth, own, *options)
+        drawn = {"unit": " queries", "disable": not self.progress_bar}
+        bar = tqdm(desc="evaluating", total=len(query), delay=_QUICK, mininterval=1.0, **drawn)
+        size = _PIECE if labels.device.type == "cpu" else _PIECE_ON_GPU
+        # a user's own metric need not be safe in threads
+        with bar, ThreadPoolExecutor(1 if any(owns) else torch.get_num_threads()) as pool:
+            for block in blocks:
+                jobs = [
+                    [pool.submit(self._values, *task, x) for x in block.first(at_most).split(size)]
+                    for task, at_most in zip(tasks, depths, strict=True)
+                ]
+                yield [torch.cat([piece.result() for piece in pieces]) for pieces in jobs]
+                bar.update(block.stop - block.start)
 
-    def _selected(
-        self, include: Sequence[str], exclude: Sequence[str], default: Sequence[str]
-    ) -> list[str]:
-        known = (*default_names(self.at_k), *CLUSTERING_METRICS, *self._own_names)
-        for argument, names in (("include", include), ("exclude", exclude)):
-            if not isinstance(names, (list, tuple)):
-                raise TypeError(f"{argument} must be a list or tuple of names, got {names!r}")
-            for name in names:
-                if name not in known and find_metric(name) is None:
-                    raise ValueError(
-                        f"{argument} names {name!r}, which is not a metric. There are: "
-                        f"{', '.join(known)}; and those with any other k"
-                    )
-        return [name for name in dict.fromkeys(include or default) if name not in exclude]
+    def _values(self, name: str, level: int, block: RankedBlock) -> Tensor:
+        """One value per query of the block, NaN for those without a partner."""
+        given = block.arguments(level)
+        values = self.curr_function_dict[name](**given)
+        expected = (block.stop - block.start,)
+        if not isinstance(values, Tensor) or values.shape != expected:
+            wrong = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else repr(values)
+            raise TypeError(
+                f"calculate_{name} must return a tensor of shape {expected}, one value per query "
+                f"of the block, got {wrong}; the calculator averages"
+            )
+        return torch.where(given["num_relevant"] > 0, values.double(), torch.nan)
+
+    def _limit(self, most_partners: int, num_neighbours: int) -> int:
+        """How many neighbours may be ranked, by ``k``."""
+        limit = most_partners if self.k == "max_bin_count" else self.k or num_neighbours
+        limit = min(num_neighbours, int(limit))
+        needing = sorted(catalogue.OF_PARTNERS.intersection(self.curr_function_dict))
+        if limit < most_partners and needing:
+            logger.warning(
+                f"k={self.k} is less than the {most_partners} partners of a query, so that "
+                f"{needing} do not see them all; set k=None or 'max_bin_count'"
+            )
+        return limit
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) > 0
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return is_integer and 0 < int(value) <= catalogue.LARGEST_K

@@ -2,107 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
-from pytorch_metric_learning.distances import (
-    BaseDistance,
-    CosineSimilarity,
-    DotProductSimilarity,
-    LpDistance,
-)
+from pytorch_metric_learning import distances as pml
 from torch import Tensor
 
-_CHUNK_BYTES = 2**25  # of references read at a time where they have to be converted
+from .inputs import CHUNK_BYTES, Embeddings
 
-
-class Embeddings:
-    """Rows of a tensor, an array or a memory map, converted a slice at a time.
-
-    Arguments:
-        values: floating point of shape ``(num_samples, embedding_size)``; a tensor or whatever
-            numpy makes an array of. A memory map stays on disk.
-        name: what errors call it.
-        device: where slices go.
-
-    Raises:
-        TypeError: if the values are not real numbers.
-        ValueError: for another shape, no column, or a value that is NaN or infinite.
-    """
-
-    def __init__(self, values: Any, name: str, device: torch.device) -> None:
-        if not isinstance(values, Tensor):
-            values = np.asanyarray(values)
-            if values.dtype.kind not in "fiu":
-                raise TypeError(f"{name} must be real numbers, got dtype {values.dtype}")
-            if values.flags.writeable and values.flags.c_contiguous and values.dtype.isnative:
-                values = torch.from_numpy(values)
-        else:
-            values = values.detach()
-        if values.ndim != 2 or values.shape[1] == 0:
-            raise ValueError(
-                f"{name} must have shape (num_samples, embedding_size), got {tuple(values.shape)}"
-            )
-        if isinstance(values, Tensor) and values.is_complex():
-            raise TypeError(f"{name} must be real numbers, got dtype {values.dtype}")
-        self.values, self.name, self.device = values, name, device
-        is_double = values.dtype in (torch.float64, np.dtype(np.float64))
-        self.dtype = torch.float64 if is_double else torch.float32
-        self.check_finite()
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def size(self) -> int:
-        """The embedding size."""
-        return int(self.values.shape[1])
-
-    def rows(self, start: int, stop: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Rows ``start..stop-1`` on the device; a view where nothing has to be converted."""
-        values = self.values[start:stop]
-        if not isinstance(values, Tensor):
-            values = torch.from_numpy(np.array(values, dtype=_numpy_dtype(self.dtype)))
-        return values.to(self.device, dtype or self.dtype)
-
-    def slices(self, size: int | None = None) -> list[tuple[int, int]]:
-        """Bounds of slices that cover all rows, of a fixed number of bytes unless told."""
-        size = size or max(1, _CHUNK_BYTES // (8 * self.size))
-        return [(start, min(start + size, len(self))) for start in range(0, len(self), size)]
-
-    def check_finite(self) -> None:
-        """Raise ``ValueError`` naming the first row that holds NaN or infinity."""
-        for start, stop in self.slices():
-            finite = torch.isfinite(self.rows(start, stop)).all(dim=1)
-            if not finite.all():
-                row = start + int((~finite).int().argmax())
-                raise ValueError(f"{self.name} must be finite, but row {row} holds NaN or infinity")
+_NUM_PROBES = 16  # queries whose nearest reference is found in float64 before all others are
+_SAFE = 2.0**60  # values up to this, and from its inverse on, have squares in float32
+# A float32 distance is a difference of numbers as large as the squared norms. Where the nearest
+# reference is closer than this share of them, fewer than 10 bits of it are left.
+_SAFE_SHARE = 2**10 * torch.finfo(torch.float32).eps
 
 
 class ReferenceDistances:
     """How far every reference is from a block of queries; smaller is nearer.
 
     Euclidean distances and dot products are matrix products; any other of PML's distances is
-    called on slices of the references.
+    called on slices of the references. ``float32`` embeddings are compared in ``float64`` if
+    ``float32`` would lose the neighbours: values far beyond or below 1, or differences that are
+    tiny beside the values, such as around an offset that all embeddings share.
 
-    Arguments:
-        references: what is searched.
-        distance: one of ``pytorch_metric_learning.distances``, or ``None`` for the Euclidean
-            distance between the embeddings as they are, which is PML's default index.
-        dtype: ``torch.float32`` or ``torch.float64``.
+    ``queries`` are all that will be asked for. ``distance`` is one of PML's, or ``None`` for the
+    Euclidean distance between the embeddings as they are, which is PML's default index. ``dtype``
+    is that of the distances. ``ValueError`` for values whose distances are beyond ``float64``.
     """
 
     def __init__(
-        self, references: Embeddings, distance: BaseDistance | None, dtype: torch.dtype
+        self, queries: Embeddings, references: Embeddings, distance: pml.BaseDistance | None
     ) -> None:
-        self.references, self.dtype = references, dtype
-        self.distance = LpDistance(normalize_embeddings=False) if distance is None else distance
-        kind = type(self.distance)
-        self._is_euclidean = kind is LpDistance and self.distance.p == 2 and self.distance.power > 0
-        is_dot = kind in (DotProductSimilarity, CosineSimilarity) and self.distance.power == 1
+        self.references = references
+        distance = pml.LpDistance(normalize_embeddings=False) if distance is None else distance
+        self.distance, kind = distance, type(distance)
+        self._is_euclidean = kind is pml.LpDistance and distance.p == 2 and distance.power > 0
+        is_dot = kind in (pml.DotProductSimilarity, pml.CosineSimilarity) and distance.power == 1
         self._is_product = self._is_euclidean or is_dot
-        self._norms = self._squared_norms() if self._is_euclidean else None
+        for embeddings in (queries, references):
+            if embeddings.largest > 2.0**500 and not self.distance.normalize_embeddings:
+                raise ValueError(
+                    f"{embeddings.name} holds values up to {embeddings.largest:.3g}, whose "
+                    "distances are beyond float64: scale the embeddings down"
+                )
+        self.dtype = torch.float64 if self._needs_double(queries) else torch.float32
+        self._norms: Tensor | None = None
+        if self._is_euclidean:
+            parts = (references.rows(*bounds, self.dtype) for bounds in references.slices())
+            self._norms = torch.cat([self._normalised(x).square().sum(dim=1) for x in parts])
         self._buffer: Tensor | None = None
 
     def __call__(self, queries: Tensor) -> Tensor:
@@ -113,19 +58,54 @@ class ReferenceDistances:
         result = self._buffer[: len(queries)]
         queries = queries.to(self.dtype)
         with torch.no_grad():
-            if self._is_product:
-                queries = self.distance.maybe_normalize(queries)
+            queries = self._normalised(queries)
             for start, stop in self.references.slices(self._slice_size(len(queries))):
                 rows = self.references.rows(start, stop, self.dtype)
-                self._fill(result[:, start:stop], queries, rows, start, stop)
+                self._fill(result[:, start:stop], queries, self._normalised(rows), start, stop)
         return result
+
+    def _normalised(self, rows: Tensor) -> Tensor:
+        """As the distance does it, but of any length: PML divides by 1e-12 at least."""
+        if self.distance.normalize_embeddings and self.dtype == torch.float64:
+            largest = rows.abs().amax(dim=1, keepdim=True)
+            rows = rows / torch.where(largest > 0, largest, 1.0)
+        return self.distance.maybe_normalize(rows)
+
+    def _needs_double(self, queries: Embeddings) -> bool:
+        if torch.float64 in (queries.dtype, self.references.dtype):
+            return True
+        for embeddings in (queries, self.references):
+            small = embeddings.largest
+            if self.distance.normalize_embeddings:  # row by row, however short a row is
+                small = min(small, embeddings.smallest)
+            if embeddings.largest > _SAFE or 0 < small < 1 / _SAFE:
+                return True
+        return self._is_euclidean and self._nearest_share(queries) < _SAFE_SHARE
+
+    def _nearest_share(self, queries: Embeddings) -> float:
+        """Median, over some queries, of the squared distance of the nearest reference that is not
+        equal to the query, as a share of their squared norms."""
+        step = max(1, len(queries) // _NUM_PROBES)
+        picked = range(0, len(queries), step)[:_NUM_PROBES]
+        probes = torch.cat([queries.rows(i, i + 1, torch.float64) for i in picked])
+        probes = self.distance.maybe_normalize(probes)
+        nearest = torch.full_like(probes[:, 0], torch.inf)
+        for start, stop in self.references.slices():
+            rows = self.references.rows(start, stop, torch.float64)
+            rows = self.distance.maybe_normalize(rows)
+            norms = probes.square().sum(dim=1)[:, None] + rows.square().sum(dim=1)
+            share = 1 - 2 * (probes @ rows.T) / norms
+            share[~(share > 1e-14)] = torch.inf  # equal to the query, or both are zero
+            nearest = nearest.minimum(share.amin(dim=1))
+        return float(nearest.median())
 
     def _fill(self, out: Tensor, queries: Tensor, rows: Tensor, start: int, stop: int) -> None:
         if not self._is_product:
             matrix = self.distance(queries, rows)
+            if not torch.isfinite(matrix).all():
+                raise ValueError(f"{type(self.distance).__name__} gives NaN or infinite distances")
             out.copy_(-matrix if self.distance.is_inverted else matrix)
             return
-        rows = self.distance.maybe_normalize(rows)
         if self._norms is None:
             torch.mm(queries, rows.T, out=out).neg_()
             return
@@ -136,27 +116,8 @@ class ReferenceDistances:
     def _slice_size(self, num_queries: int) -> int | None:
         if not self._is_product:  # some of PML's distances hold queries x references x dimensions
             per_row = 8 * max(1, num_queries) * self.references.size
-            return max(1, _CHUNK_BYTES // per_row)
-        values = self.references.values
-        is_as_needed = isinstance(values, Tensor) and values.dtype == self.dtype
-        if is_as_needed and values.device == self.references.device:
-            return None if self.distance.normalize_embeddings else len(self.references)
-        return None
-
-    def _squared_norms(self) -> Tensor:
-        parts = []
-        for start, stop in self.references.slices():
-            rows = self.references.rows(start, stop, self.dtype)
-            parts.append(self.distance.maybe_normalize(rows).square().sum(dim=1))
-        norms = torch.cat(parts)
-        if not torch.isfinite(norms).all():
-            row = int((~torch.isfinite(norms)).int().argmax())
-            raise ValueError(
-                f"row {row} of {self.references.name} is too long for {self.dtype} distances: "
-                "normalise the embeddings or scale them down"
-            )
-        return norms
-
-
-def _numpy_dtype(dtype: torch.dtype) -> type:
-    return np.float64 if dtype == torch.float64 else np.float32
+            return max(1, CHUNK_BYTES // per_row)
+        values, kind = self.references.values, (self.dtype, self.references.device)
+        is_as_needed = isinstance(values, Tensor) and (values.dtype, values.device) == kind
+        is_used_whole = is_as_needed and not self.distance.normalize_embeddings
+        return len(self.references) if is_used_whole else None

@@ -1,147 +1,151 @@
-"""What an evaluation is given, checked."""
+"""What an evaluation is given, checked: labels of any integer type, and embeddings of any kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..hierarchy import Hierarchy
-from .distances import Embeddings
-from .labels import LabelCodes, as_label_array
+
+CHUNK_BYTES = 2**25  # of embeddings read at a time where they have to be converted
 
 
-@dataclass(frozen=True)
-class EvaluationData:
-    """Embeddings and labels that fit each other.
+class Embeddings:
+    """Rows of a tensor, an array or a memory map, converted a slice at a time.
 
-    Attributes:
-        queries, references: the embeddings.
-        query_labels, reference_labels: ``int64``, ``(num_samples, num_levels)``.
-        ref_includes_query: whether query ``i`` is reference ``i``.
-        has_levels: whether results carry the level behind their names.
+    ``values`` are floating point of shape ``(num_samples, embedding_size)``: a tensor or whatever
+    numpy makes an array of; a memory map stays on disk. ``name`` is what errors call them, and
+    ``device`` where slices go. ``dtype`` is ``torch.float64`` if the values are, else
+    ``torch.float32``; ``largest`` is the largest absolute value, and ``smallest`` the smallest of
+    the rows' largest absolute values, zero rows left out.
+
+    Raises:
+        TypeError: if the values are not real numbers.
+        ValueError: for another shape, no column, or a value that is NaN or infinite.
     """
 
-    queries: Embeddings
-    references: Embeddings
-    query_labels: np.ndarray
-    reference_labels: np.ndarray
-    ref_includes_query: bool
-    has_levels: bool
-
-    @property
-    def num_levels(self) -> int:
-        """How many levels the labels have."""
-        return int(self.query_labels.shape[1])
-
-    @property
-    def num_neighbours(self) -> int:
-        """How many references there are for a query, apart from itself."""
-        return len(self.references) - int(self.ref_includes_query)
-
-    def key(self, name: str, level: int) -> str:
-        """The name of a metric in the result, as PML's testers record it."""
-        return f"{name}_level{level}" if self.has_levels else name
-
-    def codes(self, columns: Sequence[int]) -> LabelCodes:
-        """The labels of some levels, coded."""
-        chosen = list(columns)
-        return LabelCodes(
-            self.query_labels[:, chosen],
-            self.reference_labels[:, chosen],
-            self.ref_includes_query,
-            self.queries.device,
-        )
-
-    def checked_levels(self, levels: Sequence[int] | None) -> list[int]:
-        """The levels to evaluate; all of them by default."""
-        if levels is None:
-            return list(range(self.num_levels))
-        wrong = [level for level in levels if not 0 <= level < self.num_levels]
-        if wrong or len(levels) == 0:
+    def __init__(self, values: Any, name: str, device: torch.device) -> None:
+        if isinstance(values, Tensor):
+            values, is_real = values.detach(), not values.is_complex()
+        else:
+            values = np.asanyarray(values)
+            is_real = values.dtype.kind in "fiu"
+        if not is_real:
+            raise TypeError(f"{name} must be real numbers, got dtype {values.dtype}")
+        if values.ndim != 2 or values.shape[1] == 0:
             raise ValueError(
-                f"levels must be some of 0..{self.num_levels - 1} (0 is the finest), "
-                f"got {list(levels)}"
+                f"{name} must have shape (num_samples, embedding_size), got {tuple(values.shape)}"
             )
-        return list(dict.fromkeys(levels))
+        if isinstance(values, np.ndarray) and values.flags.carray and values.dtype.isnative:
+            values = torch.from_numpy(values)
+        self.values, self.name, self.device = values, name, device
+        self.size = int(values.shape[1])
+        is_double = values.dtype in (torch.float64, np.dtype(np.float64))
+        self.dtype = torch.float64 if is_double else torch.float32
+        self.largest, self.smallest = 0.0, float("inf")
+        for start, stop in self.slices():
+            of_row = self.rows(start, stop).abs().amax(dim=1)
+            if not torch.isfinite(of_row).all():
+                row = start + int((~torch.isfinite(of_row)).int().argmax())
+                raise ValueError(f"{name} must be finite, but row {row} holds NaN or infinity")
+            self.largest = max(self.largest, float(of_row.max()))
+            if (of_row > 0).any():
+                self.smallest = min(self.smallest, float(of_row[of_row > 0].min()))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def rows(self, start: int, stop: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Rows ``start..stop-1`` on the device; a view where nothing has to be converted."""
+        values = self.values[start:stop]
+        if not isinstance(values, Tensor):
+            is_double = self.dtype == torch.float64
+            values = torch.from_numpy(np.array(values, np.float64 if is_double else np.float32))
+        return values.to(self.device, dtype or self.dtype)
+
+    def slices(self, size: int | None = None) -> list[tuple[int, int]]:
+        """Bounds of slices that cover all rows, of a fixed number of bytes unless told."""
+        size = size or max(1, CHUNK_BYTES // (8 * self.size))
+        return [(start, min(start + size, len(self))) for start in range(0, len(self), size)]
 
 
-def prepare(
-    query: Any,
-    query_labels: Any,
-    reference: Any,
-    reference_labels: Any,
-    ref_includes_query: bool,
-    hierarchy: Hierarchy | None,
-    device: torch.device,
-) -> EvaluationData:
-    """Check the arguments of ``get_accuracy``, which says what is raised."""
-    if (reference is None) != (reference_labels is None):
-        raise ValueError("give reference and reference_labels together, or neither")
-    if reference is None:
-        reference, reference_labels, ref_includes_query = query, query_labels, True
-    same = reference is query
-    queries = Embeddings(query, "query", device)
-    references = queries if same else Embeddings(reference, "reference", device)
-    if len(queries) == 0:
-        raise ValueError("query is empty: there is nothing to evaluate")
-    if len(references) == 0:
-        raise ValueError("reference is empty: there is nothing to search")
+def check_embeddings(
+    queries: Embeddings, references: Embeddings, labels: Tensor, others: Tensor, includes: bool
+) -> None:
+    """Raise ``ValueError`` unless embeddings and labels fit each other."""
+    for embeddings, of_them, what in (
+        (queries, labels, "query is empty: there is nothing to evaluate"),
+        (references, others, "reference is empty: there is nothing to search"),
+    ):
+        if len(embeddings) == 0:
+            raise ValueError(what)
+        if len(embeddings) != len(of_them):
+            raise ValueError(
+                f"embeddings and labels must have the same length, got {len(embeddings)} "
+                f"embeddings and {len(of_them)} {embeddings.name}_labels"
+            )
+    sizes = f"{queries.size} and {references.size}"
     if queries.size != references.size:
+        raise ValueError(f"query and reference need the same embedding size, got {sizes}")
+    pairs = ((queries.rows(*at).double(), references.rows(*at).double()) for at in queries.slices())
+    if includes and not (
+        torch.equal(labels, others[: len(labels)])
+        and (queries is references or all(torch.allclose(mine, same) for mine, same in pairs))
+    ):
         raise ValueError(
-            f"query and reference need the same embedding size, got {queries.size} "
-            f"and {references.size}"
+            "with ref_includes_query, the first references must be the queries, in order, and the "
+            "first reference_labels theirs"
         )
-    labels, has_levels = _labels(query_labels, "query_labels", len(queries), hierarchy)
-    others, _ = _labels(reference_labels, "reference_labels", len(references), hierarchy)
-    if labels.shape[1] != others.shape[1]:
-        raise ValueError(
-            f"query_labels have {labels.shape[1]} levels and reference_labels {others.shape[1]}"
-        )
-    if ref_includes_query and not same:
-        _check_included(queries, references, labels, others)
-    return EvaluationData(queries, references, labels, others, ref_includes_query, has_levels)
 
 
-def _labels(
-    labels: Any, name: str, length: int, hierarchy: Hierarchy | None
-) -> tuple[np.ndarray, bool]:
-    """Labels of shape ``(length, num_levels)``, and whether they have levels."""
-    array = as_label_array(labels, name)
-    if len(array) != length:
+def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.ndarray:
+    """Labels as ``int64``, 1-D or 2-D as given, or with the levels of a hierarchy above them.
+
+    ``TypeError`` if they are not integers; ``ValueError`` for another shape, integers beyond
+    ``int64``, and labels that have levels of their own beside the hierarchy.
+    """
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
         raise ValueError(
-            f"embeddings and labels must have the same length, got {length} embeddings and "
-            f"{len(array)} {name}"
+            f"{name} must have shape (num_samples,) or (num_samples, num_levels), got {array.shape}"
         )
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} holds {array.max()}, which does not fit int64")
+    if np.issubdtype(array.dtype, np.floating) and (array == np.trunc(array)).all():
+        if array.size and np.abs(array).max() >= 2 ** (np.finfo(array.dtype).nmant + 1):
+            raise TypeError(
+                f"{name} are {array.dtype} and so large that neighbouring ids are the same "
+                "number: keep labels as integers"
+            )
+    elif not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name} must be integers, got dtype {array.dtype}")
+    array = array.astype(np.int64)
     if hierarchy is None:
-        return array.reshape(length, -1), array.ndim == 2
-    fine = array.reshape(length, -1)
+        return array
+    fine = np.c_[array]
     if fine.shape[1] != 1:
         raise ValueError(
             f"{name} have {fine.shape[1]} levels of their own, but the calculator was given a "
             "hierarchy: give it the fine labels alone, or no hierarchy"
         )
     levels = [hierarchy.ancestors(fine[:, 0], level) for level in range(hierarchy.num_levels)]
-    return np.stack(levels, axis=1), True
+    return np.stack(levels, axis=1)
 
 
-def _check_included(
-    queries: Embeddings, references: Embeddings, labels: np.ndarray, others: np.ndarray
-) -> None:
-    """The first references must be the queries, or leaving them out would drop other items."""
-    fits = len(queries) <= len(references) and np.array_equal(labels, others[: len(queries)])
-    if fits and queries.values is not references.values:
-        fits = all(
-            torch.allclose(
-                queries.rows(start, stop).double(), references.rows(start, stop).double()
+def first_conflict(labels: np.ndarray, levels: Sequence[int]) -> str | None:
+    """A class that lies in two classes of the next of ``levels``, in words; ``None`` if none does.
+    ``labels`` has a column for every level."""
+    for level, above in pairwise(levels):
+        pairs = labels[:, [level, above]]
+        fine, coarse = pairs[np.lexsort(pairs.T[::-1])].T
+        for row in np.flatnonzero((fine[1:] == fine[:-1]) & (coarse[1:] != coarse[:-1]))[:1]:
+            return (
+                f"class {fine[row]} of level {level} lies in two classes of level {above}: "
+                f"{coarse[row]} and {coarse[row + 1]}"
             )
-            for start, stop in queries.slices()
-        )
-    if not fits:
-        raise ValueError(
-            "with ref_includes_query, the first references must be the queries, in order, and the "
-            "first reference_labels theirs"
-        )
+    return None

@@ -1,33 +1,62 @@
 """Exact ranks of the related references, a block of queries at a time.
 
-No metric needs the whole ranking: what is not related to a query only pushes back what is. So a
-block keeps, per query, the ranks and the levels of its related references and nothing else.
+No metric needs the whole ranking, so a block keeps, per query, the ranks and the levels of its
+related references and nothing else. A ``float32`` distance, the index of its reference and the
+number of shared levels fit one 64-bit integer, in this order: sorting those integers is exact,
+breaks ties by index, and the levels arrive sorted without a gather. numpy sorts integers with
+vector instructions on a CPU, ten times as fast as ``torch.sort``; elsewhere ``torch`` does it.
+``float64`` distances need an argsort.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from pytorch_metric_learning.distances import BaseDistance
+from pytorch_metric_learning.utils.inference import return_results
 from torch import Tensor
 
-from .distances import Embeddings, ReferenceDistances
-from .labels import LabelCodes
-from .sorting import rank_by_distance, rank_by_order
+from ..core.hierarchical_accuracy_calculator import count_same
+from .distances import ReferenceDistances
+from .inputs import Embeddings
 
-KnnFunction = Callable[..., tuple[Tensor, Tensor]]
+KnnFunction = Callable[..., tuple[Any, Any]]
+#: labels of queries and references, ``int32`` of shape ``(num_levels, num_samples)``
+Codes = tuple[Tensor, Tensor]
+_CHUNK = 2**18  # keys of a chunk of rows: 2 MiB, which stay in the cache of a core
+_LAST = np.iinfo(np.int32).max  # behind every distance, infinity included
+
+
+class LabelCodes:
+    """The labels of queries and references, ``int64`` of shape ``(num_samples, num_levels)``, coded
+    so that comparing them is cheap: ``queries`` and ``references`` are ``int32`` of shape
+    ``(num_levels, num_samples)``. ``num_partners``, ``(num_queries, num_levels)``, says how many
+    references share the class of a query, apart from itself.
+    """
+
+    def __init__(
+        self, query_labels: Tensor, reference_labels: Tensor, ref_includes_query: bool
+    ) -> None:
+        self.query_labels, self.reference_labels = query_labels, reference_labels
+        both = torch.cat([query_labels, reference_labels])
+        codes = torch.stack([column.unique(return_inverse=True)[1] for column in both.T]).int()
+        self.queries = codes[:, : len(query_labels)].contiguous()
+        self.references = codes[:, len(query_labels) :].contiguous()
+        self.num_partners = count_same(query_labels, reference_labels) - int(ref_includes_query)
 
 
 @dataclass(frozen=True)
 class RankedBlock:
-    """What the metrics need to know about a block of queries.
+    """What the metrics need to know about a block of queries, ``start`` to ``stop - 1``.
 
     Attributes:
-        start, stop: which queries these are.
         ranks: ``int32`` of shape ``(queries, width)``: the ranks, from 1 and ascending, of the
             references that share at least one level with the query. Padded with ``depth + 1``.
         levels: ``int8`` of the same shape: how many levels they share. Padded with 0.
@@ -37,6 +66,7 @@ class RankedBlock:
         indices: ``int64`` of shape ``(queries, depth)``, the ranked references; only where asked.
     """
 
+    codes: LabelCodes
     start: int
     stop: int
     ranks: Tensor
@@ -45,20 +75,20 @@ class RankedBlock:
     depth: int
     indices: Tensor | None = None
 
-    @property
-    def num_levels(self) -> int:
-        """``L``, the number of levels."""
-        return self.num_partners.shape[1]
-
-    def relevance(self, level: int) -> Tensor:
-        """``bool`` of the shape of ``ranks``: does the reference share the class at a level?"""
-        return self.levels >= self.num_levels - level
-
-    @property
-    def level_counts(self) -> Tensor:
-        """``int64`` of shape ``(queries, num_levels)``: references sharing exactly 1, ..., L."""
-        coarse_first = self.num_partners.flip(1)
-        return coarse_first - torch.nn.functional.pad(coarse_first[:, 1:], (0, 1))
+    def arguments(self, level: int) -> dict[str, Any]:
+        """What a metric is called with: for a column of the labels, or -1 for the hierarchy."""
+        given: dict[str, Any] = {"levels": self.levels, "ranks": self.ranks, "depth": self.depth}
+        given["num_relevant"] = self.num_partners[:, level]
+        if level < 0:
+            coarse_first = self.num_partners.flip(1)
+            following = torch.nn.functional.pad(coarse_first[:, 1:], (0, 1))
+            return given | {"level_counts": coarse_first - following}
+        given["relevance"] = self.levels >= self.num_partners.shape[1] - level
+        if self.indices is not None:
+            given["query_labels"] = self.codes.query_labels[self.start : self.stop, level]
+            given["knn_labels"] = self.codes.reference_labels[:, level][self.indices]
+            given["knn_indices"] = self.indices
+        return given
 
     def first(self, depth: int) -> RankedBlock:
         """What a metric needs that looks at ``depth`` neighbours only."""
@@ -70,104 +100,68 @@ class RankedBlock:
         step = max(1, size // max(1, self.ranks.shape[1]))
         for first in range(0, self.stop - self.start, step):
             rows = slice(first, first + step)
-            yield replace(
-                self,
-                start=self.start + first,
-                stop=min(self.start + first + step, self.stop),
-                ranks=self.ranks[rows],
-                levels=self.levels[rows],
-                num_partners=self.num_partners[rows],
-                indices=None if self.indices is None else self.indices[rows],
-            )
+            start, stop = self.start + first, min(self.start + first + step, self.stop)
+            parts = (self.ranks[rows], self.levels[rows], self.num_partners[rows])
+            indices = None if self.indices is None else self.indices[rows]
+            yield RankedBlock(self.codes, start, stop, *parts, self.depth, indices)
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """Where ranked blocks come from: iterate over :meth:`blocks`.
+def ranked_blocks(
+    queries: Embeddings,
+    references: Embeddings,
+    codes: LabelCodes,
+    depth: int,
+    ref_includes_query: bool,
+    distance: BaseDistance | None = None,
+    knn_func: KnnFunction | None = None,
+    block_size: int | None = None,
+    with_indices: bool = False,
+) -> Iterator[RankedBlock]:
+    """Rank the ``depth`` nearest references of all queries, in order, without the query itself.
 
-    Arguments:
-        queries, references: what is compared.
-        codes: their labels.
-        depth: how many references to rank for every query, without the query itself.
-        ref_includes_query: whether query ``i`` is reference ``i``.
-        distance: as in :class:`ReferenceDistances`.
-        knn_func: a function of PML's interface that is asked for the neighbours instead.
-        block_size: how many queries at a time; by default what fits the memory that is free.
-        with_indices: whether blocks hold all the ranked references.
+    ``distance`` is as in :class:`ReferenceDistances`; a ``knn_func`` of PML's interface finds the
+    neighbours instead. ``block_size`` is by default what fits the memory that is free.
+    ``with_indices`` is whether blocks hold all the ranked references.
     """
+    if knn_func is None:
+        measure = ReferenceDistances(queries, references, distance)
+        dtype = measure.dtype
+    else:
+        dtype = torch.promote_types(queries.dtype, references.dtype)
+        searched = references.rows(0, len(references), dtype)
+    widest = min(depth, int(codes.num_partners.max()))
+    is_sorted_as_a_whole = knn_func is not None or dtype == torch.float64
+    block_size = block_size or fitting_block_size(references, widest, is_sorted_as_a_whole)
+    for start, stop in queries.slices(block_size):
+        rows = queries.rows(start, stop, dtype)
+        partners = codes.num_partners[start:stop]
+        pair = (codes.queries[:, start:stop], codes.references)
+        width = min(depth, int(partners.max()))
+        own = torch.arange(start, stop, device=rows.device) if ref_includes_query else None
+        indices: Tensor | None
+        if knn_func is None:
+            ranks, levels, indices = rank_by_distance(
+                measure(rows), pair, own, depth, width, with_indices
+            )
+        else:
+            found = knn_func(rows, depth + int(ref_includes_query), searched, False)[1]
+            indices = torch.as_tensor(found).to(rows.device, torch.int64)
+            if ref_includes_query:  # PML's function leaves out index i of row i
+                indices = return_results(indices, indices - start, True)[1] + start
+            ranks, levels = rank_by_order(indices, pair, width)
+        yield RankedBlock(codes, start, stop, ranks, levels, partners, depth, indices)
 
-    queries: Embeddings
-    references: Embeddings
-    codes: LabelCodes
-    depth: int
-    ref_includes_query: bool
-    distance: BaseDistance | None = None
-    knn_func: KnnFunction | None = None
-    block_size: int | None = None
-    with_indices: bool = False
 
-    def blocks(self) -> Iterator[RankedBlock]:
-        """All the queries, in order; nothing where there is nothing to rank."""
-        if self.depth == 0:
-            return
-        dtype = torch.promote_types(self.queries.dtype, self.references.dtype)
-        measure: Any = None
-        if self.knn_func is None:
-            measure = ReferenceDistances(self.references, self.distance, dtype)
-        references = self._all_references() if self.knn_func is not None else None
-        for start, stop in self.queries.slices(self.block_size or self._fitting_block_size()):
-            rows = self.queries.rows(start, stop)
-            partners = self.codes.num_partners(start, stop)
-            width = min(self.depth, int(partners.max()))
-            codes = self.codes.queries[:, start:stop]
-            if self.knn_func is None:
-                own = torch.arange(start, stop, device=rows.device)
-                ranks, levels, indices = rank_by_distance(
-                    measure(rows),
-                    codes,
-                    self.codes.references,
-                    own if self.ref_includes_query else None,
-                    self.depth,
-                    width,
-                    self.with_indices,
-                )
-            else:
-                indices = self._ask(rows, start, references)
-                ranks, levels = rank_by_order(indices, codes, self.codes.references, width)
-            yield RankedBlock(start, stop, ranks, levels, partners, self.depth, indices)
-
-    def _all_references(self) -> Tensor:
-        return self.references.rows(0, len(self.references))
-
-    def _ask(self, rows: Tensor, start: int, references: Any) -> Tensor:
-        """Neighbours by the user's function, the query itself taken out by its index.
-
-        PML's functions take it out themselves only if the queries are the first references, which
-        is true of the first block alone.
-        """
-        assert self.knn_func is not None
-        wanted = self.depth + int(self.ref_includes_query)
-        _, indices = self.knn_func(rows, wanted, references, False)
-        indices = indices.to(rows.device)
-        if not self.ref_includes_query:
-            return indices
-        own = torch.arange(start, start + len(rows), device=rows.device)
-        is_own = indices == own[:, None]
-        is_own[~is_own.any(dim=1), -1] = True  # not found: the farthest goes instead
-        return indices[~is_own].view(len(rows), self.depth)
-
-    def _fitting_block_size(self) -> int:
-        """As many queries as fit a quarter of the free memory, and no more than are of use."""
-        on_cpu = self.references.device.type == "cpu"
-        width = min(self.depth, max(map(self.codes.max_partners, range(self.codes.num_levels))))
-        per_reference = 4 if on_cpu else 40  # torch sorts whole blocks of 64-bit keys
-        if self.knn_func is not None or self.queries.dtype == torch.float64:
-            per_reference = 40
-        per_query = per_reference * len(self.references) + 16 * width
-        budget = free_memory(self.references.device) // 4
-        if on_cpu:
-            budget = min(budget, 2**27)
-        return int(max(1, min(budget // per_query, 4096)))
+def fitting_block_size(references: Embeddings, width: int, sorted_as_a_whole: bool) -> int:
+    """As many queries as fit a quarter of the free memory, and no more than are of use."""
+    on_cpu = references.device.type == "cpu"
+    # torch sorts whole blocks of 64-bit keys, numpy small chunks of them
+    per_reference = 4 if on_cpu and not sorted_as_a_whole else 40
+    per_query = per_reference * len(references) + 16 * width
+    budget = free_memory(references.device) // 4
+    if on_cpu:
+        budget = min(budget, 2**27)
+    return int(max(1, min(budget // per_query, 4096)))
 
 
 def free_memory(device: torch.device) -> int:
@@ -178,3 +172,153 @@ def free_memory(device: torch.device) -> int:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not Linux
         return 2**30
+
+
+def rank_by_distance(
+    distances: Tensor,
+    codes: Codes,
+    own: Tensor | None,
+    depth: int,
+    width: int,
+    with_indices: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Rank the nearest references of every query and keep those that share a level with it.
+
+    ``distances``, ``(queries, references)``, are overwritten. ``own`` is for every query the index
+    of the reference that it is itself, which is not ranked. ``depth`` references are ranked, of
+    which ``width`` at most are related to a query. Returns ``ranks``, ``levels`` and, if asked for,
+    ``indices``, as in ``RankedBlock``.
+    """
+    if distances.dtype == torch.float64:
+        order = _argsort(distances, own)[:, :depth]
+        ranks, levels = rank_by_order(order, codes, width)
+        return ranks, levels, order if with_indices else None
+    level_bits = len(codes[0]).bit_length()
+    num_references, limit = codes[1].shape[1], 2 ** (32 - level_bits)
+    if num_references >= limit:
+        raise ValueError(
+            f"at most {limit} references of {len(codes[0])} levels can be ranked, "
+            f"got {num_references}"
+        )
+    if distances.device.type == "cpu":
+        return _rank_in_threads(distances, codes, own, depth, width, with_indices)
+    keys = _sorted_keys(distances, codes, own, depth)
+    ranks, levels = _compact((keys & (2**level_bits - 1)).to(torch.int8), width)
+    return ranks, levels, (keys & 0xFFFFFFFF) >> level_bits if with_indices else None
+
+
+def rank_by_order(order: Tensor, codes: Codes, width: int) -> tuple[Tensor, Tensor]:
+    """As :func:`rank_by_distance`, from the indices of the references, nearest first.
+
+    A negative index, which is how faiss says that it found no more, is related to nothing.
+    """
+    levels = torch.zeros(order.shape, dtype=torch.int8, device=order.device)
+    for query, reference in zip(*codes, strict=True):
+        levels += reference[order] == query[:, None]
+    return _compact(levels.masked_fill_(order < 0, 0), width)
+
+
+def _compact(levels: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Keep the columns above 0 of every row, as ``(ranks, levels)``."""
+    num_rows, depth = levels.shape
+    ranks = torch.full((num_rows, width), depth + 1, dtype=torch.int32, device=levels.device)
+    compact = torch.zeros((num_rows, width), dtype=torch.int8, device=levels.device)
+    row, column = levels.nonzero(as_tuple=True)
+    counts = row.bincount(minlength=num_rows)
+    target = torch.arange(len(row), device=levels.device) - (counts.cumsum(0) - counts)[row]
+    ranks[row, target] = column.int() + 1
+    compact[row, target] = levels[row, column]
+    return ranks, compact
+
+
+def _argsort(distances: Tensor, own: Tensor | None) -> Tensor:
+    """Indices nearest first, ties by index, the query itself last."""
+    if own is not None:
+        distances.scatter_(1, own[:, None], torch.inf)
+    if distances.device.type != "cpu":
+        return distances.argsort(dim=1, stable=True)
+    values = distances.numpy()
+    order = values.argsort(axis=1)  # vectorised, but in any order where there are ties
+    ordered = np.take_along_axis(values, order, axis=1)
+    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    order[tied] = values[tied].argsort(axis=1, kind="stable")
+    return torch.from_numpy(order)
+
+
+def _sorted_keys(distances: Tensor, codes: Codes, own: Tensor | None, depth: int) -> Tensor:
+    """The ``depth`` smallest keys of every row: distance, index and level, from high to low."""
+    level_bits = len(codes[0]).bit_length()
+    bits = distances.view(torch.int32)
+    sign = bits >> 31
+    # floats are sign and magnitude: as integers they order like floats, with -0 equal to 0
+    bits = ((bits & _LAST) ^ sign) - sign
+    low = torch.arange(bits.shape[1], device=bits.device) << level_bits
+    keys = (bits.long() << 32) | low
+    for query, reference in zip(*codes, strict=True):
+        keys += reference == query[:, None]
+    if own is not None:
+        keys.scatter_(1, own[:, None], ((_LAST << 32) | low)[own][:, None])
+    if depth < keys.shape[1] // 2:
+        return keys.topk(depth, dim=1, largest=False).values
+    return keys.sort(dim=1).values[:, :depth]
+
+
+def _rank_in_threads(
+    distances: Tensor,
+    codes: Codes,
+    own: Tensor | None,
+    depth: int,
+    width: int,
+    with_indices: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """:func:`_sorted_keys` and :func:`_compact` by numpy, a cache-sized chunk of rows at a time."""
+    num_queries, num_references = distances.shape
+    level_bits = len(codes[0]).bit_length()
+    level_mask, size = 2**level_bits - 1, max(1, _CHUNK // num_references)
+    all_bits, mine, theirs = (x.numpy() for x in (distances.view(torch.int32), *codes))
+    low = np.arange(num_references) << level_bits
+    buffers = threading.local()
+    ranks = np.full((num_queries, width), depth + 1, dtype=np.int32)
+    levels = np.zeros((num_queries, width), dtype=np.int8)
+    indices = np.empty((num_queries, depth), dtype=np.int64) if with_indices else None
+
+    def sorted_keys(rows: slice) -> np.ndarray:
+        """Valid until the next call in the same thread."""
+        bits = all_bits[rows]
+        if bits.min() < 0:
+            sign = bits >> 31
+            bits &= _LAST
+            bits ^= sign
+            bits -= sign
+        if not hasattr(buffers, "keys"):
+            buffers.keys = np.empty((size, num_references), dtype=np.int64)
+        keys = buffers.keys[: len(bits)]
+        np.left_shift(bits, 32, out=keys, dtype=np.int64)
+        keys |= low
+        shared = np.zeros(keys.shape, dtype=np.int8)
+        for query, reference in zip(mine[:, rows], theirs, strict=True):
+            shared += (reference == query[:, None]).view(np.int8)
+        keys += shared
+        if own is not None:
+            itself = own[rows].numpy()
+            keys[np.arange(len(keys)), itself] = (_LAST << 32) | low[itself]
+        if depth < num_references // 2:
+            keys.partition(depth - 1, axis=1)
+            keys = keys[:, :depth]
+        keys.sort(axis=1)
+        return keys[:, :depth]
+
+    def rank(start: int) -> None:
+        rows = slice(start, start + size)
+        keys = sorted_keys(rows)
+        for row, row_keys in enumerate(keys, start):
+            related = np.flatnonzero((row_keys & level_mask) != 0)
+            ranks[row, : len(related)] = related + 1
+            levels[row, : len(related)] = row_keys[related] & level_mask
+        if indices is not None:
+            indices[rows] = (keys & 0xFFFFFFFF) >> level_bits
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(rank, range(0, num_queries, size)))
+    found = None if indices is None else torch.from_numpy(indices)
+    return torch.from_numpy(ranks), torch.from_numpy(levels), found

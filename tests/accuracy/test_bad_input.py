@@ -1,4 +1,4 @@
-"""Input that cannot be evaluated is refused in words that say how to mend it."""
+"""Input that cannot be evaluated is refused in words that say how to fix it."""
 
 import numpy as np
 import pytest
@@ -36,6 +36,10 @@ def changed(row, value):
          [EMBEDDINGS, LABELS, EMBEDDINGS[:5], LABELS]),
         (ValueError, "query_labels have 2 levels and reference_labels 1",
          [EMBEDDINGS, LABELS, EMBEDDINGS, LABELS[:, 0]]),
+        (ValueError, "query_labels have 2 levels and reference_labels 1",
+         [EMBEDDINGS, LABELS, EMBEDDINGS, LABELS[:, :1]]),
+        (ValueError, "query_labels have 1 levels and reference_labels 2",
+         [EMBEDDINGS, LABELS[:, 0], EMBEDDINGS, LABELS]),
         (ValueError, "together, or neither", [EMBEDDINGS, LABELS, EMBEDDINGS]),
         (ValueError, "same embedding size, got 3 and 2",
          [EMBEDDINGS, LABELS, EMBEDDINGS[:, :2], LABELS]),
@@ -52,8 +56,8 @@ def changed(row, value):
          [EMBEDDINGS, LABELS[..., None]]),
         (ValueError, "class 0 of level 0 lies in two classes of level 1: 0 and 1",
          [EMBEDDINGS, np.stack([LABELS[:, 0] % 2, LABELS[:, 1]], axis=1)]),
-        (ValueError, "row 2 of query is too long",
-         [(changed(2, 1e30)).astype(np.float32), LABELS]),
+        (ValueError, r"query holds values up to 1e\+200, .* scale the embeddings down",
+         [changed(2, 1e200), LABELS]),
     ],
 )  # fmt: skip
 def test_refused(error, message, arguments):

@@ -9,6 +9,7 @@ import torch
 from pytorch_metric_learning import distances
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN, FaissKNN
+from sklearn.metrics import average_precision_score
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
@@ -63,6 +64,19 @@ def test_equal_to_brute_force_in_a_gallery_apart():
     )
     assert found == pytest.approx(brute_force.all_metrics(lists, 3), abs=1e-9)
     assert sum(calculator().get_accuracy(embeddings, labels)[k] != found[k] for k in found) > 10
+
+
+def test_with_one_level_h_ap_is_the_average_precision_of_scikit_learn():
+    embeddings, labels = tree_sample(100, num_levels=1)
+    ours = calculator(include=("hierarchical_average_precision",))
+    found = ours.get_accuracy(embeddings, labels)["hierarchical_average_precision"]
+    distances, expected = np.linalg.norm(embeddings[:, None] - embeddings, axis=2), []
+    for row, label in enumerate(labels[:, 0]):
+        others = np.arange(100) != row
+        same = labels[others, 0] == label
+        if same.any():
+            expected.append(average_precision_score(same, -distances[row, others]))
+    assert found == pytest.approx(np.mean(expected))
 
 
 # ------------------------------------------------------------------ PML
@@ -133,6 +147,8 @@ def test_nmi_and_ami_are_those_of_pml():
 
     found = calculator(include=NO_CLUSTERING, kmeans_func=kmeans).get_accuracy(embeddings, labels)
     close_to_pml(found, pml(embeddings, labels, names=NO_CLUSTERING, kmeans_func=kmeans))
+    as_numpy = calculator(include=NO_CLUSTERING, kmeans_func=lambda *x: kmeans(*x).numpy())
+    assert as_numpy.get_accuracy(embeddings, labels) == found
     default = calculator(include=("NMI",)).get_accuracy(embeddings, labels)
     assert default == pytest.approx(pml(embeddings, labels, names=("NMI",)), abs=1e-9)
 
@@ -167,6 +183,23 @@ def test_neighbours_of_a_function_of_pml(knn_func):
     embeddings, labels = tree_sample(200, dtype=np.float32)
     found = calculator(knn_func=knn_func, block_size=33).get_accuracy(embeddings, labels)
     assert found == pytest.approx(calculator().get_accuracy(embeddings, labels), abs=1e-9)
+
+
+@pytest.mark.parametrize("dtypes", [("f8", "f4"), ("f4", "f8"), ("f2", "f4"), ("f8", "f2")])
+@pytest.mark.parametrize("kind", ["faiss", "custom", "numpy"])
+def test_a_knn_func_gets_one_dtype(dtypes, kind):
+    embeddings, labels = tree_sample(200)
+    custom = CustomKNN(distances.LpDistance(normalize_embeddings=False))
+
+    def returns_numpy(*args):
+        return tuple(x.numpy() for x in custom(*args))
+
+    knn_func = {"faiss": FaissKNN(), "custom": custom, "numpy": returns_numpy}[kind]
+    query, reference = embeddings[:80].astype(dtypes[0]), embeddings[80:].astype(dtypes[1])
+    arguments = (query, labels[:80], reference, labels[80:])
+    found = calculator(include=RETRIEVAL, knn_func=knn_func).get_accuracy(*arguments)
+    expected = pml(*arguments, knn_func=FaissKNN() if kind == "numpy" else knn_func)
+    close_to_pml(found, expected)
 
 
 def test_distance():
@@ -327,11 +360,11 @@ def test_own_metrics():
         assert found[f"second_is_right_level{level}"] == pytest.approx(np.mean(expected))
         assert found[f"num_clusters_level{level}"] == 1.0
     assert "second_is_right" in WithOwnMetrics(device="cpu").get_curr_metrics()
-    assert ours.is_per_level("second_is_right")
+    assert ours.over_hierarchy() == ["ndcg"]
 
 
 def test_own_metrics_of_blocks_in_pieces(monkeypatch):
-    monkeypatch.setattr("pml_hierarchical.accuracy.evaluation._PIECE", 100)
+    monkeypatch.setattr("pml_hierarchical.accuracy.calculator._PIECE", 100)
 
     class Labels(HierarchicalAccuracyCalculator):
         def calculate_label(self, knn_labels, query_labels, **kwargs):
@@ -356,7 +389,7 @@ def test_own_metric_that_averages_by_itself():
 # ------------------------------------------------------------------ progress
 @pytest.mark.parametrize("progress_bar", [True, False])
 def test_progress_bar(progress_bar, monkeypatch, capsys):
-    monkeypatch.setattr("pml_hierarchical.accuracy.evaluation._QUICK", 0)
+    monkeypatch.setattr("pml_hierarchical.accuracy.calculator._QUICK", 0)
     embeddings, labels = tree_sample(60)
     calculator(progress_bar=progress_bar).get_accuracy(embeddings, labels)
     assert ("60/60" in capsys.readouterr().err) == progress_bar

@@ -9,10 +9,10 @@ from hypothesis.extra import numpy as hnp
 from pytorch_metric_learning import distances
 from pytorch_metric_learning.utils.inference import CustomKNN, FaissKNN
 
-from pml_hierarchical.accuracy import ranking, sorting
-from pml_hierarchical.accuracy.distances import Embeddings, ReferenceDistances
-from pml_hierarchical.accuracy.labels import LabelCodes
-from pml_hierarchical.accuracy.ranking import Neighbours
+from pml_hierarchical.accuracy import ranking
+from pml_hierarchical.accuracy.distances import ReferenceDistances
+from pml_hierarchical.accuracy.inputs import Embeddings
+from pml_hierarchical.accuracy.ranking import LabelCodes, ranked_blocks
 
 CPU = torch.device("cpu")
 
@@ -23,10 +23,9 @@ tied_distances = hnp.arrays(np.float32, (3, 12), elements=tied_floats, fill=st.n
 
 def rank(distances, codes, own=None, depth=None, dtype=torch.float32, with_indices=True):
     depth = depth or distances.shape[1] - (own is not None)
-    return sorting.rank_by_distance(
+    return ranking.rank_by_distance(
         torch.tensor(distances, dtype=dtype),
-        codes[:, : len(distances)],
-        codes,
+        (codes[:, : len(distances)], codes),
         own,
         depth,
         distances.shape[1],
@@ -50,9 +49,9 @@ def test_order_ranks_and_levels(distances, depth, leave_out, path):
     if leave_out and path == "64":  # there, infinity is for the query itself
         distances = np.minimum(distances, np.float32(3.3e38))
     if path == "torch":
-        keys = sorting._sorted_keys(torch.tensor(distances), CODES[:, :3], CODES, own, depth)
+        keys = ranking._sorted_keys(torch.tensor(distances), (CODES[:, :3], CODES), own, depth)
         indices = (keys & 0xFFFFFFFF) >> 2
-        ranks, levels = sorting._compact((keys & 3).to(torch.int8), 12)
+        ranks, levels = ranking._compact((keys & 3).to(torch.int8), 12)
     else:
         dtype = torch.float64 if path == "64" else torch.float32
         ranks, levels, indices = rank(distances, CODES, own, depth, dtype)
@@ -68,22 +67,22 @@ def test_order_ranks_and_levels(distances, depth, leave_out, path):
 def test_threads_and_torch_agree_at_every_depth(distances, depth):
     codes = torch.arange(300, dtype=torch.int32)[None] % 7
     own = torch.arange(2)
-    ranks, levels, indices = sorting.rank_by_distance(
-        torch.tensor(distances), codes[:, :2], codes, own, depth, 300, True
+    ranks, levels, indices = ranking.rank_by_distance(
+        torch.tensor(distances), (codes[:, :2], codes), own, depth, 300, True
     )
-    keys = sorting._sorted_keys(torch.tensor(distances), codes[:, :2], codes, own, depth)
+    keys = ranking._sorted_keys(torch.tensor(distances), (codes[:, :2], codes), own, depth)
     assert torch.equal(indices, (keys & 0xFFFFFFFF) >> 1)
-    assert all(map(torch.equal, (ranks, levels), sorting._compact((keys & 1).to(torch.int8), 300)))
+    assert all(map(torch.equal, (ranks, levels), ranking._compact((keys & 1).to(torch.int8), 300)))
 
 
 def neighbours(embeddings, labels, depth=None, **kwargs):
     block = Embeddings(embeddings, "query", CPU)
-    codes = LabelCodes(labels, labels, True, CPU)
-    return Neighbours(block, block, codes, depth or len(block) - 1, True, **kwargs)
+    labels = torch.from_numpy(labels)
+    codes = LabelCodes(labels, labels, True)
+    return list(ranked_blocks(block, block, codes, depth or len(block) - 1, True, **kwargs))
 
 
-def everything(source):
-    parts = list(source.blocks())
+def everything(parts):
     width = max(part.ranks.shape[1] for part in parts)
     pad = torch.nn.functional.pad
     return [
@@ -108,14 +107,17 @@ def test_any_block_size_gives_the_same(sample, block_size):
 
 
 def test_blocks_fit_the_free_memory(sample, monkeypatch):
+    references = Embeddings(sample[0], "reference", CPU)
     sizes = {}
     for free in (2**16, 2**20):
         monkeypatch.setattr(ranking, "free_memory", lambda _, free=free: free)
-        sizes[free] = neighbours(*sample)._fitting_block_size()
+        sizes[free] = ranking.fitting_block_size(references, 11, False)
         assert sizes[free] * 4 * 90 <= free // 4
     assert 1 <= sizes[2**16] < sizes[2**20]
+    assert ranking.fitting_block_size(references, 11, True) < sizes[2**20]
     monkeypatch.setattr(ranking, "free_memory", lambda _: 0)
-    assert neighbours(*sample)._fitting_block_size() == 1
+    assert ranking.fitting_block_size(references, 11, False) == 1
+    assert [block.stop for block in neighbours(*sample)] == list(range(1, 91))
 
 
 def test_free_memory_is_known():
@@ -139,7 +141,7 @@ def test_free_memory_is_known():
 def test_distances_are_those_of_pml(sample, distance):
     embeddings, labels = sample
     ours = neighbours(embeddings, labels, distance=distance, with_indices=True, block_size=40)
-    found = torch.cat([block.indices for block in ours.blocks()])
+    found = torch.cat([block.indices for block in ours])
     _, expected = CustomKNN(distance)(embeddings, 89, embeddings, ref_includes_query=True)
     assert (found.sort(dim=1).values == expected.sort(dim=1).values).all()
     exact = distance(embeddings.double())  # topk has no rule for ties in float32
@@ -181,7 +183,7 @@ def test_a_function_that_misses_the_query_itself(sample):
         return indices.float(), indices
 
     ours = neighbours(*sample, depth=5, knn_func=some, with_indices=True)
-    indices = torch.cat([block.indices for block in ours.blocks()])
+    indices = torch.cat([block.indices for block in ours])
     assert indices[0].tolist() == [40, 41, 42, 43, 44]
     assert indices[41].tolist() == [40, 42, 43, 44, 45]
 
@@ -201,12 +203,13 @@ def test_references_on_disk_and_in_other_dtypes(sample, tmp_path):
 
 def test_slices_of_references_make_no_difference(sample, monkeypatch):
     embeddings, _ = sample
-    whole = ReferenceDistances(Embeddings(embeddings, "r", CPU), None, torch.float32)
+    queries = Embeddings(embeddings, "q", CPU)
+    whole = ReferenceDistances(queries, Embeddings(embeddings, "r", CPU), None)
     expected = whole(embeddings[:4]).clone()
-    monkeypatch.setattr("pml_hierarchical.accuracy.distances._CHUNK_BYTES", 8 * 6 * 10)
+    monkeypatch.setattr("pml_hierarchical.accuracy.inputs.CHUNK_BYTES", 8 * 6 * 10)
     read_only = embeddings.numpy().copy()
     read_only.setflags(write=False)
-    sliced = ReferenceDistances(Embeddings(read_only, "r", CPU), None, torch.float32)
+    sliced = ReferenceDistances(queries, Embeddings(read_only, "r", CPU), None)
     assert len(sliced.references.slices()) == 9
     assert torch.allclose(sliced(embeddings[:4]), expected, atol=1e-6)
 
@@ -214,4 +217,4 @@ def test_slices_of_references_make_no_difference(sample, monkeypatch):
 def test_too_many_references_for_a_key():
     codes = torch.zeros(1, 1, dtype=torch.int32).expand(1, 2**31)
     with pytest.raises(ValueError, match="at most 2147483648 references of 1 levels"):
-        sorting.rank_by_distance(torch.zeros(1, 1), codes[:, :1], codes, None, 1, 1)
+        ranking.rank_by_distance(torch.zeros(1, 1), (codes[:, :1], codes), None, 1, 1)
