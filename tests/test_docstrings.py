@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 
 import pytest
+import torch
 
 import pml_hierarchical
 from pml_hierarchical.accuracy import metrics
@@ -19,8 +20,8 @@ MODULES = [
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     module = importlib.import_module(name)
-    # the examples of the losses use the names of their own package
-    namespace = dict(vars(module), losses=pml_hierarchical.losses)
+    # examples use torch, and those of the losses the names of their own package
+    namespace = dict(vars(module), losses=pml_hierarchical.losses, torch=torch)
     assert doctest.testmod(module, globs=namespace).failed == 0
 
 
