@@ -1,11 +1,12 @@
 """What a run leaves for the report beside its numbers: embeddings, retrievals and its tree.
 
-The report is written from these files alone, so that it can be made anew, and from the folders of
+The report is written from these files alone, so that it can be made again, and from the folders of
 several data sets, without the data sets themselves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from pytorch_metric_learning.utils.inference import FaissKNN
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
 from .datasets.base import RetrievalData
-from .files import write_arrays
+from .files import DamagedFileError, read_arrays, write_arrays
 
 TEST_FILE = "test.npz"
 RETRIEVALS_FILE = "retrievals.npz"
@@ -98,6 +99,72 @@ def keep_tree(data: RetrievalData, train: np.ndarray, loss: torch.nn.Module, fol
         "pictures": np.stack([picture(data, first[classes[row]]) for row in shown]),
     }
     write_arrays(folder / TREE_FILE, arrays)
+
+
+def read_test(path: Path, class_names: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """The embeddings and labels of the test images of a run.
+
+    Arguments:
+        path: of the file.
+        class_names: for each level of the data set.
+
+    Raises:
+        DamagedFileError: if they do not fit one another or the data set.
+        OSError: if there is no such file.
+    """
+    found = read_arrays(path, {"test_embeddings": ("f", 2), "test_labels": ("iu", 2)})
+    embeddings, labels = found["test_embeddings"], found["test_labels"]
+    if len(embeddings) != len(labels) or not np.isfinite(embeddings).all():
+        raise DamagedFileError(path, "its embeddings are not finite, or not as many as labels")
+    _check_labels(path, labels, class_names)
+    return found
+
+
+def read_retrievals(path: Path, class_names: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """What :func:`keep_retrievals` wrote; arguments and errors as in :func:`read_test`."""
+    kinds = {"query_labels": ("iu", 2), "neighbour_labels": ("iu", 3), "pictures": ("u", 5)}
+    found = read_arrays(path, {"neighbours": ("iu", 2), **kinds})
+    queries, count = found["neighbours"].shape
+    levels = found["query_labels"].shape[-1]
+    if (
+        found["query_labels"].shape != (queries, levels)
+        or found["neighbour_labels"].shape != (queries, count, levels)
+        or found["pictures"].shape[:2] != (queries, count + 1)
+        or not queries * count * found["pictures"].size
+    ):
+        raise DamagedFileError(path, "its arrays do not fit one another")
+    _check_pictures(path, found["pictures"])
+    _check_labels(path, found["query_labels"], class_names)
+    return found
+
+
+def read_tree(path: Path, class_names: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
+    """What :func:`keep_tree` wrote; arguments and errors as in :func:`read_test`."""
+    kinds = {"superclasses": ("iu", 2), "shown": ("iu", 1), "pictures": ("u", 4)}
+    found = read_arrays(path, {"class_labels": ("iu", 2), **kinds})
+    labels, superclasses, shown = found["class_labels"], found["superclasses"], found["shown"]
+    if (
+        superclasses.shape[1] != len(labels)
+        or len(found["pictures"]) != len(shown)
+        or not superclasses.size * shown.size
+        or shown.min() < 0
+        or shown.max() >= len(labels)
+    ):
+        raise DamagedFileError(path, "its arrays do not fit one another")
+    _check_pictures(path, found["pictures"])
+    _check_labels(path, labels, class_names)
+    return found
+
+
+def _check_labels(path: Path, labels: np.ndarray, class_names: Sequence[Sequence[str]]) -> None:
+    sizes = [len(names) for names in class_names]
+    if labels.shape[1] != len(sizes) or (labels < 0).any() or (labels >= sizes).any():
+        raise DamagedFileError(path, "its labels are not of classes of the data set")
+
+
+def _check_pictures(path: Path, pictures: np.ndarray) -> None:
+    if pictures.dtype != np.uint8 or pictures.shape[-1] != 3:
+        raise DamagedFileError(path, "its pictures are not in RGB")
 
 
 def picture(data: RetrievalData, index: int) -> np.ndarray:

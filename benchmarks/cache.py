@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .files import write_arrays
+from .files import DamagedFileError, read_arrays, write_arrays
 
 ENVIRONMENT_VARIABLE = "PML_HIERARCHICAL_CACHE"
 
@@ -29,20 +28,21 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pml-hierarchical"
 
 
-def fingerprint(files: Sequence[Path], root: Path, changing: bool = False) -> list[list[Any]]:
-    """What tells a list of files from another, as a part of a key: their paths and sizes.
+def fingerprint(files: Sequence[Path], root: Path) -> list[list[Any]]:
+    """What tells a list of files from another, as a part of a key: paths, sizes and times.
+
+    The times are those of the last change of the content and of the entry in the file system: a
+    file that another of its size and age was moved over has a new one.
 
     Arguments:
         files: existing files.
         root: the folder that holds them all, which is no part of it.
-        changing: whether files may be replaced by others of their size, as a user's own may; the
-            times of their last changes are then a part of it.
     """
     entries: list[list[Any]] = []
     for file in files:
         status = file.stat()
-        entry = [file.relative_to(root).as_posix(), status.st_size]
-        entries.append([*entry, status.st_mtime_ns] if changing else entry)
+        path = file.relative_to(root).as_posix()
+        entries.append([path, status.st_size, status.st_mtime_ns, status.st_ctime_ns])
     return entries
 
 
@@ -81,21 +81,21 @@ def cached_arrays(
     if path.exists():
         try:
             return _load(path, digest)
-        # what numpy and zipfile raise for files that are cut short, overwritten or not theirs
-        except (zipfile.BadZipFile, OSError, EOFError, KeyError, RuntimeError, ValueError) as error:
+        except (DamagedFileError, OSError) as error:
             warnings.warn(
-                f"the cache file {path} is unusable and will be computed again: {error}",
+                f"the cached file is unusable and will be computed again: {error}",
                 stacklevel=2,
             )
     arrays = compute()
-    write_arrays(path, {"key": np.array(digest), **arrays})
+    write_arrays(path, {"key": np.array([digest, *arrays]), **arrays})
     return arrays
 
 
 def _load(path: Path, digest: str) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    found = str(arrays.pop("key"))
+    arrays = read_arrays(path, {"key": ("U", 1)})
+    found, *names = arrays.pop("key").tolist()
     if found != digest:
-        raise ValueError(f"it was written for the key {found}, expected {digest}")
+        raise DamagedFileError(path, f"it was written for the key {found}, expected {digest}")
+    if names != list(arrays):  # a zip may lose members, and no checksum differs
+        raise DamagedFileError(path, "an array is missing")
     return arrays

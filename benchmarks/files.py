@@ -1,22 +1,35 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and read whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 LEFTOVERS = "*.tmp"  # of processes that were killed while they wrote
+NUMBER = (int, float)
+
+
+class DamagedFileError(ValueError):
+    """A file that the suite wrote does not hold what was written; the message names it."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        self.path, self.reason = path, str(reason)
+        super().__init__(f"{path} is damaged ({reason})")
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file; see :func:`written_whole`."""
+    """Write a file; see :func:`written_whole`. What UTF-8 cannot hold becomes an escape."""
     with written_whole(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(
+            content.encode(errors="backslashreplace") if isinstance(content, str) else content
+        )
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -43,3 +56,94 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_members(path: Path) -> None:
+    """Compare the checksums of a zip, which ``.npz`` files and PyTorch's checkpoints are.
+
+    Neither numpy nor PyTorch compares them all.
+
+    Raises:
+        DamagedFileError: if one differs, or the file is no zip.
+        OSError: if there is no such file.
+    """
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                bad = archive.testzip()
+        except Exception as error:  # what zipfile raises for arbitrary bytes is not documented
+            raise DamagedFileError(path, error) from error
+    if bad is not None:
+        raise DamagedFileError(path, f"the checksum of {bad!r} differs")
+
+
+def read_arrays(path: Path, kinds: Mapping[str, tuple[str, int]]) -> dict[str, np.ndarray]:
+    """Read an ``.npz`` file that :func:`write_arrays` wrote.
+
+    Arguments:
+        path: the file.
+        kinds: for each array that must be there the kinds of its dtype, as in ``numpy.dtype.kind``,
+            and its number of dimensions.
+
+    Raises:
+        DamagedFileError: if it cannot be read, or an array is missing or of another kind.
+        OSError: if there is no such file.
+    """
+    check_members(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # what numpy raises for arbitrary bytes is not documented
+        raise DamagedFileError(path, error) from error
+    for name, (kind, ndim) in kinds.items():
+        if name not in arrays or arrays[name].dtype.kind not in kind or arrays[name].ndim != ndim:
+            raise DamagedFileError(path, f"{name!r} is missing or of another shape or type")
+    return arrays
+
+
+def read_json(path: Path, shape: Any) -> Any:
+    """Read a JSON file of a known shape; see :func:`mismatch`.
+
+    Raises:
+        DamagedFileError: if it is no JSON, or of another shape.
+        OSError: if there is no such file.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(path, error) from error
+    found = mismatch(content, shape)
+    if found:
+        raise DamagedFileError(path, found)
+    return content
+
+
+def mismatch(content: Any, shape: Any, name: str = "the content") -> str | None:
+    """Where plain values differ from a shape first; ``None`` if they do not.
+
+    Arguments:
+        content: what was read.
+        shape: a type or a tuple of types; ``[shape]`` for a list that is not empty; a dict for one
+            with at least these keys, where the key ``...`` stands for all other keys.
+        name: of the content in the answer.
+
+    Example:
+        >>> mismatch({"a": [1, "b"]}, {"a": [int], ...: str})
+        'a[1] is a str'
+    """
+    kind = type(shape) if isinstance(shape, (dict, list)) else shape
+    if not isinstance(content, kind) or (isinstance(content, bool) and kind in (int, NUMBER)):
+        return f"{name} is a {type(content).__name__}"
+    inside: list[tuple[str, Any, Any]] = []
+    if isinstance(shape, list):
+        if not content:
+            return f"{name} is empty"
+        inside = [(f"{name}[{i}]", value, shape[0]) for i, value in enumerate(content)]
+    elif isinstance(shape, dict):
+        missing = [key for key in shape if key is not ... and key not in content]
+        if missing:
+            return f"{name} has no {missing[0]!r}"
+        rest = shape.get(..., object)
+        inside = [(str(key), content[key], shape.get(key, rest)) for key in content]
+    found = (mismatch(value, part, where) for where, value, part in inside)
+    return next(filter(None, found), None)

@@ -22,6 +22,14 @@ METRIC_NAMES = {
     "r_precision": "RP",
     "mean_average_precision_at_r": "MAP@R",
 }
+# one value for all levels; the severity is a number of levels, the others are shares
+HIERARCHY_NAMES = {
+    "hierarchical_average_precision": "H-AP",
+    "average_set_intersection": "ASI",
+    "mistake_severity": "severity ↓",
+}
+LOWER_IS_BETTER = {"mistake_severity"}
+ALL_LEVELS = "all levels"
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,11 @@ class Summary:
 
     Attributes:
         runs: a row per run, with the columns ``loss``, ``base`` (``None`` for a flat loss),
-            ``seed``, ``fold``, ``seconds`` and one per key of ``metrics``, in percent.
+            ``seed``, ``fold``, ``seconds`` and one per key of ``metrics``, shares in percent.
         untrained: a row per fold with the same metrics, for the embedding that was not trained.
         untrained_name: what that embedding is.
-        metrics: keys such as ``precision_at_1_level0``, level by level.
+        metrics: keys such as ``precision_at_1_level0``, level by level, then those of
+            ``HIERARCHY_NAMES`` that were measured.
         level_names: what a class of each level is.
     """
 
@@ -52,6 +61,13 @@ class Summary:
     def repetitions(self) -> int:
         """The smallest number of runs of a loss."""
         return int(self.runs.groupby("loss").size().min())
+
+    def column(self, key: str) -> tuple[str, str]:
+        """Where a metric stands in a table: the level's name and its own."""
+        if key in HIERARCHY_NAMES:
+            return ALL_LEVELS, HIERARCHY_NAMES[key]
+        metric, _, level = key.rpartition("_level")
+        return self.level_names[int(level)], METRIC_NAMES[metric]
 
     def values(self, loss: str, column: str) -> np.ndarray:
         """One number per run of a loss."""
@@ -74,19 +90,22 @@ class Summary:
 
 
 def metric_keys(num_levels: int) -> tuple[str, ...]:
-    """The keys of the metrics that are reported, level by level."""
+    """The keys of the metrics of every level, level by level."""
     return tuple(f"{metric}_level{level}" for level in range(num_levels) for metric in METRICS)
+
+
+def sign_of(key: str) -> int:
+    """What to multiply a metric with for higher to be better."""
+    return -1 if key in LOWER_IS_BETTER else 1
 
 
 def collect(stored: StoredRuns) -> Summary:
     """Put the results of the runs of a data set into one table, in the order of the registry."""
     rows = [
-        _row(stored, {**result["config"], **result}, result["config"]["fold"], result["seconds"])
+        _row({**result["config"], **result}, result["config"]["fold"], result["seconds"])
         for result in stored.results
     ]
-    keys = metric_keys(len(stored.level_names))
-    untrained = [_percent(fold, keys) for fold in stored.untrained]
-    return _summary(stored, rows, untrained, stored.untrained_name)
+    return _summary(stored, rows, map(_percent, stored.untrained), stored.untrained_name)
 
 
 def collect_concatenated(stored: StoredRuns) -> Summary | None:
@@ -94,31 +113,33 @@ def collect_concatenated(stored: StoredRuns) -> Summary | None:
 
     There is one row per loss and seed, and no embedding without training beside them.
     """
-    rows = [_row(stored, result, 0, float("nan")) for result in stored.concatenated]
+    rows = [_row(result, 0, float("nan")) for result in stored.concatenated]
     return _summary(stored, rows, [], "") if rows else None
 
 
-def _row(stored: StoredRuns, result: Mapping[str, Any], fold: int, seconds: float) -> Row:
-    keys = metric_keys(len(stored.level_names))
+def _row(result: Mapping[str, Any], fold: int, seconds: float) -> Row:
     return {
         "loss": result["loss"],
         "base": base_of(result["loss"]),
         "seed": result["seed"],
         "fold": fold,
         "seconds": seconds,
-        **_percent(result["test"], keys),
+        **_percent(result["test"]),
     }
 
 
-def _percent(metrics: Mapping[str, float], keys: Iterable[str]) -> Row:
-    return {key: 100 * metrics.get(key, float("nan")) for key in keys}
+def _percent(metrics: Mapping[str, float]) -> Row:
+    return {key: value if key in LOWER_IS_BETTER else 100 * value for key, value in metrics.items()}
 
 
-def _summary(stored: StoredRuns, rows: list[Row], untrained: list[Row], name: str) -> Summary:
+def _summary(stored: StoredRuns, rows: list[Row], untrained: Iterable[Row], name: str) -> Summary:
     keys = metric_keys(len(stored.level_names))
+    if len(stored.level_names) > 1:  # without superclasses there is nothing else to say
+        keys += tuple(key for key in HIERARCHY_NAMES if any(key in row for row in rows))
+    chosen = ["loss", "base", "seed", "fold", "seconds", *keys]
     ordered = in_registry_order(rows, lambda row: row["loss"])
     return Summary(
-        pd.DataFrame(ordered),
+        pd.DataFrame(ordered, columns=chosen),
         pd.DataFrame(untrained, columns=list(keys)),
         name,
         keys,

@@ -16,7 +16,7 @@ from .choice import PRETRAINED, RANDOM, BackboneChoice
 from .preparation import Preparation
 from .weights import load_weights, weights_name
 
-# The network was trained at 224, but the photographs at hand have 136 pixels on their shorter
+# The network was trained at 224, but the stored photographs have 136 pixels on their shorter
 # side: at 160 it names bananas, lemons and peppers with more confidence than at 224 (mean
 # probability of the right ImageNet class 0.48 against 0.36), in a third of the time. A multiple of
 # 32, for which the padding that the network fixes when built is the one of 224.

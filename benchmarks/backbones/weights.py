@@ -46,7 +46,7 @@ def weights_name(weights: str, pretrained: str) -> str:
 
 
 def _checksum(file: Path) -> str:
-    """Of the content: a file that was written anew under its old name has other features."""
+    """Of the content: a file that was replaced under the same name has other features."""
     digest = hashlib.sha256()
     with file.open("rb") as content:
         while block := content.read(2**20):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,7 +31,9 @@ class LabelledImages:
             which; ``None`` if its classes are to be shuffled and halved.
         gallery: ``bool`` of shape ``(N,)``, the test images in which the other test images are
             searched; ``None`` if each test image is searched among all others.
-        left_out: the images that ``--skip-broken`` left out.
+        left_out: the files that are not used: what ``--skip-broken`` left out, and what a folder
+            holds besides pictures.
+        content: a digest of the pictures, if they are files.
     """
 
     name: str
@@ -41,6 +44,7 @@ class LabelledImages:
     test_half: np.ndarray | None = None
     gallery: np.ndarray | None = None
     left_out: tuple[str, ...] = ()
+    content: str = ""
 
     def split(self, fold: int) -> Split:
         """The images that train, validate and test in a fold, by the data set's own halves if any.
@@ -53,6 +57,33 @@ class LabelledImages:
             return split
         queries = split.test[~self.gallery[split.test]]
         return Split(split.train, split.val, queries, split.test[self.gallery[split.test]])
+
+    def check_accuracy(self, fold: int, parts: Iterable[str] = ("validation", "test")) -> None:
+        """Check, before anything is trained, that an accuracy on a fold can say something.
+
+        Arguments:
+            fold: of the training classes.
+            parts: what is looked at.
+
+        Raises:
+            ValueError: if no image of a part has another one of its class to be found, or all
+                are of one class, so that whatever is found is right; see also :meth:`split`.
+        """
+        split = self.split(fold)
+        for part in parts:
+            queries = references = split.val if part == "validation" else split.test
+            if part == "test" and split.gallery is not None:
+                references = split.gallery
+            classes = self.labels[references, 0]
+            found, counts = np.unique(classes, return_counts=True)
+            enough = found[counts > 1] if queries is references else found
+            if len(found) < 2 or not np.isin(self.labels[queries, 0], enough).any():
+                raise ValueError(
+                    f"the {part} of fold {fold} of {self.name} has {len(queries)} images that are "
+                    f"searched among {len(references)} of {len(found)} classes: expected at least "
+                    "2 classes, and one with another image of it to be found. Add images or "
+                    "classes, or choose other --folds"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +98,7 @@ class RetrievalData(LabelledImages):
         untrained_name: how the row of ``untrained`` is called in the tables, e.g. "raw pixels".
         training_inputs: as ``inputs``, with the random crops of training; ``None`` if training
             sees what testing sees.
-        build_trunk: the network to train on ``inputs``, anew for every run; by default it follows
+        build_trunk: the network to train on ``inputs``, built for every run; by default it follows
             from them, see :func:`benchmarks.models.models_for`.
     """
 
@@ -76,6 +107,13 @@ class RetrievalData(LabelledImages):
     untrained_name: str
     training_inputs: Dataset[torch.Tensor] | None = field(default=None, repr=False)
     build_trunk: Callable[[], Trunk] | None = field(default=None, repr=False)
+
+    def fingerprint(self) -> str:
+        """A digest of pictures, labels and halves, by which results on other images are noticed."""
+        digest = hashlib.sha256(self.content.encode() or self.untrained.tobytes())
+        for part in (self.labels, self.test_half, self.gallery):
+            digest.update(b"" if part is None else part.tobytes())
+        return digest.hexdigest()
 
     def images(
         self, indices: np.ndarray, training: bool = False, labels: np.ndarray | None = None

@@ -1,7 +1,8 @@
-"""Images that are missing or cannot be decoded."""
+"""Images that are missing or cannot be decoded, and what the others hold."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -10,71 +11,81 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.backbones.reading import READING_VERSION, read_picture
 from benchmarks.cache import cached_arrays, fingerprint
+from benchmarks.names import printable
+
+DIGEST_BYTES = 16
+MISSING = "it does not exist"
 
 
 def open_photograph(file: Path) -> Image.Image:
-    """A photograph in RGB.
+    """A photograph in RGB, see :func:`~benchmarks.backbones.reading.read_picture`.
 
     Raises:
         OSError: if it cannot be read; names the file.
     """
     try:
-        with Image.open(file) as image:
-            return image.convert("RGB")
+        return read_picture(file.read_bytes())
     except Exception as error:  # what the decoders raise is not documented
-        raise OSError(f"the image {file} cannot be read ({error})") from error
+        raise OSError(f"the image {printable(file)} cannot be read ({error})") from error
 
 
-def what_is_wrong(file: Path) -> str | None:
-    """Why a file cannot be read as an image; ``None`` if it can."""
+def examine(file: Path) -> tuple[str | None, bytes]:
+    """Why a file cannot be read as an image (``None`` if it can), and a digest of its content."""
     if not file.is_file():
-        return "it does not exist"
+        return MISSING, bytes(DIGEST_BYTES)
+    digest = bytes(DIGEST_BYTES)
     try:
-        with Image.open(file) as image:
-            image.draft("RGB", (64, 64))  # a JPEG is read to its end, but decoded in small
-            image.load()
+        content = file.read_bytes()
+        digest = hashlib.sha256(content).digest()[:DIGEST_BYTES]
+        read_picture(content, smallest=64)  # a JPEG is read to its end, but decoded in small
     except Exception as error:  # what the decoders raise is not documented
-        return str(error)
-    return None
+        return str(error) or type(error).__name__, digest
+    return None, digest
 
 
-def find_broken(
-    name: str,
-    files: Sequence[Path],
-    root: Path,
-    changing: bool = False,
-    cache_dir: Path | None = None,
-) -> dict[int, str]:
-    """The images that cannot be used, by their index, and why.
+def examine_all(
+    name: str, files: Sequence[Path], root: Path, cache_dir: Path | None = None
+) -> tuple[dict[int, str], np.ndarray]:
+    """The images that cannot be used, by their index, with the reasons; and what all hold.
 
-    What was decoded once is remembered, since a large data set takes many minutes. What was broken
-    is looked at again each time: it may have been mended.
+    What was examined once is remembered until a file changes, since a large data set takes many
+    minutes. What was broken is examined again each time.
 
     Arguments:
         name: of the data set, the start of the cache file's name.
         files: the images.
         root: the folder that holds them all.
-        changing: see :func:`~benchmarks.cache.fingerprint`.
         cache_dir: ``benchmarks.cache.cache_directory()`` by default.
+
+    Returns:
+        The reasons, and digests of shape ``(N, 16)``, ``uint8``; a missing file has zeros.
     """
-    broken = {i: "it does not exist" for i, file in enumerate(files) if not file.is_file()}
+    broken = {i: MISSING for i, file in enumerate(files) if not file.is_file()}
     present = [i for i in range(len(files)) if i not in broken]
     there = [files[i] for i in present]
 
     def compute() -> dict[str, np.ndarray]:
         with ThreadPool() as pool:
-            reasons = pool.imap(what_is_wrong, there, chunksize=64)
-            bar = tqdm(reasons, desc="checking images", unit="image", total=len(there))
-            return {"usable": np.array([reason is None for reason in bar], dtype=bool)}
+            found = pool.imap(examine, there, chunksize=64)
+            bar = tqdm(found, desc="checking images", unit="image", total=len(there))
+            reasons, digests = zip(*bar, strict=True) if there else ((), ())
+        return {
+            "usable": np.array([reason is None for reason in reasons], dtype=bool),
+            "digests": np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES),
+        }
 
-    key = {"files": fingerprint(there, root, changing)}
-    usable = cached_arrays(f"{name}-usable", key, compute, cache_dir)["usable"]
-    for i in np.flatnonzero(~usable).tolist():
-        reason = what_is_wrong(there[i])
+    key = {"files": fingerprint(there, root), "reading": READING_VERSION}
+    known = cached_arrays(f"{name}-usable", key, compute, cache_dir)
+    digests = np.zeros((len(files), DIGEST_BYTES), np.uint8)
+    digests[present] = known["digests"]
+    for i in np.flatnonzero(~known["usable"]).tolist():
+        reason, digest = examine(there[i])
+        digests[present[i]] = np.frombuffer(digest, np.uint8)
         if reason is not None:
             broken[present[i]] = reason
-    return dict(sorted(broken.items()))
+    return dict(sorted(broken.items())), digests
 
 
 def broken_error(files: Sequence[Path], broken: dict[int, str]) -> OSError:
@@ -83,6 +94,6 @@ def broken_error(files: Sequence[Path], broken: dict[int, str]) -> OSError:
     kind, first = (FileNotFoundError, gone[0]) if gone else (OSError, next(iter(broken)))
     return kind(
         f"{len(broken)} of {len(files)} images cannot be used ({len(gone)} are missing), first "
-        f"{files[first]} ({broken[first]}): copy the data set again, or leave them out with "
-        "--skip-broken"
+        f"{printable(files[first])} ({broken[first]}): copy the data set again, or leave them out "
+        "with --skip-broken"
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.names import printable
+
 Path = tuple[str, ...]
 
 
@@ -20,7 +22,7 @@ def number_classes(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[tuple[str, 
     Returns:
         ``int64`` labels of shape ``(N, levels)``, column 0 the finest; and the names of the
         classes of each level. A name that several classes of a level share is preceded by those
-        of its parents.
+        of its parents, and what cannot be printed is escaped.
 
     Example:
         >>> labels, names = number_classes([("Greek", "a"), ("Latin", "a"), ("Latin", "b")])
@@ -41,7 +43,9 @@ def number_classes(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[tuple[str, 
 
 def _names(nodes: list[Path]) -> tuple[str, ...]:
     frequency = Counter(node[-1] for node in nodes)
-    return tuple(node[-1] if frequency[node[-1]] == 1 else "/".join(node) for node in nodes)
+    return tuple(
+        printable(node[-1] if frequency[node[-1]] == 1 else "/".join(node)) for node in nodes
+    )
 
 
 def keep_images(

@@ -9,7 +9,7 @@ from pytorch_metric_learning.datasets import CUB
 from benchmarks.datasets.download import Archive
 from benchmarks.datasets.layout import Layout
 from benchmarks.datasets.photographs import Photographs, list_photographs
-from benchmarks.datasets.pml import read_halves
+from benchmarks.datasets.pml import read_halves, read_list
 
 ARCHIVES = (
     Archive(
@@ -56,6 +56,11 @@ def list_cub(data_root: Path | None) -> Photographs:
     """
     root = LAYOUT.find(data_root)
     files, _, is_test = read_halves(CUB, root, LAYOUT)
+    named = len(read_list(root / LAYOUT.required[0]).splitlines())
+    if len(files) != named:  # PML leaves such out without a word
+        raise LAYOUT.unreadable(
+            root, ValueError(f"{named - len(files)} of {named} images have no class of 1 to 200")
+        )
     species = [file.parent.name for file in files]
     paths = [(group_of(name), name) for name in species]
     return list_photographs("cub", root, files, paths, ("species", "group"), test_half=is_test)

@@ -20,7 +20,8 @@ from benchmarks.backbones import (
     extract_features,
 )
 from benchmarks.backbones.extraction import build_frozen
-from benchmarks.cache import cached_arrays, fingerprint
+from benchmarks.backbones.reading import READING_VERSION
+from benchmarks.cache import cached_arrays
 from benchmarks.datasets.base import RetrievalData
 from benchmarks.datasets.broken import open_photograph
 from benchmarks.datasets.photographs import Photographs, usable
@@ -59,10 +60,12 @@ def frozen_features(
     device: torch.device | str = "cpu",
 ) -> np.ndarray:
     """``float32`` of shape ``(N, features)``, computed on first use and cached block by block."""
+    assert photographs.digests is not None
     features: np.ndarray | None = None
     for start in range(0, len(photographs.files), FILES_PER_BLOCK):
         files = photographs.files[start : start + FILES_PER_BLOCK]
-        shown_in = {"files": fingerprint(files, photographs.root, photographs.changing)}
+        digests = photographs.digests[start : start + FILES_PER_BLOCK].tobytes()
+        shown_in = {"files": hashlib.sha256(digests).hexdigest(), "reading": READING_VERSION}
         pictures = Pictures(files, open_photograph, backbone.transform)
         block = _features(
             photographs.name, shown_in, pictures, backbone, batch_size, cache_dir, device
@@ -116,6 +119,7 @@ def load_photographs(
         test_half=photographs.test_half,
         gallery=photographs.gallery,
         left_out=photographs.left_out,
+        content=photographs.content,
     )
     if not backbone.trained:
         return data
@@ -145,11 +149,13 @@ def see_drawings(
     assert isinstance(data.inputs, torch.Tensor)
     drawings = data.inputs[:, 0].numpy()
     pictures = partial(Pictures, drawings, open_drawing)
+    content = hashlib.sha256(drawings.tobytes()).hexdigest()
+    data = replace(data, content=content)
     if backbone.trained:
         return _to_be_trained(data, backbone, pictures)
     features = _features(
         f"{data.name}-features",
-        {"drawings": hashlib.sha256(drawings.tobytes()).hexdigest()},
+        {"drawings": content},
         pictures(backbone.transform),
         backbone,
         batch_size,

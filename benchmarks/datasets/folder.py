@@ -3,48 +3,100 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+import warnings
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
+from benchmarks.backbones.reading import is_picture, readable_suffixes
 from benchmarks.datasets.layout import Layout
 from benchmarks.datasets.photographs import Photographs, list_photographs
+from benchmarks.names import printable
+
+NAMED = 5  # folders, in a message
 
 LAYOUT = Layout(
     name="folder",
     required=(),
     tree="""
-    SUPERCLASS/CLASS/IMAGE.jpg, or as many superclasses above it as you like, everywhere as many
+    SUPERCLASS/CLASS/IMAGE.jpg, with any number of superclasses, the same number everywhere
 """,
-    source=f"Images end in {', '.join(IMG_EXTENSIONS)}; other files are not looked at",
+    source="An image is any file that Pillow can decode, whatever its suffix",
 )
 
 
-def find_images(root: Path) -> list[Path]:
-    """The images below a folder, links followed, hidden files and folders not looked at."""
-    found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(folder, name)
-            for name in sorted(names)
-            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith(".")
-        ]
+@dataclass
+class Found:
+    """What a folder holds, in the order of the paths.
+
+    Attributes:
+        images: files that have the suffix or the first bytes of a picture.
+        others: the other files.
+        unread: folders that are not read: hidden ones with images, and links to what is read
+            elsewhere.
+        empty: folders that hold files, but no image.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+
+
+def search(root: Path) -> Found:
+    """Look for images in a folder and below; hidden files are ignored.
+
+    A link is followed if it leads out of the folder to a place that was not read before, so that
+    no picture is read twice and links in a circle come to an end.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    found = Found()
+    suffixes = readable_suffixes()
+    top = os.path.realpath(root)
+    known: set[str] = set()
+    for place, folders, names in os.walk(root, onerror=_raise, followlinks=True):
+        entered = []
+        for name in sorted(folders):
+            path = Path(place, name)
+            real = os.path.realpath(path)
+            if name.startswith("."):
+                found.unread += [path] if _holds_images(path, suffixes) else []
+            elif path.is_symlink() and (real in known or Path(real).is_relative_to(top)):
+                found.unread.append(path)
+            else:
+                entered.append(name)
+                known.add(real)
+        folders[:] = entered
+        files = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
+        images = [file for file in files if file.suffix.lower() in suffixes or is_picture(file)]
+        found.images += images
+        found.others += sorted(set(files) - set(images))
+        if files and not images:
+            found.empty.append(Path(place))
     return found
 
 
 def list_folder(data_root: Path | None) -> Photographs:
     """One level per folder on the way to an image; the classes are shuffled and halved.
 
+    A warning says which files and folders are not used; the files are in ``left_out``.
+
     Raises:
         FileNotFoundError: if there is no such folder, or no image in it.
+        OSError: if a folder cannot be read.
         ValueError: if images lie at different depths, or beside the classes.
     """
     root = LAYOUT.given(data_root)
-    files = find_images(root)
+    found = search(root)
+    files = found.images
+    not_used = _not_used(found)
     if not files:
-        raise FileNotFoundError(f"there is no image in {root}. {LAYOUT.expected}")
+        raise FileNotFoundError(f"there is no image in {root}{not_used}. {LAYOUT.expected}")
+    if not_used:
+        warnings.warn(f"not all of {root} is read{not_used}", stacklevel=2)
     paths = [file.relative_to(root).parts[:-1] for file in files]
     shallowest = min(range(len(files)), key=lambda i: len(paths[i]))
     deepest = max(range(len(files)), key=lambda i: len(paths[i]))
@@ -57,4 +109,34 @@ def list_folder(data_root: Path | None) -> Photographs:
         )
     superclasses = [f"superclass {level}" for level in range(1, len(paths[0]))]
     photographs = list_photographs("folder", root, files, paths, ("class", *superclasses))
-    return replace(photographs, changing=True)
+    return replace(photographs, left_out=tuple(map(printable, found.others)))
+
+
+def _not_used(found: Found) -> str:
+    """What a person should know of a folder besides its images; empty if there is nothing."""
+    parts = []
+    if found.others:
+        kinds = Counter(file.suffix.lower() or "no suffix" for file in found.others)
+        counts = ", ".join(f"{count} {printable(kind)}" for kind, count in kinds.most_common(NAMED))
+        parts.append(f"{len(found.others)} files are no pictures that Pillow can read ({counts})")
+    if found.empty:
+        parts.append(f"no picture is left of {_named(found.empty)}")
+    if found.unread:
+        parts.append(
+            f"hidden folders, and links to what is read elsewhere, are not: {_named(found.unread)}"
+        )
+    return "".join(f"; {part}" for part in parts)
+
+
+def _named(folders: Sequence[Path]) -> str:
+    more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
+    return ", ".join(map(printable, folders[:NAMED])) + more
+
+
+def _holds_images(folder: Path, suffixes: Collection[str]) -> bool:
+    names = (name for _, _, names in os.walk(folder) for name in names)
+    return any(Path(name).suffix.lower() in suffixes for name in names)
+
+
+def _raise(error: OSError) -> None:
+    raise error

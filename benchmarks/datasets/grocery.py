@@ -14,6 +14,7 @@ from benchmarks.datasets.broken import open_photograph
 from benchmarks.datasets.features import load_photographs
 from benchmarks.datasets.layout import Layout
 from benchmarks.datasets.photographs import Photographs
+from benchmarks.datasets.pml import read_list
 
 LEVEL_NAMES = ("class", "coarse class", "kind")
 LISTS = ("train.txt", "val.txt", "test.txt")
@@ -56,7 +57,7 @@ def read_lists(root: Path) -> list[Photograph]:
     """
     photographs = []
     for name in LISTS:
-        for number, line in enumerate((root / name).read_text().splitlines(), start=1):
+        for number, line in enumerate(read_list(root / name).splitlines(), start=1):
             try:
                 path, class_id, coarse_id = (part.strip() for part in line.split(","))
                 kind = Path(path).parts[1]
@@ -70,10 +71,20 @@ def read_lists(root: Path) -> list[Photograph]:
 
 
 def read_class_names(root: Path) -> tuple[dict[int, str], dict[int, str]]:
-    """The names of the classes and of the coarse classes by their numbers, from classes.csv."""
-    with (root / "classes.csv").open(newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    return {int(row[1]): row[0] for row in rows}, {int(row[3]): row[2] for row in rows}
+    """The names of the classes and of the coarse classes by their numbers, from classes.csv.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    file = root / "classes.csv"
+    try:
+        rows = list(csv.reader(read_list(file).splitlines()))[1:]
+        return {int(row[1]): row[0] for row in rows}, {int(row[3]): row[2] for row in rows}
+    except (ValueError, IndexError, csv.Error) as error:
+        raise ValueError(
+            f"{file} cannot be read ({error}): expected lines of 'class, its number, coarse class, "
+            "its number' below a header"
+        ) from error
 
 
 def list_grocery(data_root: Path | None) -> Photographs:
@@ -90,6 +101,12 @@ def list_grocery(data_root: Path | None) -> Photographs:
     coarse_ids, coarse = np.unique([photo.coarse_id for photo in photographs], return_inverse=True)
     kind_names, kinds = np.unique([photo.kind for photo in photographs], return_inverse=True)
     class_names, coarse_names = read_class_names(root)
+    unknown = {*ids.tolist()} - {*class_names}, {*coarse_ids.tolist()} - {*coarse_names}
+    if not files or any(unknown):
+        raise ValueError(
+            f"the lists in {root} name {len(files)} images; classes.csv has no names for the "
+            f"classes {sorted(unknown[0])[:3]} and the coarse classes {sorted(unknown[1])[:3]}"
+        )
     return Photographs(
         name="grocery",
         labels=np.stack([classes, coarse, kinds], axis=1).astype(np.int64),

@@ -10,7 +10,7 @@ from pytorch_metric_learning.datasets import INaturalist2018
 from benchmarks.datasets.download import Archive
 from benchmarks.datasets.layout import Layout
 from benchmarks.datasets.photographs import Photographs, list_photographs
-from benchmarks.datasets.pml import read_halves
+from benchmarks.datasets.pml import read_halves, read_list
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")  # and the species below
 LEVEL_NAMES = ("species", *reversed(RANKS))
@@ -77,12 +77,12 @@ def read_taxonomy(file: Path) -> dict[int, tuple[str, ...]]:
         ValueError: if the file is not JSON, or a category lacks a rank.
     """
     try:
-        categories = json.loads(file.read_text())
+        categories = json.loads(read_list(file))
         return {
             category["id"]: (*(category[rank] for rank in RANKS), category["name"])
             for category in categories
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{file} cannot be read ({type(error).__name__}: {error}): expected a list of "
             f"categories, each with id, name, {', '.join(RANKS)}. {LAYOUT.expected}"

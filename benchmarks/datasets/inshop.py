@@ -11,6 +11,7 @@ from pytorch_metric_learning.datasets.base_dataset import BaseDataset
 
 from benchmarks.datasets.layout import Layout
 from benchmarks.datasets.photographs import Photographs, list_photographs
+from benchmarks.datasets.pml import read_list
 
 LEVEL_NAMES = ("item", "category", "department")
 PARTS = ("train", "query", "gallery")
@@ -56,7 +57,7 @@ class InShop(BaseDataset):
         self.paths: list[str] = []
         self.labels: list[int] = []
         self.parts: list[str] = []
-        for number, line in enumerate(file.read_text().splitlines()[2:], start=3):
+        for number, line in enumerate(read_list(file).splitlines()[2:], start=3):
             path, item, part = _parse(line, f"{file}, line {number}")
             if self.split in (part, "train+test"):
                 self.paths.append(str(images / path))

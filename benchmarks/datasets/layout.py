@@ -17,6 +17,7 @@ class Layout:
         tree: the same for a person to read, several lines.
         source: where to get the data set.
         places: where the root may be, relative to ``--data-root``.
+        zipped: whether ``--data-root`` may be a zip that holds the data set.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Layout:
     tree: str
     source: str
     places: tuple[str, ...] = (".",)
+    zipped: bool = False
 
     @property
     def expected(self) -> str:
@@ -34,7 +36,8 @@ class Layout:
         """The ``--data-root``, which must be given and exist.
 
         Raises:
-            FileNotFoundError: otherwise; says what is expected.
+            FileNotFoundError: otherwise; says what is expected. A ``NotADirectoryError`` for a file
+                where a folder is expected.
         """
         if data_root is None:
             raise FileNotFoundError(
@@ -42,6 +45,11 @@ class Layout:
             )
         if not data_root.exists():
             raise FileNotFoundError(f"--data-root {data_root} does not exist. {self.expected}")
+        if not data_root.is_dir() and not self.zipped:
+            raise NotADirectoryError(
+                f"--data-root {data_root} is a file and not a folder: extract it if it is an "
+                f"archive, and give the folder. {self.expected}"
+            )
         return data_root
 
     def find(self, data_root: Path | None) -> Path:

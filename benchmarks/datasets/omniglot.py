@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps
 from torchvision.datasets import Omniglot
 from tqdm import tqdm
 
+from benchmarks.backbones.reading import read_picture
 from benchmarks.datasets.base import RetrievalData
 from benchmarks.datasets.classes import number_classes
 from benchmarks.datasets.download import Archive
@@ -38,6 +38,7 @@ ARCHIVES = tuple(
 
 LAYOUT = Layout(
     name="omniglot",
+    zipped=True,
     required=HALVES,
     tree="""
     images_background/Latin/character01/0668_01.png
@@ -118,8 +119,8 @@ def _content(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def decode(content: bytes) -> np.ndarray:
     """``uint8`` of shape ``(32, 32)``, white on black as the glyphs are."""
-    with Image.open(io.BytesIO(content)) as image:
-        small = image.convert("L").resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BOX)
+    image = read_picture(content).convert("L")
+    small = image.resize((PICTURE_SIZE, PICTURE_SIZE), Image.Resampling.BOX)
     return np.asarray(ImageOps.invert(small))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.datasets.base import LabelledImages
-from benchmarks.datasets.broken import broken_error, find_broken, open_photograph
+from benchmarks.datasets.broken import broken_error, examine_all, open_photograph
 from benchmarks.datasets.classes import keep_images, number_classes
+from benchmarks.names import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +22,13 @@ class Photographs(LabelledImages):
     Attributes:
         files: one per image.
         root: the folder that holds them all.
-        changing: see :func:`~benchmarks.cache.fingerprint`; published data sets do not.
+        digests: ``uint8`` of shape ``(N, 16)``, of what the files hold; ``None`` before they are
+            read by :func:`usable`.
     """
 
     files: tuple[Path, ...]
     root: Path
-    changing: bool = False
+    digests: np.ndarray | None = field(default=None, repr=False)
 
 
 def list_photographs(
@@ -82,9 +85,9 @@ def usable(
         ValueError: if no image is left.
     """
     files = photographs.files
-    broken = find_broken(photographs.name, files, photographs.root, photographs.changing, cache_dir)
+    broken, digests = examine_all(photographs.name, files, photographs.root, cache_dir)
     if not broken:
-        return photographs
+        return replace(photographs, digests=digests, content=_content(digests))
     if not skip_broken:
         raise broken_error(files, broken)
     if len(broken) == len(files):
@@ -101,5 +104,11 @@ def usable(
         picture=lambda i: open_photograph(remaining[i]),
         test_half=None if photographs.test_half is None else photographs.test_half[kept],
         gallery=None if photographs.gallery is None else photographs.gallery[kept],
-        left_out=tuple(str(files[i]) for i in broken),
+        left_out=(*photographs.left_out, *(printable(files[i]) for i in broken)),
+        digests=digests[kept],
+        content=_content(digests[kept]),
     )
+
+
+def _content(digests: np.ndarray) -> str:
+    return hashlib.sha256(digests.tobytes()).hexdigest()

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from pytorch_metric_learning.datasets.base_dataset import BaseDataset
 
 from benchmarks.datasets.layout import Layout
+
+
+def read_list(file: Path) -> str:
+    """The text of a list, as its publisher wrote it: without what editors add.
+
+    That is a byte order mark, line ends of another system, and blank lines at the end.
+
+    Raises:
+        ValueError: if it is not a text.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig").rstrip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not a text in UTF-8 ({error})") from error
+    return f"{text}\n" if text else ""
+
+
+def open_list(file: str, mode: str = "r") -> io.StringIO:
+    """In place of ``open`` in PML's modules, which read lists as they were published only."""
+    return io.StringIO(read_list(Path(file)))
 
 
 def read_halves(
@@ -21,9 +44,11 @@ def read_halves(
     Raises:
         ValueError: if the class cannot read the lists; says what is expected.
     """
+    module = sys.modules[dataset.__module__]
     try:
-        train, test = (dataset(root=str(root), split=split) for split in ("train", "test"))
-    except (ValueError, KeyError, IndexError, OSError) as error:
+        with mock.patch.object(module, "open", open_list, create=True):
+            train, test = (dataset(root=str(root), split=split) for split in ("train", "test"))
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise layout.unreadable(root, error) from error
     files = [Path(path) for path in (*train.paths, *test.paths)]
     is_test = np.repeat([False, True], [len(train.paths), len(test.paths)])

@@ -10,7 +10,7 @@ from ..results import Summary, mean_and_interval
 from .style import BASELINE, HIERARCHICAL
 from .tables import number
 
-ROOM = 1.22  # for the numbers beside the bars
+RIGHT_MARGIN = 1.22  # for the numbers beside the bars
 
 
 def accuracy_by_level(summary: Summary) -> Figure:
@@ -33,7 +33,7 @@ def accuracy_by_level(summary: Summary) -> Figure:
         places = range(len(names))  # by number: two bars of one name would lie on one another
         axes.barh(places, means, xerr=errors if errors.any() else None, color=colours, height=0.7)
         axes.set_yticks(places, names)
-        axes.set_xlim(0, ROOM * np.nanmax(np.nan_to_num(means) + errors))
+        axes.set_xlim(0, RIGHT_MARGIN * np.nanmax(np.nan_to_num(means) + errors))
         for position, mean in enumerate(means):
             axes.text(
                 1,

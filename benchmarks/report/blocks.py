@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
+import zlib
 from dataclasses import dataclass, field
 
 
@@ -99,5 +100,12 @@ class Section:
 
     def anchor(self, block: Grid | Picture | None = None) -> str:
         """The name by which links find the section, or a block of it."""
-        name = self.title if block is None else f"{self.title} {block.title}"
-        return re.sub(r"\W+", "-", name.lower()).strip("-")
+        anchor = _slug(self.title)
+        # titles that differ in signs alone stay apart
+        if not anchor or re.search(r"[^\w ]", self.title):
+            anchor = f"{anchor}-{zlib.crc32(self.title.encode(errors='backslashreplace')):08x}"
+        return anchor if block is None else f"{anchor}-{_slug(block.title)}"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name.lower()).strip("-")

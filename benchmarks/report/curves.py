@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..results import Summary
+from ..stored import VALIDATED
 from .style import legend_below, line_styles
-
-VALIDATED = "mean_average_precision_at_r_level0"
 
 
 def training_curves(results: Sequence[dict[str, Any]], summary: Summary) -> Figure:

@@ -22,7 +22,8 @@ Differences = Mapping[Pair, Sequence[tuple[float, float]]]
 def differences_by_level(summary: Summary) -> Figure | None:
     """A panel per level; ``None`` if no hierarchical loss ran beside its base loss."""
     panels = {
-        name: differences_at(summary, level) for level, name in enumerate(summary.level_names)
+        name: differences_at(summary, keys_at(level))
+        for level, name in enumerate(summary.level_names)
     }
     return differences_figure(panels)
 
@@ -30,18 +31,22 @@ def differences_by_level(summary: Summary) -> Figure | None:
 def differences_by_dataset(summaries: Mapping[str, Summary]) -> Figure | None:
     """A panel per data set, at its finest level."""
     panels = {
-        f"{name}, {summary.level_names[0]}": differences_at(summary, 0)
+        f"{name}, {summary.level_names[0]}": differences_at(summary, keys_at(0))
         for name, summary in summaries.items()
     }
     return differences_figure({title: found for title, found in panels.items() if found})
 
 
-def differences_at(summary: Summary, level: int) -> Differences:
-    """For each pair of a hierarchical loss and its base: mean and half-width of every metric."""
+def keys_at(level: int) -> list[str]:
+    """The keys of the metrics of one level."""
+    return [f"{metric}_level{level}" for metric in METRIC_NAMES]
+
+
+def differences_at(summary: Summary, keys: Iterable[str]) -> Differences:
+    """For each pair of a hierarchical loss and its base: mean and half-width of some metrics."""
     return {
         (loss, base): [
-            mean_and_interval(summary.paired_differences(loss, base, f"{metric}_level{level}"))
-            for metric in METRIC_NAMES
+            mean_and_interval(summary.paired_differences(loss, base, key)) for key in keys
         ]
         for loss, base in summary.hierarchical()
     }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..files import write_arrays
+from ..artifacts import read_test
+from ..files import DamagedFileError, read_arrays, write_arrays
 from .style import COLOURS, OTHERS, legend_below
 
 MAP_FILE = "map.npz"
@@ -26,21 +27,25 @@ class NoMapError(Exception):
     """There can be no map; the message says why, for people."""
 
 
-def embedding_maps(files: Mapping[str, Path], superclass_names: tuple[str, ...]) -> Figure:
+def embedding_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -> Figure:
     """The same test images for each of a few losses, one map beside the other.
 
     Arguments:
         files: for each loss the ``test.npz`` of one of its runs; all of the same fold.
-        superclass_names: of the coarsest level.
+        class_names: of every level of the data set; the map is coloured by the coarsest.
 
     Raises:
         NoMapError: if umap-learn is not installed, a file is missing or holds too few images.
+        DamagedFileError: if a file is damaged.
     """
     missing = [path for path in files.values() if not path.exists()]
     if missing:
         raise NoMapError(f"{missing[0]} is missing")
-    loaded = {loss: np.load(path) for loss, path in files.items()}
-    labels = next(iter(loaded.values()))["test_labels"][:, -1]
+    loaded = {loss: read_test(path, class_names) for loss, path in files.items()}
+    first, *others = (arrays["test_labels"] for arrays in loaded.values())
+    if not all(np.array_equal(first, other) for other in others):
+        raise NoMapError("the losses were tested on different images")
+    labels = first[:, -1]
     if len(labels) < 3:
         raise NoMapError(f"{len(labels)} test images make no map")
     rows = sample(len(labels))
@@ -54,14 +59,14 @@ def embedding_maps(files: Mapping[str, Path], superclass_names: tuple[str, ...])
         axes.set(title=loss, xticks=[], yticks=[])
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_frame_on(False)
-    entries = {superclass_names[label][:NAME_WIDTH]: c for label, c in colours.items()}
+    entries = [(class_names[-1][label][:NAME_WIDTH], c) for label, c in colours.items()]
     if len(colours) < len(np.unique(labels[rows])):
-        entries["others"] = OTHERS
+        entries.append(("others", OTHERS))
     handles = [
         Line2D([], [], color=colour, marker="o", linestyle="", markersize=6)
-        for colour in entries.values()
+        for _, colour in entries
     ]
-    legend_below(figure, handles, list(entries))
+    legend_below(figure, handles, [name for name, _ in entries])
     return figure
 
 
@@ -87,10 +92,10 @@ def kept_places(path: Path, embeddings: np.ndarray) -> np.ndarray:
     """
     kept = path.with_name(MAP_FILE)
     made_by = [len(embeddings), MAX_POINTS, NEIGHBOURS, EPOCHS, SEED]
-    if kept.exists():
-        content = np.load(kept)
-        if content["made_by"].tolist() == made_by:
-            places: np.ndarray = content["places"]
+    with contextlib.suppress(FileNotFoundError, DamagedFileError):  # it is made again
+        content = read_arrays(kept, {"made_by": ("iu", 1), "places": ("f", 2)})
+        places: np.ndarray = content["places"]
+        if content["made_by"].tolist() == made_by and places.shape == (len(embeddings), 2):
             return places
     places = project(embeddings)
     with contextlib.suppress(OSError):  # the runs may be on a disk that is only read

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..artifacts import RETRIEVALS_FILE, TEST_FILE, TREE_FILE
+from ..files import DamagedFileError
 from ..results import Summary
 from ..stored import StoredRuns
 from .bars import accuracy_by_level
@@ -13,6 +15,7 @@ from .blocks import Picture, Text
 from .curves import training_curves
 from .differences import differences_by_level
 from .embedding_map import MAX_POINTS, NoMapError, embedding_maps
+from .fonts import legible
 from .retrievals import retrieval_page
 from .style import as_png
 from .tree_picture import Agreement, level_of_shares, tree_figure
@@ -20,12 +23,20 @@ from .tree_picture import Agreement, level_of_shares, tree_figure
 NUM_SIDES = 2
 OF_THE_PAPER = "proxy_anchor"
 INTERVAL = "The lines are 95% Student-t intervals"
+NO_FONT = (
+    "Names of classes have characters that no installed font has; the pictures show their code "
+    "points. Install a font with them, e.g. Noto Sans CJK for Chinese, Japanese and Korean."
+)
 NO_INTERVAL = "One run has no interval: take it as a single draw."
 
 
 def pictures(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
-    """All pictures of a data set, or a word on why one cannot be had."""
+    """All pictures of a data set, or a sentence on why one is missing."""
+    shown = tuple(tuple(map(legible, names)) for names in stored.class_names)
+    note = [] if shown == stored.class_names else [Text((NO_FONT,))]
+    stored = replace(stored, class_names=shown)
     return [
+        *note,
         training_picture(stored, summary),
         levels_picture(summary),
         *gain_picture(summary),
@@ -66,13 +77,13 @@ def gain_picture(summary: Summary) -> list[Picture]:
 
 
 def map_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
-    """Maps of the test embeddings of a base loss and its HPL, or a word on why there are none."""
+    """Maps of the test embeddings of a base loss and its HPL, or why there are none."""
     folders = folders_of(stored, compared_losses(summary))
     try:
         figure = embedding_maps(
-            {loss: folder / TEST_FILE for loss, folder in folders.items()}, stored.class_names[-1]
+            {loss: folder / TEST_FILE for loss, folder in folders.items()}, stored.class_names
         )
-    except NoMapError as error:
+    except (NoMapError, DamagedFileError) as error:
         return [Text((f"No maps of the embeddings: {error}.",))]
     caption = (
         f"UMAP (cosine distance) of the embeddings of at most {MAX_POINTS} test images of classes "
@@ -82,25 +93,33 @@ def map_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
     return [Picture("embeddings", "Maps of the embeddings", caption, as_png(figure))]
 
 
-def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture]:
-    """The tree of the first run that has one, of a discovered one if there is any."""
+def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
+    """The tree of the first run that has one, of a discovered one if there is any.
+
+    Before it a sentence on each whose file is damaged.
+    """
+    damaged: list[Picture | Text] = []
     order = sorted(summary.losses, key=lambda loss: not loss.startswith("hpl:"))
     for loss in order:
         for result in stored.results:
             config, path = result["config"], result["folder"] / TREE_FILE
             if config["loss"] != loss or not path.exists():
                 continue
-            figure, found = tree_figure(path, stored.class_names)
+            try:
+                figure, found = tree_figure(path, stored.class_names)
+            except DamagedFileError as error:
+                damaged.append(Text((f"A tree is left out: {error}.",)))
+                continue
             caption = (
                 f"The largest superclasses of {loss} (seed {config['seed']}, fold "
                 f"{config['fold']}) at the end of the training, with a picture of each of up to "
                 f"8 of their training classes.{_agreement(found, stored.level_names)}"
             )
-            return [Picture("tree", "The tree", caption, as_png(figure))]
-    return []
+            return [*damaged, Picture("tree", "The tree", caption, as_png(figure))]
+    return damaged
 
 
-def retrievals_block(stored: StoredRuns, summary: Summary) -> list[Picture]:
+def retrievals_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
     """What a base loss and its HPL find, side by side."""
     folders = folders_of(stored, compared_losses(summary))
     files = {loss: folder / RETRIEVALS_FILE for loss, folder in folders.items()}
@@ -110,7 +129,10 @@ def retrievals_block(stored: StoredRuns, summary: Summary) -> list[Picture]:
         "Queries of unseen classes and their five nearest neighbours. The marks below a "
         f"neighbour say at which level it is right: {', '.join(stored.level_names)}."
     )
-    figure = retrieval_page(files, stored.class_names[0])
+    try:
+        figure = retrieval_page(files, stored.class_names)
+    except DamagedFileError as error:
+        return [Text((f"No retrievals: {error}.",))]
     return [Picture("retrievals", "Retrievals", caption, as_png(figure))]
 
 

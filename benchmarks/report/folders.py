@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..files import DamagedFileError
+from ..names import printable
 from ..stored import DATASET_FILE, StoredRuns, read_stored
 
 
@@ -17,18 +20,32 @@ def read_folders(folders: Sequence[Path]) -> dict[str, StoredRuns]:
             named twice counts once.
 
     Raises:
-        ValueError: if a folder holds no runs.
+        ValueError: if a folder holds no runs, or what describes the data sets is damaged in all.
+            Otherwise those where it is are left out with a warning.
     """
     unique = dict.fromkeys(found.resolve() for folder in folders for found in expanded(folder))
-    stored = [read_stored(folder) for folder in unique]
-    counts = Counter(runs.dataset for runs in stored)
-    return {
-        # the same data set from two places, say with other settings
-        runs.dataset
-        if counts[runs.dataset] == 1
-        else f"{runs.dataset} ({runs.folder.parent})": runs
-        for runs in stored
-    }
+    stored, damaged = [], []
+    for folder in unique:
+        try:
+            stored.append(read_stored(folder))
+        except DamagedFileError as error:
+            damaged.append(error)
+    if not stored:
+        raise damaged[0]
+    for reason in damaged:
+        warnings.warn(f"{reason}: its data set is left out", stacklevel=2)
+    # the same data set from two places, say with other settings, has its place beside it
+    names = _told_apart([runs.dataset for runs in stored], [runs.folder.parent for runs in stored])
+    names = _told_apart(names, [runs.folder for runs in stored])
+    return dict(zip(names, stored, strict=True))
+
+
+def _told_apart(names: Sequence[str], places: Sequence[Path]) -> list[str]:
+    counts = Counter(names)
+    return [
+        name if counts[name] == 1 else f"{name} ({printable(place)})"
+        for name, place in zip(names, places, strict=True)
+    ]
 
 
 def expanded(folder: Path) -> list[Path]:

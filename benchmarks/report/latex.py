@@ -23,7 +23,13 @@ _ESCAPED = {
     "±": r"$\pm$",
     "−": r"$-$",
     "–": "--",
+    "[": "{[}",  # after the end of a row it would begin a length
+    "]": "{]}",
+    "*": "{*}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
     "<": r"$<$",
+    "↓": r"$\downarrow$",
     ">": r"$>$",
 }
 
@@ -56,7 +62,7 @@ def latex_table(grid: Grid, title: str, label: str) -> str:
         r"\begin{table*}",
         r"\centering",
         f"\\caption{{{escaped(title)}. {escaped(grid.note)}}}",
-        f"\\label{{tab:{label}}}",
+        f"\\label{{tab:{label.replace('_', '-')}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         f"\\begin{{tabular}}{{l{'r' * len(grid.columns)}}}",
         r"\toprule",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..results import METRIC_NAMES, Summary
+from ..results import HIERARCHY_NAMES, Summary
 from .blocks import Block, Cell, Grid, Picture, Row, Section, Text
-from .differences import differences_at, differences_by_dataset
+from .differences import differences_at, differences_by_dataset, keys_at
 from .ranks import ranks_grid
 from .style import as_png
-from .tables import MISSING, number
+from .tables import MISSING, SEVERITY, digits_of, number
 
 
 def overview_section(summaries: Mapping[str, Summary]) -> Section:
@@ -31,26 +31,32 @@ def overview_section(summaries: Mapping[str, Summary]) -> Section:
 
 
 def _differences(summaries: Mapping[str, Summary]) -> list[Grid]:
-    found = {name: differences_at(summary, 0) for name, summary in summaries.items()}
+    keys = {
+        name: [*keys_at(0), *(key for key in summary.metrics if key in HIERARCHY_NAMES)]
+        for name, summary in summaries.items()
+    }
+    found = {name: differences_at(summary, keys[name]) for name, summary in summaries.items()}
     pairs = list(dict.fromkeys(pair for differences in found.values() for pair in differences))
     if not pairs:
         return []
-    columns = [(name, metric) for name in summaries for metric in METRIC_NAMES.values()]
+    columns = [(name, summaries[name].column(key)[1]) for name in keys for key in keys[name]]
     rows = []
     for pair in pairs:
         cells: list[Cell] = []
-        for differences in found.values():
+        for name, differences in found.items():
             if pair not in differences:
-                cells += [Cell(MISSING)] * len(METRIC_NAMES)
+                cells += [Cell(MISSING)] * len(keys[name])
                 continue
             cells += [
-                Cell(number(mean, half, sign=True), abs(mean) > half)
-                for mean, half in differences[pair]
+                Cell(number(mean, half, sign=True, digits=digits_of(key)), abs(mean) > half)
+                for key, (mean, half) in zip(keys[name], differences[pair], strict=True)
             ]
         rows.append(Row(" − ".join(pair), tuple(cells)))
     note = (
-        "In points at the finest level, paired by seed and fold; bold where the 95% Student-t "
-        "interval does not hold 0. A data set on which the two were not both run has a dash."
+        "In points at the finest level and, where there are superclasses, over all levels "
+        "together; paired by seed and fold, bold where the 95% Student-t interval does not hold 0. "
+        "A data set on which the two were not both run has a dash."
+        + (SEVERITY if any("mistake_severity" in chosen for chosen in keys.values()) else "")
     )
     return [
         Grid("Differences to the base losses", tuple(columns), tuple(rows), note, in_latex=True)

@@ -12,8 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..files import write_whole
+from ..names import printable
 from ..results import Summary, collect
 from ..stored import StoredRuns
+from . import markdown
 from .blocks import Picture, Section
 from .folders import read_folders
 from .latex import latex_tables
@@ -56,7 +58,7 @@ def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
 
 def command_line() -> str:
     """The command that made this report, as it can be typed."""
-    return shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    return shlex.join(["python", "-m", "benchmarks", *map(printable, sys.argv[1:])])
 
 
 def breakable(name: str) -> Markup:
@@ -95,6 +97,8 @@ def _write(title: str, sections: Sequence[Section], folder: Path) -> list[Path]:
         autoescape=lambda name: name is not None and name.endswith(".html"),
     )
     environment.filters["breakable"] = breakable
+    environment.filters["markdown"] = markdown.escaped
+    environment.filters["markdown_code"] = markdown.code
     environment.tests["of_kind"] = lambda block, kind: type(block).__name__ == kind
     values = {
         "title": title,

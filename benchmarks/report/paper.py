@@ -7,9 +7,16 @@ percent. As transcribed in secondary sources.
 
 from __future__ import annotations
 
-from ..results import Summary, base_of, in_registry_order, mean_and_interval, metric_keys
+from ..results import (
+    METRIC_NAMES,
+    Summary,
+    base_of,
+    in_registry_order,
+    mean_and_interval,
+    metric_keys,
+)
 from .blocks import Cell, Grid, Row
-from .tables import METRIC_NAMES, MISSING, number
+from .tables import MISSING, number
 
 Numbers = tuple[float, float, float]  # P@1, RP, MAP@R
 

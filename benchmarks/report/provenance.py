@@ -11,6 +11,7 @@ import numpy as np
 
 from ..datasets.base import NUM_FOLDS
 from ..results import Summary, base_of
+from ..settings import SETTINGS, about_length
 from ..stored import StoredRuns
 from .blocks import Cell, Grid, Row
 from .tables import MISSING
@@ -24,6 +25,7 @@ def introduction(stored: StoredRuns) -> str:
     counts = {
         part: _range([result["num_images"][part] for result in stored.results])
         for part in stored.results[0]["num_images"]
+        if all(part in result["num_images"] for result in stored.results)
     }
     gallery = f" against a gallery of {counts['gallery']}" if "gallery" in counts else ""
     left_out = max(result["num_left_out"] for result in stored.results)
@@ -31,7 +33,7 @@ def introduction(stored: StoredRuns) -> str:
     took = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
     seeds = sorted({config["seed"] for config in configs})
     folds = sorted({config["fold"] for config in configs})
-    lost = f" {left_out} missing or broken images were left out." if left_out else ""
+    lost = f" {left_out} files were left out: missing, broken or not pictures." if left_out else ""
     return (
         f"Trained on {counts['train']} images, selected by validation MAP@R "
         f"({stored.level_names[0]}) on {counts['val']}, tested on {counts['test']}{gallery}: no "
@@ -57,11 +59,20 @@ def warnings(stored: StoredRuns) -> list[str]:
     mixed = [loss for loss, chosen in settings.items() if len(chosen) > 1]
     if mixed:
         found.append(f"Not all runs of a loss have the same settings: {', '.join(mixed)}.")
-    return found + early_models(stored)
+    return [*found, *early_models(stored), *(f"{message}." for message in stored.damaged)]
+
+
+def length(stored: StoredRuns) -> list[str]:
+    """What the trainings cannot show where they are shorter than the full ones."""
+    epochs = [result["config"]["training"].get("epochs") for result in stored.results]
+    if stored.dataset not in SETTINGS or None in epochs:
+        return []
+    said = about_length(stored.dataset, min(epochs))
+    return [] if said is None else [said]
 
 
 def early_models(stored: StoredRuns) -> list[str]:
-    """In how many runs the best epoch of a hierarchical loss was one of its warm-up."""
+    """How many selected epochs of hierarchical losses lie in the warm-up."""
     total: Counter[str] = Counter()
     early: Counter[str] = Counter()
     for result in stored.results:
@@ -72,6 +83,9 @@ def early_models(stored: StoredRuns) -> list[str]:
         total[config["loss"]] += 1
         steps = result["best_epoch"] * config["training"]["iterations_per_epoch"]
         early[config["loss"]] += steps <= warmup
+    if total and not any(early.values()):
+        number = sum(total.values())
+        return [f"Selected epochs inside the warm-up of a hierarchical loss: none of {number}."]
     return [
         f"In {early[loss]} of {count} runs of {loss} the best epoch lies in the warm-up: the model "
         "that was tested had not seen the superclasses yet."

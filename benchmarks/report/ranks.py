@@ -12,12 +12,12 @@ from .blocks import Cell, Grid, Row
 from .tables import number
 
 NOTE = (
-    "A cell is a metric at a level of a data set. Average rank: of the means, 1 being the best, "
-    "equal ones sharing theirs; over all cells, and over those of the finest level. Best in: the "
-    "cells in which no loss has a higher mean. Counting ties: also those where the loss ties with "
-    "the best, which is when the 95% Student-t interval of the paired difference between the two, "
-    "over the seeds and folds that both were run with, holds 0. The cells are not independent of "
-    "one another: read the counts as a summary and not as a test."
+    "A cell is a metric at a level of a data set, or over all its levels. Average rank: of the "
+    "means, 1 being the best, equal ones sharing theirs; over all cells, and over those of the "
+    "finest level. Best in: the cells in which no loss has a better mean. Counting ties: also "
+    "those where the loss ties with the best, which is when the 95% Student-t interval of the "
+    "paired difference between the two, over the seeds and folds that both were run with, holds 0. "
+    "The cells are not independent of one another: read the counts as a summary and not as a test."
 )
 SINGLE = " One pair of runs has no interval, so that nothing ties there but an equal mean."
 UNRANKED = " Losses that were not run on every data set have no rank."

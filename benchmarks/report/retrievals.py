@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..artifacts import read_retrievals
+from ..files import DamagedFileError
+
 CAPTION_WIDTH = 26  # characters
 RIGHT, WRONG = "#009E73", "#D55E00"
 MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG)}
 
 
-def retrieval_page(files: dict[str, Path], class_names: tuple[str, ...]) -> Figure:
+def retrieval_page(files: dict[str, Path], class_names: Sequence[Sequence[str]]) -> Figure:
     """The same queries for each of a few losses, one loss beside the other.
 
     Below each neighbour stands one mark per level, finest first: a green tick where it is of the
@@ -22,11 +26,17 @@ def retrieval_page(files: dict[str, Path], class_names: tuple[str, ...]) -> Figu
 
     Arguments:
         files: for each loss the ``retrievals.npz`` of one of its runs; all of the same fold.
-        class_names: of the finest level.
+        class_names: of every level of the data set.
+
+    Raises:
+        DamagedFileError: if a file is damaged.
     """
-    loaded = {loss: dict(np.load(path)) for loss, path in files.items()}
+    loaded = {loss: read_retrievals(path, class_names) for loss, path in files.items()}
     first = next(iter(loaded.values()))
     num_queries, neighbours = first["neighbours"].shape
+    for loss, found in loaded.items():
+        if found["neighbours"].shape != (num_queries, neighbours):
+            raise DamagedFileError(files[loss], "it has not as many retrievals as the others")
     widths = [1.8] + [w for _ in loaded for w in (0.3, *[1.0] * neighbours)]
     height = 1.3 * num_queries + 0.5
     figure = Figure(figsize=(0.95 * sum(widths), height))
@@ -44,7 +54,7 @@ def retrieval_page(files: dict[str, Path], class_names: tuple[str, ...]) -> Figu
     for row in range(num_queries):
         axes = figure.add_subplot(grid[row, 0])
         _show(axes, first["pictures"][row, 0], title="query" if row == 0 else "")
-        name = class_names[first["query_labels"][row, 0]]
+        name = class_names[0][first["query_labels"][row, 0]]
         axes.set_xlabel(_wrapped(name), fontsize=7, labelpad=2)
         for block, (loss, found) in enumerate(loaded.items()):
             for rank in range(neighbours):

@@ -26,7 +26,13 @@ FOLDS_OVERLAP = (
 def dataset_section(stored: StoredRuns, summary: Summary, title: str) -> Section:
     """All that the runs of a data set say."""
     blocks: list[Block] = [
-        Text((provenance.introduction(stored), *provenance.warnings(stored))),
+        Text(
+            (
+                provenance.introduction(stored),
+                *provenance.length(stored),
+                *provenance.warnings(stored),
+            )
+        ),
         *result_grids(stored, summary),
         *figures.pictures(stored, summary),
         provenance.settings_grid(stored, summary),
@@ -61,7 +67,7 @@ def _results(summary: Summary) -> Grid:
         "In percent on the test classes, which no model has seen in training; the best of each "
         f"column in bold. {interval}{SEPARATED} s: seconds of training and validation. The first "
         f"row is the nearest neighbour by {summary.untrained_name}, without training."
-    )
+    ) + _of_hierarchy(summary)
     return Grid(
         "Results",
         tuple(tables.headers(summary)),
@@ -69,6 +75,13 @@ def _results(summary: Summary) -> Grid:
         note,
         in_latex=True,
     )
+
+
+def _of_hierarchy(summary: Summary) -> str:
+    """What the metrics over all levels are; nothing where there are none."""
+    if "mistake_severity" not in summary.metrics:
+        return ""
+    return f" H-AP and ASI are over all levels.{tables.SEVERITY}"
 
 
 def _differences(summary: Summary, title: str, paired_by: str) -> list[Grid]:
@@ -80,6 +93,8 @@ def _differences(summary: Summary, title: str, paired_by: str) -> list[Grid]:
         if summary.repetitions > 1
         else f" {figures.NO_INTERVAL}"
     )
+    if "mistake_severity" in summary.metrics:
+        note += " A severity is in levels, and a negative difference is the better one."
     return [Grid(title, tuple(tables.headers(summary)[:-1]), tuple(rows), note)]
 
 

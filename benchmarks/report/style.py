@@ -8,8 +8,10 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ..results import Summary
+from .fonts import families_for, legible
 
 DOTS_PER_INCH = 110
 # Okabe & Ito's colours, which people with any colour vision tell apart, and three more.
@@ -72,7 +74,16 @@ def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) 
 
 
 def as_png(figure: Figure) -> bytes:
-    """The bytes of the file."""
+    """The bytes of the file.
+
+    All text is shown as it is: a dollar sign begins no formula, and scripts that the usual font
+    lacks are drawn with others.
+    """
+    for text in figure.findobj(Text):
+        content = legible(text.get_text())
+        text.set_text(content)
+        text.set_parse_math(False)
+        text.set_fontfamily(families_for(content))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
     return buffer.getvalue()

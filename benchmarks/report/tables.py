@@ -8,22 +8,23 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.table import Table
 
-from ..results import METRIC_NAMES, Summary, mean_and_interval
+from ..results import LOWER_IS_BETTER, Summary, mean_and_interval, sign_of
 from .blocks import Cell, Row
+from .markdown import escaped
 
 SECONDS = "seconds"
 MISSING = "–"
+SEVERITY = (
+    " Severity of mistakes: how many levels up the class of the nearest neighbour meets that of "
+    "the query, over the queries whose nearest neighbour is of another class; lower is better."
+)
 PROSE_WIDTH = 40  # characters
 Columns = Sequence[tuple[str, str]]
 
 
 def headers(summary: Summary) -> list[tuple[str, str]]:
     """For each column of cells the level's name and the metric's; seconds belong to no level."""
-    named = []
-    for key in summary.metrics:
-        metric, _, level = key.rpartition("_level")
-        named.append((summary.level_names[int(level)], METRIC_NAMES[metric]))
-    return [*named, ("", "s")]
+    return [*map(summary.column, summary.metrics), ("", "s")]
 
 
 def rows(summary: Summary) -> list[Row]:
@@ -34,16 +35,23 @@ def rows(summary: Summary) -> list[Row]:
         for key in summary.metrics
     }
     best = {
-        key: max((means[loss, key][0] for loss in summary.losses), key=_nan_last)
+        key: sign_of(key)
+        * max(_nan_last(sign_of(key) * means[loss, key][0]) for loss in summary.losses)
         for key in summary.metrics
     }
     table = []
     if len(summary.untrained):
-        untrained = [Cell(number(summary.untrained[key].mean())) for key in summary.metrics]
+        untrained = [
+            Cell(number(summary.untrained[key].mean(), digits=digits_of(key)))
+            for key in summary.metrics
+        ]
         table.append(Row(f"({summary.untrained_name})", (*untrained, Cell(MISSING))))
     for loss in summary.losses:
         cells = [
-            Cell(number(*means[loss, key]), is_best=means[loss, key][0] == best[key])
+            Cell(
+                number(*means[loss, key], digits=digits_of(key)),
+                is_best=means[loss, key][0] == best[key],
+            )
             for key in summary.metrics
         ]
         seconds = Cell(number(summary.values(loss, SECONDS).mean(), digits=0))
@@ -63,7 +71,8 @@ def difference_rows(summary: Summary) -> list[Row]:
         for key in summary.metrics:
             mean, half = mean_and_interval(summary.paired_differences(loss, base, key))
             # bold where the interval does not hold 0
-            cells.append(Cell(number(mean, half, sign=True), is_best=abs(mean) > half))
+            text = number(mean, half, sign=True, digits=digits_of(key))
+            cells.append(Cell(text, is_best=abs(mean) > half))
         table.append(Row(f"{loss} − {base}", tuple(cells)))
     return table
 
@@ -80,7 +89,7 @@ def terminal_table(summary: Summary, width: int) -> Table | Group:
     if needed <= width:
         return _rich_table(columns, body, range(len(columns)), with_level=True)
     tables = []
-    for level in summary.level_names:
+    for level in dict.fromkeys(name for name, _ in columns if name):
         chosen = [i for i, (name, _) in enumerate(columns) if name in (level, "")]
         tables.append(_rich_table(columns, body, chosen, title=level))
     return Group(*tables)
@@ -119,13 +128,13 @@ def markdown_table(
         corner: what the rows are.
         prose: whether the cells are texts, which are set flush left.
     """
-    header = [corner, *(f"{level}<br>{metric}" if level else metric for level, metric in columns)]
+    names = [(escaped(level), escaped(metric)) for level, metric in columns]
+    header = [escaped(corner), *(f"{lvl}<br>{metric}" if lvl else metric for lvl, metric in names)]
     lines = [header]
     for row in body:
-        cells = [f"**{c.text}**" if c.is_best else c.text for c in row.cells]
-        lines.append([row.name, *cells])
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+        lines.append([escaped(row.name), *map(_markdown_cell, row.cells)])
+    # the rule of a column is at least "--:"
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
     if prose:  # one long text would make every line as long
         widths = [min(width, PROSE_WIDTH) for width in widths]
     end = "-" if prose else ":"
@@ -136,6 +145,16 @@ def markdown_table(
         cells = [pad(cell, width) for cell, width in zip(others, widths[1:], strict=True)]
         text.append(f"| {' | '.join([first.ljust(widths[0]), *cells])} |")
     return "\n".join(text)
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = escaped(cell.text)
+    return f"**{text}**" if cell.is_best and text else text
+
+
+def digits_of(key: str) -> int:
+    """The decimals that a metric is shown with: shares are in percent, a severity is small."""
+    return 2 if key in LOWER_IS_BETTER else 1
 
 
 def number(mean: float, half: float = math.nan, sign: bool = False, digits: int = 1) -> str:

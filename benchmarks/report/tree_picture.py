@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
+from ..artifacts import read_tree
+
 NAME_WIDTH = 26  # characters
 
 
@@ -61,8 +63,11 @@ def tree_figure(
 
     Returns:
         The figure, and the agreement with every level of the data set above the finest.
+
+    Raises:
+        DamagedFileError: if the file is damaged.
     """
-    tree = np.load(path)
+    tree = read_tree(path, class_names)
     superclasses, own = tree["superclasses"][0], tree["class_labels"]
     found = agreements(superclasses, own)
     level = level_of_shares(found)

@@ -10,8 +10,9 @@ import torch
 from pytorch_metric_learning.samplers import MPerClassSampler
 from pytorch_metric_learning.trainers import MetricLossOnly
 
-from pml_hierarchical.losses.distributed import num_processes
+from pml_hierarchical.losses.processes import num_processes
 
+from ..augmentation import AugmentedBatches
 from ..datasets.base import RetrievalData
 from ..models import models_for
 from ..run_config import RunConfig
@@ -52,6 +53,8 @@ def build_trainer(
         batch_size=batch_size,
         loss_funcs={"metric_loss": loss},
         dataset=data.images(training, training=True, labels=labels),
+        # of whole batches, so that several processes together draw the random numbers of one
+        collate_fn=settings.augmentation and AugmentedBatches(settings.augmentation),
         mining_funcs={} if miner is None else {"tuple_miner": miner},
         iterations_per_epoch=settings.iterations_per_epoch,
         data_device=device,
@@ -63,9 +66,7 @@ def build_trainer(
         ),
         lr_schedulers={
             name.replace("_optimizer", "_scheduler_by_iteration"): (
-                torch.optim.lr_scheduler.CosineAnnealingLR(
-                    optimizer, settings.epochs * settings.iterations_per_epoch
-                )
+                torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.iterations)
             )
             for name, optimizer in optimizers.items()
         },
@@ -84,12 +85,15 @@ def _optimizers(
     config: RunConfig, modules: dict[str, torch.nn.Module], device: torch.device
 ) -> dict[str, torch.optim.Optimizer]:
     settings = config.settings
+    rates = {
+        "trunk": settings.trunk_factor * settings.learning_rate,
+        "embedder": settings.learning_rate,
+        "metric_loss": config.loss.proxy_learning_rate,
+    }
     return {
         f"{name}_optimizer": torch.optim.AdamW(
             module.to(device).parameters(),
-            lr=(
-                config.loss.proxy_learning_rate if name == "metric_loss" else settings.learning_rate
-            ),
+            lr=rates[name],
             weight_decay=0.0 if name == "metric_loss" else settings.weight_decay,
         )
         for name, module in modules.items()

@@ -1,18 +1,17 @@
-"""What a run keeps after every epoch, so that an interrupted one goes on as if it had not been."""
+"""What a run keeps after every epoch, so that an interrupted one ends with the same numbers."""
 
 from __future__ import annotations
 
 import io
 import json
-import pickle
 import shutil
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from ..files import write_whole
+from ..files import NUMBER, DamagedFileError, check_members, mismatch, write_whole
 from .seeding import random_state, restore_random_state
 
 if TYPE_CHECKING:
@@ -20,15 +19,33 @@ if TYPE_CHECKING:
 
 LAST, BEST = "last.pt", "best.pt"
 RECORD_FOLDERS = ("records", "tensorboard")
+TRAINED = ("models", "loss_funcs", "optimizers", "lr_schedulers")
+
+# what a checkpoint holds; see benchmarks.files.mismatch
+CONTENT = {
+    "epoch": int,
+    "stopped_early": bool,
+    "epoch_seconds": [NUMBER],
+    "update_seconds": list,
+    "config": dict,
+    **{name: {...: dict} for name in TRAINED},
+    "sampler": [int],
+    "random": {"python": tuple, "numpy": tuple, "torch": torch.Tensor, "cuda": list},
+    "folders": {...: torch.Tensor},
+}
 
 
 def write_checkpoint(session: Session, path: Path) -> None:
     """Write all that the rest of the training depends on, whole or not at all.
 
+    It holds tensors and plain values alone, so that it can be read without running code.
+
     The records are part of it: PML's record keeper appends to its files, and after a crash they
     may hold the rows of an epoch that is trained again.
     """
     trainer = session.trainer
+    random = random_state()
+    kind, numbers, *rest = random["numpy"]
     content = {
         "epoch": session.finished_epochs,
         "stopped_early": session.stopped_early,
@@ -37,11 +54,11 @@ def write_checkpoint(session: Session, path: Path) -> None:
         "config": json.loads(json.dumps(session.config.to_dict())),
         **{
             name: {key: value.state_dict() for key, value in getattr(trainer, name).items()}
-            for name in ("models", "loss_funcs", "optimizers", "lr_schedulers")
+            for name in TRAINED
         },
         # PML's sampler shuffles its classes in place: their order is part of what comes next
-        "sampler": list(trainer.sampler.labels),
-        "random": random_state(),
+        "sampler": np.asarray(trainer.sampler.labels).tolist(),
+        "random": {**random, "numpy": (kind, numbers.tolist(), *rest)},
         "folders": pack_folders(session.folder) if path.name == LAST else {},
     }
     buffer = io.BytesIO()  # torch.save into a full disk raises a RuntimeError that names no file
@@ -52,53 +69,74 @@ def write_checkpoint(session: Session, path: Path) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What was written to ``path``.
 
+    The checksums in the file are compared, and nothing but tensors and plain values is read.
+
     Raises:
-        OSError: if the file is not there or cannot be read.
+        OSError: if the file is not there, is damaged, or is no checkpoint.
     """
     try:
-        # the files are our own, and the generators' states are not plain tensors
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
-        return content
-    # what torch and zipfile raise for files that are cut short, overwritten or not theirs
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise OSError(f"the checkpoint {path} cannot be read ({reason})") from error
+        check_members(path)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        found = mismatch(content, CONTENT)
+    except DamagedFileError as error:
+        found = error.reason
+    except Exception as error:  # what torch raises for arbitrary bytes is not documented
+        found = str(error) or type(error).__name__
+    if found:
+        raise OSError(f"the checkpoint {path} cannot be read ({found.splitlines()[0]})")
+    return content
 
 
 def restore(trainer: Any, checkpoint: dict[str, Any], to_go_on: bool) -> None:
-    """Put a checkpoint's models and loss into the trainer; for going on, the rest as well."""
-    names = ["models", "loss_funcs"]
-    if to_go_on:
-        names += ["optimizers", "lr_schedulers"]
-    for name in names:
-        for key, value in getattr(trainer, name).items():
-            value.load_state_dict(checkpoint[name][key])
-    if to_go_on:
-        trainer.sampler.labels = checkpoint["sampler"]
-        restore_random_state(checkpoint["random"])
+    """Put a checkpoint's models and loss into the trainer; for going on, the rest as well.
+
+    Raises:
+        OSError: if it does not fit.
+    """
+    try:
+        for name in TRAINED if to_go_on else TRAINED[:2]:
+            for key, value in getattr(trainer, name).items():
+                value.load_state_dict(checkpoint[name][key])
+        if to_go_on:
+            trainer.sampler.labels = checkpoint["sampler"]
+            restore_random_state(checkpoint["random"])
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OSError(f"a checkpoint does not fit its run ({reason}): delete its folder") from error
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove what only a run that goes on needs."""
+    """Remove what only an interrupted run needs."""
     for name in (LAST, BEST):
         (folder / name).unlink(missing_ok=True)
 
 
-def pack_folders(folder: Path) -> dict[str, bytes]:
-    """The files of the records by their paths in the run's folder."""
+def pack_folders(folder: Path) -> dict[str, torch.Tensor]:
+    """The bytes of the files of the records by their paths in the run's folder, ``uint8``."""
     return {
-        file.relative_to(folder).as_posix(): file.read_bytes()
+        file.relative_to(folder).as_posix(): torch.from_numpy(np.fromfile(file, np.uint8))
         for name in RECORD_FOLDERS
         for file in sorted((folder / name).rglob("*"))
         if file.is_file()
     }
 
 
-def unpack_folders(folder: Path, files: dict[str, bytes]) -> None:
-    """The records as they were when they were packed."""
+def unpack_folders(folder: Path, files: dict[str, torch.Tensor]) -> None:
+    """The records as they were when they were packed.
+
+    Raises:
+        OSError: if a path leads out of the folders of the records; nothing is written then.
+    """
     for name in RECORD_FOLDERS:
+        if (folder / name).is_symlink():
+            (folder / name).unlink()
         shutil.rmtree(folder / name, ignore_errors=True)
+    inside = [folder.resolve() / name for name in RECORD_FOLDERS]
+    for relative in files:
+        path = (folder / relative).resolve()
+        if not any(place in path.parents for place in inside):
+            raise OSError(f"a checkpoint in {folder} has a record outside of it: {relative!r}")
     for relative, content in files.items():
         path = folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        content.numpy().tofile(path)

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,25 @@ from .building import build_trainer
 from .checkpoints import BEST, LAST, read_checkpoint, restore, unpack_folders, write_checkpoint
 from .seeding import seed_everything
 
-METRICS = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
+METRICS = ("precision_at_1", "r_precision", "mean_average_precision_at_r")  # of each level
+HIERARCHICAL_METRICS = (
+    "hierarchical_average_precision",
+    "average_set_intersection",
+    "mistake_severity",  # in levels, not a share; lower is better
+)
 _TESTED_AT_A_TIME, _TESTED_BY_TRUNK = 512, 64  # images; of a trunk with large feature maps
 PRIMARY_METRIC = "mean_average_precision_at_r"
+OBJECTIVE = f"{PRIMARY_METRIC}_level0"
+
+# From the validation MAP@R of the epochs so far to whether the training is to end.
+Stop = Callable[[Sequence[float]], bool]
 
 
 def accuracy_calculator(device: torch.device) -> HierarchicalAccuracyCalculator:
     """What all accuracies of the benchmark are computed with."""
-    return HierarchicalAccuracyCalculator(include=METRICS, device=device, progress_bar=False)
+    return HierarchicalAccuracyCalculator(
+        include=(*METRICS, *HIERARCHICAL_METRICS), device=device, progress_bar=False
+    )
 
 
 def evaluate_untrained(data: RetrievalData, fold: int) -> dict[str, float]:
@@ -51,15 +63,38 @@ def evaluate_untrained(data: RetrievalData, fold: int) -> dict[str, float]:
     return accuracies
 
 
+def best_epoch(history: Mapping[str, Sequence[Any]], first: int) -> int | None:
+    """The epoch with the highest validation MAP@R, the earliest of equals.
+
+    Arguments:
+        history: as :meth:`Session.validation_history` returns it.
+        first: the first epoch that may be selected.
+    """
+    values = dict(zip(history["epoch"], history[OBJECTIVE], strict=True))
+    return max((epoch for epoch in values if epoch >= first), key=values.__getitem__, default=None)
+
+
+def selected(result: Mapping[str, Any], key: str = OBJECTIVE) -> float:
+    """A validation metric of a run's selected epoch; of its last one if it ended before any.
+
+    Arguments:
+        result: with ``validation`` and ``best_epoch``.
+        key: of the metric, such as ``"precision_at_1_level0"``.
+    """
+    history, epoch = result["validation"], result["best_epoch"]
+    value = history[key][-1 if epoch is None else history["epoch"].index(epoch)]
+    return float("nan") if value is None else float(value)  # what a database makes of NaN
+
+
 class Session:
     """One run, from its folder to its best model.
 
-    A run that was interrupted goes on after the last epoch that it finished, with the same numbers
+    An interrupted run continues after the last epoch that it finished, with the same numbers
     as if it had not been.
 
     Attributes:
         finished_epochs: how many epochs were trained and validated.
-        stopped_early: whether the validation accuracy rose no more for longer than the patience.
+        stopped_early: whether ``stop`` ended the training before its last epoch.
         epoch_seconds: since the start of the training until the end of each epoch's validation.
         update_seconds: what each update of a hierarchical loss's superclasses took.
 
@@ -69,6 +104,7 @@ class Session:
         folder: of this run; made if it does not exist.
         device: where the network is trained.
         progress: where iterations are counted.
+        stop: ends the training early.
     """
 
     def __init__(
@@ -78,7 +114,9 @@ class Session:
         folder: Path,
         device: torch.device,
         progress: RunProgress,
+        stop: Stop | None = None,
     ) -> None:
+        self._stop = stop
         self.config, self.data, self.split = config, data, data.split(config.fold)
         self.folder, self.device, self.progress = folder, device, progress
         checkpoint = from_first(self._open_folder())
@@ -106,7 +144,6 @@ class Session:
             self.tester,
             self.images("val"),
             str(folder / "records"),
-            patience=config.settings.patience,
         )
         self.finished_epochs = 0
         self.stopped_early = False
@@ -131,9 +168,11 @@ class Session:
         if not self.stopped_early:
             self.trainer.train(self.finished_epochs + 1, self.config.settings.epochs)
 
-    def best_epoch(self) -> int:
-        """The epoch with the best validation MAP@R at the finest level."""
-        return int(self.hooks.get_best_epoch_and_accuracy(self.tester, "val")[0])
+    def best_epoch(self) -> int | None:
+        """The epoch with the best validation MAP@R at the finest level, of those that may be
+        selected; ``None`` before the first of them.
+        """
+        return best_epoch(self.validation_history(), self.config.first_selectable_epoch)
 
     def load_best(self) -> int:
         """Take the models and the loss of the best epoch; returns its number."""
@@ -161,7 +200,7 @@ class Session:
             try:
                 checkpoint = read_checkpoint(self.folder / LAST)
             except OSError as error:
-                warnings.warn(f"{error}; {self.config.name} starts anew", stacklevel=3)
+                warnings.warn(f"{error}; {self.config.name} starts again", stacklevel=3)
         wanted = json.loads(json.dumps(self.config.to_dict()))
         if checkpoint is not None and checkpoint["config"] == wanted:
             unpack_folders(self.folder, checkpoint["folders"])
@@ -201,8 +240,13 @@ class Session:
 
     def _end_of_epoch(self, trainer: Any) -> bool:
         self.progress.describe(self.config.name, "validating")
-        self.stopped_early = self._validate(trainer) is False
+        self._validate(trainer)
         self.finished_epochs = trainer.epoch
+        self.stopped_early = (
+            self._stop is not None
+            and trainer.epoch < self.config.settings.epochs
+            and self._stop(self.validation_history()[OBJECTIVE])
+        )
         self.epoch_seconds.append(time.perf_counter() - self._since)
         self.tensorboard.flush()
         # The best first: a checkpoint whose best model is not there yet is never seen.

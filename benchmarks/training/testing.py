@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pml_hierarchical.losses.distributed import num_processes
+from pml_hierarchical.losses.processes import num_processes
 
 from ..artifacts import TEST_FILE, keep_retrievals, keep_tree
 from ..datasets.base import RetrievalData

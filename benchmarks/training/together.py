@@ -9,8 +9,6 @@ import torch.distributed as dist
 from pytorch_metric_learning.trainers import MetricLossOnly
 from torch.nn.parallel import DistributedDataParallel
 
-from pml_hierarchical.losses.distributed import take_from_first_process
-
 from ..distributed import from_first, is_helper, with_whole_batches
 from .seeding import share_random_state
 
@@ -50,7 +48,8 @@ class TogetherTrainer(MetricLossOnly):
         self._part = slice(dist.get_rank() * share, (dist.get_rank() + 1) * share)
         with torch.no_grad():
             loss = self.loss_funcs["metric_loss"]
-            take_from_first_process(*loss.parameters(), *loss.buffers())
+            for tensor in (*loss.parameters(), *loss.buffers()):
+                dist.broadcast(tensor.detach(), src=0)
         self._parallel: dict[str, torch.nn.Module] = {}
         for name, model in self.models.items():
             self.models[name] = with_whole_batches(model, self.data_device.type == "cuda")

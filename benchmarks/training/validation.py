@@ -12,7 +12,7 @@ from ..datasets.base import RetrievalData
 from ..progress import RunProgress
 from ..run_config import RunConfig, write_result
 from .checkpoints import remove_checkpoints
-from .session import Session
+from .session import Session, Stop
 from .testing import common_results
 
 
@@ -22,14 +22,19 @@ def train_and_validate(
     out: Path,
     device: torch.device,
     progress: RunProgress,
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Train one run in a folder of its own, and write its settings and its result there.
+
+    Arguments:
+        stop: ends the training early; the result then has ``stopped_early``, and perhaps no
+            ``best_epoch``.
 
     Returns:
         The result: what :func:`~benchmarks.run_config.read_result` reads from the folder. Its
         ``validation`` has the metrics of every epoch, and nothing in it is of the test classes.
     """
-    session = Session(config, data, config.folder(out), device, progress)
+    session = Session(config, data, config.folder(out), device, progress, stop)
     session.train()
     session.close()
     result = {

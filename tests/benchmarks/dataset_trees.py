@@ -205,7 +205,6 @@ def build_folder(root):
     ):
         for i in range(3):
             write_image(root / kind / group / name / f"{i}.{('jpg', 'PNG', 'webp')[i]}")
-    (root / "food" / "fruit" / "apple" / "notes.txt").write_text("no image")
     (root / ".cache").mkdir()
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -43,13 +44,16 @@ def served(address, tmp_path):
     return path
 
 
+def md5_of(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
 def archive_of(address, path, **changes):
-    md5 = hashlib.md5(path.read_bytes()).hexdigest()
     arguments = {
         "url": f"{address}/{path.name}",
         "filename": path.name,
         "provides": "CUB_200_2011",
-        "md5": md5,
+        "md5": md5_of(path),
     }
     return Archive(**(arguments | changes))
 
@@ -113,6 +117,82 @@ def test_a_zip_is_checked_by_its_own_checksums(tmp_path):
     (tmp_path / "a.zip").write_bytes(content.replace(b"content", b"contend"))
     with pytest.raises(OSError, match=r"cannot be extracted .*CRC"):
         fetch([Archive("file:///nowhere", "a.zip", "a")], tmp_path)
+
+
+def test_an_archive_that_lies_there_is_checked(served, tmp_path):
+    """By the same checksum as one that was downloaded."""
+    root = tmp_path / "root"
+    root.mkdir()
+    archive = Archive("file:///nowhere", served.name, "CUB_200_2011", md5_of(served))
+    content = served.read_bytes()
+    (root / served.name).write_bytes(content + b" ")
+    with pytest.raises(OSError, match=r"CUB_200_2011\.tgz does not have the MD5 checksum"):
+        fetch([archive], root)
+    assert [path.name for path in root.iterdir()] == [served.name]
+    (root / served.name).write_bytes(content)
+    fetch([archive], root)
+    assert (root / "CUB_200_2011" / "images.txt").is_file()
+
+
+def test_an_archive_without_the_data_set_is_named_and_kept(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("b/c", b"content")
+    with pytest.raises(OSError, match=r"a\.zip does not hold a: delete"):
+        fetch([Archive("file:///nowhere", "a.zip", "a")], tmp_path)
+    assert (tmp_path / "a.zip").exists()
+
+
+OUTSIDE = ("../evil", "a/../../evil", "{outside}/evil", "link/evil")
+
+
+@pytest.mark.parametrize("member", OUTSIDE)
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_nothing_is_written_outside(tmp_path, kind, member):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    name = member.format(outside=outside)
+    if name.startswith("link"):
+        (root / "link").symlink_to(outside)
+    pack_members(root / f"a.{kind}", {"a/b": b"good", name: b"evil"})
+    try:
+        fetch([Archive("file:///nowhere", f"a.{kind}", "a")], root)
+    except OSError as error:
+        assert "cannot be extracted" in str(error)  # noqa: PT017
+    assert not [path for path in tmp_path.rglob("evil") if root not in path.parents]
+    assert not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("linked", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_an_archive_lead_nowhere_else(tmp_path, linked):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "secret").write_text("mine")
+    with tarfile.open(root / "a.tgz", "w:gz") as archive:
+        for name, target in (("a", "../outside"), ("b", str(outside)), ("c", "../outside/secret")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = linked, target
+            archive.addfile(member)
+        member = tarfile.TarInfo("a/evil")
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"evil"))
+    with pytest.raises(OSError, match="cannot be extracted"):
+        fetch([Archive("file:///nowhere", "a.tgz", "a")], root)
+    assert [path.name for path in outside.iterdir()] == ["secret"]
+
+
+def pack_members(path, members):
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,124 @@ def test_a_linked_folder_is_followed(root, tmp_path_factory):
     write_image(elsewhere / "1.png")
     (root / "tools" / "hand" / "file").symlink_to(elsewhere)
     assert "file" in list_folder(root).class_names[0]
+
+
+SEVEN = [f"class {i}" for i in range(7)]
+
+
+def fill(root, names, file="0.png"):
+    for name in names:
+        write_image(root / name / file)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "format"),
+    [
+        (".jfif", "JPEG"),
+        (".avif", "AVIF"),
+        (".gif", "GIF"),
+        (".jp2", "JPEG2000"),
+        (".tga", "TGA"),
+        ("", "PNG"),
+        (".tmp", "WEBP"),
+        (".JPG_large", "JPEG"),
+    ],
+)
+def test_whatever_pillow_decodes_is_read(tmp_path, suffix, format):
+    """Only the last class has the suffix: it is gone where that is not known."""
+    Image.init()
+    if format not in Image.SAVE:
+        pytest.skip(f"this Pillow cannot write {format}")
+    fill(tmp_path, SEVEN)
+    (tmp_path / "last").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "last" / f"1{suffix}", format)
+    data = load_photographs(list_folder(tmp_path), backbone=MEAN_COLOUR, cache_dir=tmp_path / ".c")
+    assert data.class_names[0] == (*SEVEN, "last")
+    np.testing.assert_allclose(data.untrained[7], [1, 0, 0], atol=0.02)
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path):
+    fill(tmp_path, SEVEN)
+    for name in ("a.heic", "b.heic", "notes.txt", "no suffix", "drawing.eps"):
+        (tmp_path / "phone").mkdir(exist_ok=True)
+        (tmp_path / "phone" / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    with pytest.warns(
+        UserWarning, match=r"5 files are no pictures.*2 \.heic.*no picture is left"
+    ) as w:
+        data = list_folder(tmp_path)
+    assert str(tmp_path / "phone") in str(w[0].message)
+    assert {os.path.basename(name) for name in data.left_out} == set(os.listdir(tmp_path / "phone"))
+    assert data.class_names[0] == tuple(SEVEN)
+
+
+def test_a_folder_without_any_picture_says_what_it_holds(tmp_path):
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "a.heic").write_bytes(b"heic")
+    with pytest.raises(FileNotFoundError, match=r"no image in .*1 files are no pictures.*1 \.heic"):
+        list_folder(tmp_path)
+
+
+def test_a_dot_in_the_name_of_a_class(tmp_path):
+    fill(tmp_path, [*SEVEN, "asp.net", "photo.jpg", ".net"])
+    with pytest.warns(UserWarning, match=r"hidden folders.*/\.net"):
+        data = list_folder(tmp_path)
+    assert data.class_names[0] == ("asp.net", *SEVEN, "photo.jpg")
+
+
+def test_links_in_a_circle_end(tmp_path):
+    fill(tmp_path / "root", SEVEN)
+    elsewhere = tmp_path / "elsewhere"
+    fill(elsewhere, ["far"])
+    for i, name in enumerate(SEVEN):  # each leads to all others: 7! paths
+        for other in SEVEN:
+            (tmp_path / "root" / name / f"link {other}").symlink_to(tmp_path / "root" / other)
+        (tmp_path / "root" / name / f"up {i}").symlink_to("..")
+    (tmp_path / "root" / "out").symlink_to(elsewhere / "far")
+    (elsewhere / "far" / "back").symlink_to(elsewhere)
+    (elsewhere / "far" / "home").symlink_to(tmp_path / "root")
+    (elsewhere / "inner").symlink_to(elsewhere / "far")
+    with (
+        pytest.warns(UserWarning, match="links to what is read elsewhere"),
+        pytest.raises(ValueError, match="folders deep"),
+    ):  # far/back/far is a place of its own
+        list_folder(tmp_path / "root")
+    (elsewhere / "far" / "back").unlink()
+    with pytest.warns(UserWarning, match="links to what is read elsewhere"):
+        data = list_folder(tmp_path / "root")
+    assert data.class_names[0] == (*SEVEN, "out")
+    assert len(data.files) == 8
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_must_not_be_read_is_an_error(tmp_path):
+    fill(tmp_path, [*SEVEN, "locked"])
+    (tmp_path / "locked").chmod(0)
+    with pytest.raises(PermissionError, match="locked"):
+        list_folder(tmp_path)
+
+
+def test_a_file_where_a_folder_is_expected(tmp_path):
+    (tmp_path / "mine.zip").write_bytes(b"PK")
+    with pytest.raises(NotADirectoryError, match=r"mine\.zip is a file.*extract it"):
+        list_folder(tmp_path / "mine.zip")
+
+
+def test_moved_between_classes_is_another_data_set(root, tmp_path):
+    """At equal counts, sizes and times."""
+
+    def fingerprint():
+        return load_photographs(
+            list_folder(root), backbone=MEAN_COLOUR, cache_dir=tmp_path / ".cache"
+        ).fingerprint()
+
+    apple, drill = root / "food/fruit/apple/1.bmp", root / "tools/power/drill/1.bmp"
+    for file, colour in ((apple, "red"), (drill, "blue")):
+        Image.new("RGB", (8, 8), colour).save(file)
+        os.utime(file, (1e9, 1e9))
+    before = fingerprint()
+    assert fingerprint() == before
+    apple.rename(root / "swap")
+    drill.rename(apple)
+    (root / "swap").rename(drill)
+    assert apple.stat().st_size == drill.stat().st_size
+    assert fingerprint() != before

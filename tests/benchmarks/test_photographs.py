@@ -1,8 +1,10 @@
 """What all data sets of photographs have in common."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from dataset_trees import BUILDERS, MEAN_COLOUR
+from dataset_trees import BUILDERS, MEAN_COLOUR, write_image
 from PIL import Image
 
 from benchmarks.datasets import DATASETS, features, load_dataset, look_at_dataset
@@ -171,3 +173,51 @@ def test_without_the_data_set_it_says_what_to_put_where(name, tmp_path, given):
 
 def test_it_can_be_run(name):
     assert SETTINGS[name].batch_size >= 64
+
+
+EDITED = {
+    "blank line at the end": lambda content: content + b"\n\n",
+    "blank line of Windows": lambda content: content + b"\r\n  \r\n",
+    "no line end": bytes.rstrip,
+    "line ends of Windows": lambda content: content.replace(b"\n", b"\r\n"),
+    "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
+}
+
+
+@pytest.mark.parametrize("edit", EDITED.values(), ids=EDITED)
+def test_lists_that_an_editor_saved_are_read_as_before(name, root, edit):
+    whole = look_at_dataset(name, root)
+    for pattern in ("*.txt", "*.csv", "*.json"):
+        for file in root.rglob(pattern):
+            file.write_bytes(edit(file.read_bytes()))
+    data = look_at_dataset(name, root)
+    assert data.files == whole.files
+    assert data.class_names == whole.class_names
+    np.testing.assert_array_equal(data.labels, whole.labels)
+
+
+def test_an_archive_as_data_root_says_to_extract_it(name, tmp_path):
+    file = tmp_path / "data.zip"
+    file.write_bytes(b"PK")
+    with pytest.raises(NotADirectoryError, match=r"data\.zip is a file .*extract it"):
+        load_dataset(name, file)
+
+
+def test_other_pictures_labels_or_halves_are_another_data_set(name, root):
+    def load():
+        return load_photographs(look_at_dataset(name, root), backbone=MEAN_COLOUR)
+
+    data = load()
+    fingerprint = data.fingerprint()
+    for file in data_files(root):  # a copy has other times
+        file.touch()
+    assert load().fingerprint() == fingerprint
+    halves = ~np.arange(len(data.labels)).astype(bool)
+    for changes in ({"labels": data.labels[::-1]}, {"test_half": halves}, {"gallery": halves}):
+        assert replace(data, **changes).fingerprint() != fingerprint
+    write_image(look_at_dataset(name, root).files[0], seed=[1, 2, 3])
+    assert load().fingerprint() != fingerprint
+
+
+def data_files(root):
+    return [path for path in root.rglob("*") if path.is_file()]

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks.report import embedding_map, provenance, write_joint_report, write_report
+from benchmarks.report.blocks import Cell, Grid
 from benchmarks.report.folders import read_folders
+from benchmarks.report.overview import overview_section
 from benchmarks.report.section import result_grids
 from benchmarks.results import collect, collect_concatenated, in_registry_order, metric_keys
 from benchmarks.stored import read_stored
@@ -177,6 +179,70 @@ def test_models_of_the_warm_up_are_counted(tmp_path):
     assert line.startswith(f"In 1 of {len(files)} runs of hpl:proxy_anchor the best epoch lies in")
 
 
+def test_without_models_of_the_warm_up_that_is_said(tmp_path):
+    folder = make_store(tmp_path / "small")
+    for path in folder.glob("hpl-proxy_anchor/*/result.json"):
+        result = json.loads(path.read_text())
+        result["config"]["loss_settings"]["warmup"] = 2
+        path.write_text(json.dumps(result))
+    (line,) = provenance.early_models(read_stored(folder))
+    assert line == "Selected epochs inside the warm-up of a hierarchical loss: none of 4."
+
+
+@pytest.mark.parametrize(("epochs", "is_short"), [(3, True), (48, False)])
+def test_what_short_trainings_cannot_show(tmp_path, epochs, is_short):
+    folder = make_store(tmp_path / "glyphs", dataset="glyphs")
+    for path in folder.glob("*/*/result.json"):
+        result = json.loads(path.read_text())
+        result["config"]["training"]["epochs"] = epochs
+        path.write_text(json.dumps(result))
+    stored = read_stored(folder)
+    text = "\n".join(p.read_text() for p in write_report(stored, collect(stored))[:1])
+    assert ("short trainings of 3 epochs, 6% of the full 48" in text) == is_short
+    assert ("not which loss is best" in text) == is_short
+
+
+def test_metrics_over_all_levels_stand_beside_those_of_each(tmp_path):
+    folder = make_store(tmp_path / "small", epochs=1)
+    severities = {"contrastive": 1.9, "proxy_anchor": 1.5, "hpl:proxy_anchor": 1.25}
+    for path in [*folder.glob("*/*/result.json"), *folder.glob("*/concatenated*.json")]:
+        content = json.loads(path.read_text())
+        loss = content.get("loss") or content["config"]["loss"]
+        content["test"] |= {"hierarchical_average_precision": 0.4, "average_set_intersection": 0.3}
+        content["test"]["mistake_severity"] = severities[loss]
+        path.write_text(json.dumps(content))
+    stored = read_stored(folder)
+    found = grids(stored)
+    for title in ("Results", "Differences to the base loss", "Concatenated"):
+        columns = [name for group, name in found[title].columns if group == "all levels"]
+        assert columns == ["H-AP", "ASI", "severity ↓"]
+    rows = {row.name: row.cells for row in found["Results"].rows}
+    assert [cell.text for cell in rows["contrastive"][6:9]] == [
+        "40.0 ±0.0",
+        "30.0 ±0.0",
+        "1.90 ±0.00",
+    ]
+    assert [cell.text for cell in rows["(raw features)"][6:9]] == ["–"] * 3
+    # lower is better
+    assert [loss for loss, row in rows.items() if row[8].is_best] == ["hpl:proxy_anchor"]
+    (difference,) = found["Differences to the base loss"].rows
+    assert difference.cells[8] == Cell("-0.25 ±0.00", is_best=True)
+    ranks = {row.name: cells(row) for row in found["Ranks"].rows}
+    assert ranks["hpl:proxy_anchor"][2] == "9 of 9"
+    assert ranks["proxy_anchor"][2] == "2 of 9"  # H-AP and ASI, which are equal
+    joint = overview_section({"a": collect(stored), "b": collect(stored)})
+    (grid,) = (b for b in joint.blocks if b.__class__ is Grid and b.title.startswith("Diff"))
+    assert [name for _, name in grid.columns] == 2 * [
+        "P@1",
+        "RP",
+        "MAP@R",
+        "H-AP",
+        "ASI",
+        "severity ↓",
+    ]
+    assert grid.rows[0].cells[5] == difference.cells[8]
+
+
 def test_missing_metric_is_a_dash(tmp_path):
     folder = make_store(tmp_path / "small")
     for path in folder.glob("contrastive/*/result.json"):
@@ -259,3 +325,9 @@ def test_order_of_the_registry():
         "hpl_given:proxy_anchor",
         "unknown",
     ]
+
+
+def test_two_folders_of_one_name_beside_one_another_are_both_there(tmp_path):
+    folders = [make_store(tmp_path / name) for name in ("first", "second")]
+    parent = f"small ({tmp_path})"
+    assert list(read_folders(folders)) == [f"{parent} ({folder})" for folder in folders]

@@ -91,7 +91,7 @@ def test_rows_of_the_tree_say_their_size_and_share(tmp_path):
         shown=np.array([0, 1, 3]),
         pictures=np.zeros((3, 4, 4, 3), np.uint8),
     )
-    figure, _ = tree_figure(tmp_path / "tree.npz", ((), ("even", "odd")))
+    figure, _ = tree_figure(tmp_path / "tree.npz", (("",) * 8, ("even", "odd")))
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert texts == ["3 classes\n67% odd (50%)", "1 class\n100% even (50%)"]
     assert sum(len(axes.images) for axes in figure.axes) == 3
@@ -109,7 +109,7 @@ def test_map_shows_every_image_in_the_colour_of_its_superclass(tmp_path, monkeyp
     monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
     path = save_test(tmp_path / "test.npz")
     names = tuple(f"kind {i}" for i in range(12))
-    figure = embedding_map.embedding_maps({"a": path, "b": path}, names)
+    figure = embedding_map.embedding_maps({"a": path, "b": path}, (("",) * 60, names))
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
     assert len(figure.axes[0].collections[0].get_offsets()) == 60
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -139,9 +139,9 @@ def test_without_umap_the_report_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     path = save_test(tmp_path / "test.npz")
     with pytest.raises(embedding_map.NoMapError, match="pip install umap-learn"):
-        embedding_map.embedding_maps({"a": path}, ("x",) * 12)
+        embedding_map.embedding_maps({"a": path}, (("",) * 60, ("x",) * 12))
     with pytest.raises(embedding_map.NoMapError, match=r"nothing\.npz is missing"):
-        embedding_map.embedding_maps({"a": tmp_path / "nothing.npz"}, ("x",) * 12)
+        embedding_map.embedding_maps({"a": tmp_path / "nothing.npz"}, ())
 
 
 def test_umap_puts_what_is_alike_together():

@@ -1,0 +1,30 @@
+"""Names that others chose, of classes and files, as they can be written anywhere."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+
+# controls, lone surrogates, private use, unassigned, separators of lines and paragraphs
+_NOT_PRINTED = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
+_TURNS_TEXT = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(name: str | os.PathLike[str]) -> str:
+    r"""A name in which what cannot be printed is an escape; all others stay as they are.
+
+    That is: bytes that are not UTF-8 (which Python keeps as lone surrogates), line ends and other
+    control characters, and characters that change the direction of the text around them.
+
+    Example:
+        >>> print(printable("caf\udce9\n"))
+        caf\xe9\n
+    """
+    text = os.fspath(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character in _TURNS_TEXT or unicodedata.category(character) in _NOT_PRINTED:
+        return character.encode("unicode_escape").decode()
+    return character
