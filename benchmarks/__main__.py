@@ -16,7 +16,7 @@ from .datasets import download_dataset, look_at_dataset
 from .describe import describe, write_sample_sheet
 from .distributed import launched_together, say_once
 from .options import add_source
-from .progress import quiet_warnings
+from .progress import print_written, short_warnings
 from .report import write_joint_report
 
 INTERRUPTED = 130  # as a shell reports a command ended by Ctrl-C
@@ -25,7 +25,11 @@ INTERRUPTED = 130  # as a shell reports a command ended by Ctrl-C
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    quiet_warnings()
+    with short_warnings():
+        return _main(options)
+
+
+def _main(options: argparse.Namespace) -> int:
     try:
         if launched_together() and options.command is not run_command.run:
             raise ValueError(
@@ -39,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say_once(f"error: {error}{_what_now(error)}")
         return 2
     except KeyboardInterrupt:
-        say_once("\ninterrupted: finished runs are kept, and the same command goes on from there")
+        say_once("\ninterrupted: finished runs are kept, and the same command continues from there")
         return INTERRUPTED
     return 0
 
@@ -48,7 +52,7 @@ def _what_now(error: Exception) -> str:
     # the record keeper's tables say it in words
     if getattr(error, "errno", None) != errno.ENOSPC and "disk is full" not in str(error):
         return ""
-    return ". What is finished is kept: make room, and start the same command again"
+    return ". What is finished is kept: free some space and start the same command again"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,9 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(options: argparse.Namespace) -> None:
-    console = Console()
-    for path in write_joint_report(options.folders, options.out):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    print_written(write_joint_report(options.folders, options.out), Console())
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -103,7 +105,7 @@ def _describe(options: argparse.Namespace) -> None:
     describe(data, console)
     sheet = options.out / options.dataset / "samples.png"
     write_sample_sheet(data, sheet)
-    console.print(f"wrote {sheet}", highlight=False, soft_wrap=True)
+    print_written([sheet], console)
 
 
 if __name__ == "__main__":

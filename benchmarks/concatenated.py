@@ -8,6 +8,7 @@ four times the size. They are different things and never compared with one anoth
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import torch
 
 from .artifacts import TEST_FILE
 from .datasets.base import NUM_FOLDS, RetrievalData
-from .files import write_whole
+from .files import DamagedFileError, read_arrays, write_whole
 from .run_config import RunConfig
 from .training.session import accuracy_calculator
+
+KINDS = {"test_indices": ("iu", 1), "test_embeddings": ("f", 2), "test_labels": ("iu", 2)}
 
 
 def concatenate_folds(runs: Sequence[RunConfig], data: RetrievalData, out: Path) -> None:
@@ -39,7 +42,15 @@ def concatenate_folds(runs: Sequence[RunConfig], data: RetrievalData, out: Path)
         files = [config.folder(out) / TEST_FILE for config in folds]
         if len(folds) < NUM_FOLDS or _is_newer(path, files):
             continue
-        test = evaluate_concatenated(files, data)
+        try:
+            test = evaluate_concatenated(files, data)
+        except DamagedFileError as error:
+            warnings.warn(
+                f"{error}: the concatenated embeddings of {loss} are left out. Delete "
+                f"{error.path.parent} to do this run again",
+                stacklevel=2,
+            )
+            continue
         content: dict[str, Any] = {
             "loss": loss,
             "seed": seed,
@@ -54,9 +65,10 @@ def evaluate_concatenated(files: Sequence[Path], data: RetrievalData) -> dict[st
     """The metrics of several models' embeddings of the same test images side by side.
 
     Raises:
-        ValueError: if the models were tested on different images.
+        ValueError: if the models were tested on different images; a ``DamagedFileError`` if a file
+            is damaged.
     """
-    models = {path: dict(np.load(path)) for path in files}
+    models = {path: read_arrays(path, KINDS) for path in files}
     queries = _side_by_side(models, "test", data)
     has_gallery = "gallery_indices" in next(iter(models.values()))
     references = _side_by_side(models, "gallery", data) if has_gallery else (None, None)

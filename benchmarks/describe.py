@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from .datasets.base import NUM_FOLDS, LabelledImages
+from .files import write_whole
+from .report.fonts import legible
+from .report.style import as_png
 
 SHEET_ROWS = 8
 SHEET_COLUMNS = 8
@@ -22,8 +25,9 @@ def describe(data: LabelledImages, console: Console) -> None:
     images = f"{data.name}: {len(data.labels):,} images"
     if data.left_out:
         count = len(data.left_out)
-        images += f", {count:,} missing or broken left out (first {data.left_out[0]})"
-    console.print(images, highlight=False, soft_wrap=True)
+        images += f", {count:,} files left out: missing, broken or not pictures "
+        images += f"(first {data.left_out[0]})"
+    console.print(images, highlight=False, soft_wrap=True, markup=False)
     console.print(_levels(data))
     console.print("images and, in brackets, classes of each fold:", highlight=False)
     console.print(_splits(data))
@@ -108,7 +112,7 @@ def write_sample_sheet(data: LabelledImages, path: Path) -> None:
             fontweight="bold",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    write_whole(path, as_png(figure))
 
 
 def _show(cell: Axes, image: Image.Image, title: str) -> None:
@@ -119,4 +123,5 @@ def _show(cell: Axes, image: Image.Image, title: str) -> None:
 
 def _short(name: str, length: int) -> str:
     """Its end: names tell classes of one superclass apart there."""
+    name = legible(name)
     return name if len(name) <= length else f"…{name[1 - length :]}"

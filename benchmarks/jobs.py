@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
@@ -16,33 +15,16 @@ from typing import Any, TypeVar
 import faiss
 import torch
 
-from .backbones import DEFAULT_BACKBONE, BackboneChoice
-from .datasets import load_dataset
 from .datasets.base import RetrievalData
+from .device import checked_device
 from .distributed import launched_together
 from .progress import RunProgress, SuiteProgress, quiet_pml_bars, quiet_warnings
+from .request import DataSource, RunRequest
 from .run_config import RunConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 RunFunction = Callable[[RunConfig, RetrievalData, Path, torch.device, RunProgress], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """Where every process reads the data set from."""
-
-    dataset: str
-    data_root: Path | None
-    skip_broken: bool
-    backbone: BackboneChoice = DEFAULT_BACKBONE
-    device: str = "cpu"
-
-    def load(self) -> RetrievalData:
-        """The data set in memory."""
-        return load_dataset(
-            self.dataset, self.data_root, self.skip_broken, self.backbone, self.device
-        )
 
 
 def check_jobs(jobs: int) -> int:
@@ -63,31 +45,25 @@ def check_jobs(jobs: int) -> int:
 def do_runs(
     run: RunFunction,
     configs: Sequence[RunConfig],
-    source: DataSource,
+    request: RunRequest,
     data: RetrievalData,
-    out: Path,
-    device: torch.device,
     progress: SuiteProgress,
-    jobs: int = 1,
 ) -> Iterator[tuple[RunConfig, dict[str, Any]]]:
     """Do runs that do not depend on one another and yield each with its result when it is done.
 
     Arguments:
         run: trains one run; a function of a module, so that other processes find it.
         configs: what is run.
-        source: where other processes read the data set from.
+        request: says on what data set and device, how many at a time, and where results go.
         data: the data set in this process.
-        out: the folder of all results.
-        device: where the networks are trained.
         progress: the bar.
-        jobs: how many runs take place at a time, each in a process of its own with its share of
-            the CPU's cores; 1 stays in this process.
 
     Raises:
         OSError: if a process died. The finished runs are kept.
     """
-    do_one = functools.partial(_run, run=run, out=out, device=device)
-    yield from map_jobs(do_one, configs, source, data, progress, jobs)
+    device = checked_device(request.source.device)
+    do_one = functools.partial(_run, run=run, out=request.out, device=device)
+    yield from map_jobs(do_one, configs, request.source, data, progress, request.jobs)
 
 
 def map_jobs(

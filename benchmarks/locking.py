@@ -13,7 +13,7 @@ from .files import LEFTOVERS
 
 @contextmanager
 def only_one_in(folder: Path) -> Iterator[None]:
-    """Hold the folder for as long as the context lasts; a process that dies lets go of it.
+    """Hold the folder for as long as the context lasts; a process that is killed releases it.
 
     What a process that was killed left half written is removed.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Protocol
 
@@ -73,15 +74,33 @@ class SuiteProgress:
     def finish(self, line: str) -> None:
         """One run is done; ``line`` stays above the bar."""
         self._done += 1
-        self._progress.console.print(line, highlight=False)
+        self._progress.console.print(line, highlight=False, markup=False)
+
+
+def print_written(paths: Iterable[Path], console: Console) -> None:
+    """Say which files were written."""
+    for path in paths:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def short_warnings() -> Iterator[None]:
+    """Say warnings in a line each, for as long as the context lasts."""
+    usual = warnings.formatwarning
+    quiet_warnings()
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def quiet_warnings() -> None:
-    """Silence what is no news to a user of the benchmark, in this process."""
+    """Say warnings in a line each, but for those that tell a user of the benchmark nothing."""
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     logging.getLogger("PML").setLevel(logging.ERROR)
     # PML's trainer formats its loss for a bar that is not shown here.
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True")
-    # The best epoch may be one of the warm-up; the report says in how many runs it is.
+    # A trial of a search may be ended within the warm-up.
     warnings.filterwarnings("ignore", message="a HierarchicalProxyLoss was trained for")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .backbones import DEFAULT_BACKBONE, BackboneChoice
-from .files import write_whole
+from .files import DamagedFileError, read_json, write_whole
 from .losses import LossSpec
 from .settings import TrainingSettings
 
@@ -46,6 +46,25 @@ class RunConfig:
         """The run within its data set, for people."""
         return f"{self.loss.name}, seed {self.seed}, fold {self.fold}"
 
+    @property
+    def first_selectable_epoch(self) -> int:
+        """The first epoch, from 1, whose model may be selected."""
+        warmup = self.loss.hpl_arguments.get("warmup", 0) if self.loss.hierarchy else 0
+        return self.settings.first_selectable_epoch(warmup)
+
+    def check(self) -> None:
+        """Refuse a warm-up that leaves nothing of the training.
+
+        Raises:
+            ValueError: if no epoch would see a superclass.
+        """
+        warmup = self.loss.hpl_arguments.get("warmup", 0) if self.loss.hierarchy else 0
+        if warmup and warmup >= self.settings.iterations:
+            raise ValueError(
+                f"{self.loss.name} has a warm-up of {warmup} training steps, and the training has "
+                f"{self.settings.iterations}: choose more epochs or a shorter warm-up"
+            )
+
     def folder(self, out: Path) -> Path:
         """The folder of this run; a colon is not allowed in names of files everywhere."""
         loss = self.loss.name.replace(":", "-")
@@ -54,7 +73,9 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """All that decides the outcome, as plain values."""
         settings = asdict(self.settings)
-        del settings["losses"]  # what concerns this loss is among its settings
+        # what concerns this loss is among its settings, and the length is that of epochs
+        for name in ("losses", "trainings", "short_epochs"):
+            del settings[name]
         return {
             "dataset": self.dataset,
             "loss": self.loss.name,
@@ -67,18 +88,18 @@ class RunConfig:
         }
 
     def _of_network(self) -> dict[str, Any]:
-        # left out where they are as ever: the results of before there was a choice are still good
+        # only what differs from the default: most runs have no such choice
         chosen: dict[str, Any] = {}
         if self.backbone != DEFAULT_BACKBONE:
             chosen["backbone"] = self.backbone.to_dict()
-        if self.workers:  # each draws random crops of its own
+        if self.workers:  # each process draws its own random crops
             chosen["workers"] = self.workers
         return chosen
 
 
 def iterations_of(configs: Iterable[RunConfig]) -> int:
     """How many training iterations some runs have together."""
-    return sum(c.settings.epochs * c.settings.iterations_per_epoch for c in configs)
+    return sum(config.settings.iterations for config in configs)
 
 
 def read_result(config: RunConfig, out: Path) -> dict[str, Any] | None:
@@ -91,11 +112,9 @@ def read_result(config: RunConfig, out: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        result: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is not what a run wrote ({error}). Delete {path.parent} to do the run again"
-        ) from error
+        result: dict[str, Any] = read_json(path, {"config": dict})
+    except DamagedFileError as error:
+        raise ValueError(f"{error}. Delete {path.parent} to do the run again") from error
     wanted = json.loads(json.dumps(config.to_dict()))
     if result["config"] != wanted:
         different = [

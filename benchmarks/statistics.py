@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .results import Summary, mean_and_interval
+from .results import Summary, mean_and_interval, sign_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Standing:
             that was not run on every data set, which is not ranked.
         finest_rank: the same for the metrics of the finest level alone.
         cells: in how many cells it has a mean.
-        best: in how many of them no other loss has a higher mean.
+        best: in how many of them no other loss has a better mean.
         best_or_tied: the same, counting those where it ties with the best, see
             :func:`ties_with_best`.
     """
@@ -38,8 +38,12 @@ class Standing:
 
 
 def means(summary: Summary) -> pd.DataFrame:
-    """The mean of every loss (rows) in every cell of a data set (columns); NaN without runs."""
-    return summary.runs.groupby("loss", sort=False)[list(summary.metrics)].mean()
+    """The mean of every loss (rows) in every cell of a data set (columns); NaN without runs.
+
+    Higher is better in all: where it is not, the mean is negative.
+    """
+    table = summary.runs.groupby("loss", sort=False)[list(summary.metrics)].mean()
+    return table * [sign_of(key) for key in summary.metrics]
 
 
 def average_ranks(table: pd.DataFrame) -> pd.Series:

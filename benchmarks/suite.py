@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from .backbones import DEFAULT_BACKBONE, BackboneChoice
+from .backbones import DEFAULT, GLYPH
 from .concatenated import concatenate_folds
 from .datasets import DATASETS, check_backbone, load_dataset
 from .datasets.base import NUM_FOLDS, RetrievalData
 from .device import checked_device
 from .distributed import from_first, wait_for_all
-from .jobs import DataSource, check_jobs, do_runs
+from .jobs import check_jobs, do_runs
 from .locking import only_one_in
 from .losses import LossSpec, find_loss
 from .progress import SuiteProgress, quiet_pml_bars
+from .request import RunRequest
 from .run_config import RunConfig, iterations_of, read_result
 from .settings import SETTINGS, TrainingSettings
 from .stored import StoredRuns, describe_dataset, read_stored
@@ -30,123 +30,113 @@ Adapt = Callable[[LossSpec, TrainingSettings], tuple[LossSpec, TrainingSettings]
 
 @dataclass(frozen=True)
 class Suite:
-    """What ``python -m benchmarks run`` was asked for, checked.
+    """What was asked for, checked.
 
     Attributes:
-        dataset: a name in ``DATASETS``.
-        data_root: where the data set is, for those that are read from a folder.
+        request: what was asked for.
         runs: the runs in the order in which they take place.
-        folds: the folds among them.
-        out: the folder of all results.
-        device: where the networks are trained.
-        skip_broken: leave out missing and broken images instead of refusing them.
-        jobs: how many runs take place at a time.
-        backbone: the network that the images go through.
     """
 
-    dataset: str
-    data_root: Path | None
+    request: RunRequest
     runs: tuple[RunConfig, ...]
-    folds: tuple[int, ...]
-    out: Path
-    device: torch.device
-    skip_broken: bool = False
-    jobs: int = 1
-    backbone: BackboneChoice = DEFAULT_BACKBONE
 
     @property
-    def source(self) -> DataSource:
-        """Where every process reads the data set from."""
-        return DataSource(
-            self.dataset, self.data_root, self.skip_broken, self.backbone, str(self.device)
-        )
-
-    @property
-    def folder(self) -> Path:
-        """Where the runs of the data set and their report are."""
-        return self.out / self.dataset
+    def folds(self) -> tuple[int, ...]:
+        """The folds among the runs."""
+        return tuple(dict.fromkeys(run.fold for run in self.runs))
 
 
-def plan(
-    dataset: str,
-    data_root: Path | None,
-    losses: Sequence[str],
-    seeds: Sequence[int],
-    folds: Sequence[int] | None,
-    epochs: int | None,
-    out: Path,
-    device: str,
-    *,
-    skip_broken: bool = False,
-    jobs: int = 1,
-    adapt: Adapt | None = None,
-    backbone: BackboneChoice = DEFAULT_BACKBONE,
-    workers: int = 0,
-    changes: Mapping[str, Any] | None = None,
-) -> Suite:
+def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
     """Check what was asked for and lay out the runs; nothing is read, trained or written yet.
 
     Arguments:
-        adapt: changes a loss and its training, e.g. to the settings that were found by a search.
-        changes: attributes of ``TrainingSettings`` that differ from the data set's, whatever
-            ``adapt`` says of them.
+        request: what was asked for.
+        adapt: changes a loss and its training, e.g. to the settings that were found by a search;
+            what the request itself sets takes precedence.
 
     Raises:
         ValueError: for an unknown data set or loss (with the nearest name), a fold that does not
-            exist, fewer than one epoch, something asked for twice, a device that is not there, a
-            backbone that cannot be, or a folder in ``out`` that holds a run with other settings.
+            exist, fewer than one epoch, something asked for twice, a device that is not available,
+            a backbone that does not fit, a warm-up as long as the training, or a folder in ``out``
+            that holds a run with other settings.
     """
-    if dataset not in DATASETS:
-        load_dataset(dataset)  # says what is wrong with the name
-    for name, values in (("losses", losses), ("seeds", seeds), ("folds", folds or ())):
-        repeated = [value for value in dict.fromkeys(values) if list(values).count(value) > 1]
-        if repeated:
-            raise ValueError(f"--{name} has {repeated[0]} more than once")
-    settings = SETTINGS[dataset]
-    if epochs is not None:
-        if epochs < 1:
-            raise ValueError(f"--epochs must be at least 1, got {epochs}")
-        settings = settings.with_epochs(epochs)
-    folds = tuple(DATASETS[dataset].default_folds if folds is None else folds)
-    for fold in folds:
-        if not 0 <= fold < NUM_FOLDS:
-            raise ValueError(f"--folds must be in 0..{NUM_FOLDS - 1}, got {fold}")
-    if any(seed < 0 for seed in seeds):
-        raise ValueError(f"--seeds must not be negative, got {min(seeds)}")
-    chosen = [(find_loss(name, settings.losses), settings) for name in losses]
-    if adapt is not None:
-        chosen = [adapt(spec, training) for spec, training in chosen]
-    check_backbone(dataset, backbone)
-    if workers < 0:
-        raise ValueError(f"--workers must not be negative, got {workers}")
+    source = request.source
+    if source.dataset not in DATASETS:
+        load_dataset(source.dataset)  # says what is wrong with the name
+    settings = _settings(request)
+    folds = request.folds
+    if folds is None:
+        folds = DATASETS[source.dataset].default_folds
+    _check_lists(request, folds)
+    changes = _changes(request)
+    chosen = []
+    for name in request.losses:
+        spec, training = find_loss(name, settings.loss_overrides), settings.for_loss(name)
+        if adapt is not None:
+            spec, training = adapt(spec, training)
+        chosen.append((spec, replace(training, **changes)))
+    check_backbone(source.dataset, source.backbone)
+    checked_device(source.device)
+    check_jobs(request.jobs)
+    if request.workers < 0:
+        raise ValueError(f"--workers must not be negative, got {request.workers}")
     runs = tuple(
         RunConfig(
-            dataset,
+            source.dataset,
             spec,
             seed,
             fold,
-            replace(training, **(changes or {})),
-            skip_broken,
-            backbone,
-            workers,
+            training,
+            source.skip_broken,
+            source.backbone,
+            request.workers,
         )
-        for seed in seeds
+        for seed in request.seeds
         for fold in folds
         for spec, training in chosen
     )
     for run in runs:
-        read_result(run, out)
-    return Suite(
-        dataset,
-        data_root,
-        runs,
-        folds,
-        out,
-        checked_device(device),
-        skip_broken,
-        check_jobs(jobs),
-        backbone,
-    )
+        run.check()
+        read_result(run, request.out)
+    return Suite(request, runs)
+
+
+def _settings(request: RunRequest) -> TrainingSettings:
+    """Of the data set, in the length that was asked for."""
+    settings = SETTINGS[request.source.dataset].in_regime(request.regime)
+    if request.epochs is not None:
+        if request.epochs < 1:
+            raise ValueError(f"--epochs must be at least 1, got {request.epochs}")
+        settings = settings.with_epochs(request.epochs)
+    if request.source.backbone.name not in (DEFAULT, GLYPH):
+        settings = replace(settings, augmentation=None)  # such a network has random crops
+    return settings
+
+
+def _check_lists(request: RunRequest, folds: tuple[int, ...]) -> None:
+    lists: dict[str, tuple[Any, ...]] = {
+        "losses": request.losses,
+        "seeds": request.seeds,
+        "folds": folds,
+    }
+    for name, values in lists.items():
+        repeated = [value for value in dict.fromkeys(values) if values.count(value) > 1]
+        if repeated:
+            raise ValueError(f"--{name} has {repeated[0]} more than once")
+    for fold in folds:
+        if not 0 <= fold < NUM_FOLDS:
+            raise ValueError(f"--folds must be in 0..{NUM_FOLDS - 1}, got {fold}")
+    if any(seed < 0 for seed in request.seeds):
+        raise ValueError(f"--seeds must not be negative, got {min(request.seeds)}")
+
+
+def _changes(request: RunRequest) -> dict[str, Any]:
+    """The attributes of the training that were asked for one by one."""
+    rate = request.learning_rate
+    if rate is not None and not 0 < rate < math.inf:
+        raise ValueError(f"--learning-rate must be above 0, got {rate}")
+    asked = {"learning_rate": rate, "batch_size": request.batch_size}
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def run(suite: Suite, console: Console) -> StoredRuns:
@@ -154,32 +144,39 @@ def run(suite: Suite, console: Console) -> StoredRuns:
 
     Raises:
         OSError: if another suite is running in the folder, or the disk is full.
-        ValueError: if the folder holds runs on other images or another backbone.
+        ValueError: if the folder holds runs on other images or another backbone, or no validation
+            or test image has another one of its class.
     """
-    data = suite.source.load()
+    request = suite.request
+    data = request.source.load()
+    for fold in suite.folds:
+        data.check_accuracy(fold)
     wait_for_all()  # what was slow to load is in the cache now
-    with only_one_in(suite.folder):
-        describe_dataset(suite.folder, data, suite.backbone, suite.folds, evaluate_untrained)
+    with only_one_in(request.folder):
+        describe_dataset(
+            request.folder, data, request.source.backbone, suite.folds, evaluate_untrained
+        )
         _do_missing(suite, data, console)
-        concatenate_folds(suite.runs, data, suite.out)
+        concatenate_folds(suite.runs, data, request.out)
     asked = {(run.loss.name, run.seed, run.fold) for run in suite.runs}
     return read_stored(
-        suite.folder, lambda config: (config["loss"], config["seed"], config["fold"]) in asked
+        request.folder, lambda config: (config["loss"], config["seed"], config["fold"]) in asked
     )
 
 
 def help_run(suite: Suite) -> None:
     """Train the runs of :func:`run` with the first process, and leave the rest to it."""
     wait_for_all()
-    data = suite.source.load()
+    source = suite.request.source
+    data = source.load()
     todo: list[RunConfig] = from_first([])
     with quiet_pml_bars():
         for config in todo:
-            help_to_train(config, data, suite.device)
+            help_to_train(config, data, checked_device(source.device))
 
 
 def _do_missing(suite: Suite, data: RetrievalData, console: Console) -> None:
-    todo = [config for config in suite.runs if read_result(config, suite.out) is None]
+    todo = [config for config in suite.runs if read_result(config, suite.request.out) is None]
     todo = from_first(todo)
     if len(todo) < len(suite.runs):
         console.print(f"{len(suite.runs) - len(todo)} of {len(suite.runs)} runs are already done")
@@ -187,10 +184,7 @@ def _do_missing(suite: Suite, data: RetrievalData, console: Console) -> None:
         return
     progress = SuiteProgress(console, len(todo), iterations_of(todo))
     with progress.shown():
-        finished = do_runs(
-            train, todo, suite.source, data, suite.out, suite.device, progress, suite.jobs
-        )
-        for config, result in finished:
+        for config, result in do_runs(train, todo, suite.request, data, progress):
             progress.finish(
                 f"{config.name:<42} P@1 {100 * result['test']['precision_at_1_level0']:5.1f}   "
                 f"MAP@R {100 * result['test']['mean_average_precision_at_r_level0']:5.1f}   "

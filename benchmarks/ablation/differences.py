@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..results import Summary, mean_and_interval
+from ..training import selected
 from .runs import AblationOutcome
 from .variants import Variant
 
@@ -50,8 +51,7 @@ def collect_validation(outcome: AblationOutcome) -> Summary:
     keys = ablation_keys(len(outcome.level_names))
     rows = []
     for result in outcome.results:
-        config, history = result["config"], result["validation"]
-        best = history["epoch"].index(result["best_epoch"])
+        config = result["config"]
         name = config["loss"].split(":")
         rows.append(
             {
@@ -62,7 +62,7 @@ def collect_validation(outcome: AblationOutcome) -> Summary:
                 "best_epoch": result["best_epoch"],
                 "seconds": result["seconds"],
                 "update_seconds": result["update_seconds"],
-                **{key: 100 * history[key][best] for key in keys},
+                **{key: 100 * selected(result, key) for key in keys},
             }
         )
     runs = pd.DataFrame(rows).astype({"update_seconds": "float64"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,16 @@ import numpy as np
 from rich.console import Console
 
 from ..datasets.base import RetrievalData
+from ..files import write_whole
 from ..jobs import do_runs
 from ..locking import only_one_in
 from ..losses import find_loss
 from ..progress import SuiteProgress
+from ..request import RunRequest
 from ..run_config import RunConfig, iterations_of, read_result
+from ..stored import IMAGES_FILE, same_images
 from ..suite import Suite, plan
-from ..training import train_and_validate
+from ..training import selected, train_and_validate
 from .variants import Variant, chosen_variants
 
 FOLDER = "ablation"  # apart from the runs of `run`, which are tested
@@ -29,15 +33,18 @@ class Ablation:
 
     Attributes:
         flat: the runs of the flat losses, which everything is compared with.
-        bases: their names.
         variants: the variants of HPL on each base.
         report_folder: where the table is written.
     """
 
     flat: Suite
-    bases: tuple[str, ...]
     variants: tuple[Variant, ...]
     report_folder: Path
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The names of the flat losses."""
+        return self.flat.request.losses
 
 
 @dataclass(frozen=True)
@@ -49,46 +56,26 @@ class AblationOutcome:
     results: tuple[dict[str, Any], ...]
 
 
-def plan_ablation(
-    dataset: str,
-    data_root: Path | None,
-    bases: Sequence[str],
-    what: Sequence[str],
-    seeds: Sequence[int],
-    folds: Sequence[int] | None,
-    epochs: int | None,
-    out: Path,
-    device: str,
-    skip_broken: bool = False,
-    jobs: int = 1,
-) -> Ablation:
+def plan_ablation(request: RunRequest, what: Sequence[str]) -> Ablation:
     """Check what was asked for; nothing is read, trained or written yet.
+
+    Arguments:
+        request: of the runs of the flat losses.
+        what: see :func:`~benchmarks.ablation.variants.chosen_variants`.
 
     Raises:
         ValueError: for a base without proxies, something that is not ablated, and for all that
             :func:`benchmarks.suite.plan` refuses.
     """
-    for option, values in (("bases", bases), ("what", what)):
+    for option, values in (("bases", request.losses), ("what", what)):
         repeated = [value for value in dict.fromkeys(values) if list(values).count(value) > 1]
         if repeated:
             raise ValueError(f"--{option} has {repeated[0]} more than once")
-    for base in bases:
+    for base in request.losses:
         find_loss(f"hpl:{base}")  # says what is wrong with the name
     variants = chosen_variants(what)
-    folder = out / FOLDER
-    flat = plan(
-        dataset,
-        data_root,
-        bases,
-        seeds,
-        folds,
-        epochs,
-        folder,
-        device,
-        skip_broken=skip_broken,
-        jobs=jobs,
-    )
-    return Ablation(flat, tuple(bases), variants, out / dataset)
+    flat = plan(replace(request, out=request.out / FOLDER))
+    return Ablation(flat, variants, request.folder)
 
 
 def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
@@ -99,8 +86,9 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
         num_classes = len(np.unique(data.labels[training, 0]))
         runs.append(flat)
         for variant in ablation.variants:
-            spec = variant.spec(flat.loss.name, flat.settings.losses, num_classes)
+            spec = variant.spec(flat.loss.name, flat.settings.loss_overrides, num_classes)
             runs.append(replace(flat, loss=spec))
+            runs[-1].check()
     return runs
 
 
@@ -109,22 +97,27 @@ def run_ablation(ablation: Ablation, console: Console) -> AblationOutcome:
 
     Raises:
         OSError: if another ablation is running in the folder, or the disk is full.
-        ValueError: if a folder holds a run with other settings (before any training), or the
-            training classes are too few for what was asked for.
+        ValueError: if a folder holds runs on other images or with other settings (before any
+            training), or the classes are too few for what was asked for.
     """
-    flat = ablation.flat
-    data = flat.source.load()
+    request = ablation.flat.request
+    data = request.source.load()
+    for fold in ablation.flat.folds:
+        data.check_accuracy(fold, ["validation"])
     runs = lay_out(ablation, data)
-    with only_one_in(flat.folder):
-        _do_missing(flat, runs, data, console)
-        results = [read_result(config, flat.out) for config in runs]
+    with only_one_in(request.folder):
+        path = request.folder / IMAGES_FILE
+        about, _ = same_images(path, data, request.source.backbone)
+        write_whole(path, json.dumps(about, indent=2))
+        _do_missing(request, runs, data, console)
+        results = [read_result(config, request.out) for config in runs]
     return AblationOutcome(ablation, data.level_names, tuple(r for r in results if r))
 
 
 def _do_missing(
-    flat: Suite, runs: Sequence[RunConfig], data: RetrievalData, console: Console
+    request: RunRequest, runs: Sequence[RunConfig], data: RetrievalData, console: Console
 ) -> None:
-    todo = [config for config in runs if read_result(config, flat.out) is None]
+    todo = [config for config in runs if read_result(config, request.out) is None]
     if len(todo) < len(runs):
         console.print(f"{len(runs) - len(todo)} of {len(runs)} runs are already done")
     if not todo:
@@ -132,9 +125,7 @@ def _do_missing(
     console.print("validation MAP@R, seconds, run:", highlight=False)
     progress = SuiteProgress(console, len(todo), iterations_of(todo))
     with progress.shown():
-        finished = do_runs(
-            train_and_validate, todo, flat.source, data, flat.out, flat.device, progress, flat.jobs
-        )
-        for config, result in finished:
-            best = max(result["validation"]["mean_average_precision_at_r_level0"])
-            progress.finish(f"{100 * best:5.1f} {result['seconds']:4.0f} s   {config.name}")
+        for config, result in do_runs(train_and_validate, todo, request, data, progress):
+            progress.finish(
+                f"{100 * selected(result):5.1f} {result['seconds']:4.0f} s   {config.name}"
+            )

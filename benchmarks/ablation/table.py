@@ -10,9 +10,10 @@ from typing import Any
 
 from ..report.page import command_line
 from ..report.tables import Cell, Row, markdown_table
-from ..results import METRIC_NAMES, Summary
+from ..results import Summary
 from .differences import Comparison, against_flat, against_reference
 from .runs import AblationOutcome
+from .variants import Variant
 
 _INTRODUCTION = """\
 # {dataset}: what single settings of HPL change
@@ -24,7 +25,7 @@ Command: `{command}`
 """
 _NOTES = """\
 In percent and points. {interval} s: seconds of a run; update: milliseconds of an update of the
-hierarchy. K of "auto" by fold: {superclasses}.
+hierarchy. Superclasses of the discovered reference by fold: {superclasses}.
 """
 _INTERVAL = """\
 ± is the half-width of the 95% Student-t interval over {pairs} pairs of the same fold
@@ -40,7 +41,7 @@ def write_tables(outcome: AblationOutcome, summary: Summary) -> tuple[str, list[
     tables = "\n".join(_section(outcome, summary, base) for base in outcome.ablation.bases)
     flat = outcome.ablation.flat
     introduction = _INTRODUCTION.format(
-        dataset=flat.dataset,
+        dataset=flat.request.source.dataset,
         level=outcome.level_names[0],
         seeds=_listed({run.seed for run in flat.runs}),
         folds=_listed(flat.folds),
@@ -61,7 +62,7 @@ def as_plain(outcome: AblationOutcome, summary: Summary) -> dict[str, Any]:
     """All that the table shows, and the runs that it was computed from."""
     runs = summary.runs.astype(object).where(summary.runs.notna(), None)
     return {
-        "dataset": outcome.ablation.flat.dataset,
+        "dataset": outcome.ablation.flat.request.source.dataset,
         "part": "validation",
         "comparisons": [
             {
@@ -87,11 +88,7 @@ def as_plain(outcome: AblationOutcome, summary: Summary) -> dict[str, Any]:
 
 
 def _section(outcome: AblationOutcome, summary: Summary, base: str) -> str:
-    columns = []
-    for key in summary.metrics:
-        metric, _, level = key.rpartition("_level")
-        columns.append((summary.level_names[int(level)], METRIC_NAMES[metric]))
-    columns += [("", "s"), ("", "update")]
+    columns = [*map(summary.column, summary.metrics), ("", "s"), ("", "update")]
     flat, single = (
         markdown_table(columns, _rows(compare(outcome, summary, base)))
         for compare in (against_flat, against_reference)
@@ -124,11 +121,12 @@ def _text(mean: float, half_width: float, sign: bool) -> str:
 
 
 def _superclasses(outcome: AblationOutcome) -> str:
-    """What the rule "auto" came to in each fold."""
+    """How many superclasses the discovered reference has in each fold."""
+    references = {Variant("hpl").loss_name(base) for base in outcome.ablation.bases}
     found = {
         result["config"]["fold"]: f"{result['sizes'][1]} of {result['sizes'][0]} classes"
         for result in outcome.results
-        if result["config"]["loss_settings"].get("num_superclasses") == "auto"
+        if result["config"]["loss"] in references
     }
     return "; ".join(f"fold {fold}: {text}" for fold, text in sorted(found.items())) or "not used"
 

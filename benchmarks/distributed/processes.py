@@ -18,12 +18,12 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from pml_hierarchical.losses.distributed import num_processes
+from pml_hierarchical.losses.processes import num_processes
 
 Value = TypeVar("Value")
 
-# The helpers wait while the first process computes features or tests. If it dies, torchrun ends
-# them at once, whatever the limit.
+# The helpers wait while the first process computes features or tests. If it is killed, torchrun
+# ends them at once, whatever the limit.
 PATIENCE = timedelta(days=7)
 
 

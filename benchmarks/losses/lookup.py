@@ -32,9 +32,9 @@ def find_loss(name: str, overrides: Mapping[str, Mapping[str, Any]] | None = Non
     prefix, _, base_name = name.rpartition(":")
     if base_name not in ALL_LOSSES or (prefix and prefix not in HPL_PREFIXES):
         known = [*ALL_LOSSES, *(f"{p}:{b}" for p in HPL_PREFIXES for b in hierarchical_bases())]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown loss {name!r}{hint} Known losses: {', '.join(known)}")
+        raise ValueError(
+            f"unknown loss {name!r}{_hint(name, known)} Known losses: {', '.join(known)}"
+        )
     if prefix and base_name not in hierarchical_bases():
         raise ValueError(
             f"HPL needs a proxy loss, and {base_name!r} has no proxies; choose one of "
@@ -46,6 +46,20 @@ def find_loss(name: str, overrides: Mapping[str, Mapping[str, Any]] | None = Non
     hierarchical = replace(spec, name=name, hierarchy=HPL_PREFIXES[prefix])
     chosen = {**overrides.get(prefix, {}), **overrides.get(name, {})}
     return hierarchical.with_settings(chosen)
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """What was probably meant: a class of PML, HPL without its base, or a name with a typo."""
+    if name in ("HierarchicalProxyLoss", *HPL_PREFIXES):
+        prefix = name if name in HPL_PREFIXES else "hpl"
+        return (
+            f": HPL needs the loss that it builds on, {prefix}:LOSS, such as {prefix}:proxy_anchor."
+        )
+    for spec in ALL_LOSSES.values():  # the baselines come first
+        if name == spec.loss_class.__name__:
+            return f": the class {name} is called {spec.name!r} here."
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def hierarchical_bases() -> list[str]:

@@ -7,7 +7,7 @@ from pytorch_metric_learning import miners
 from pml_hierarchical import losses
 
 from .baselines import MUSGRAVE
-from .repaired import DynamicSoftMarginLoss, IntraPairVarianceLoss
+from .pml_fixes import DynamicSoftMarginLoss, IntraPairVarianceLoss
 from .spec import LossSpec
 
 OTHER_PAIR_LOSSES: tuple[LossSpec, ...] = (

@@ -13,8 +13,6 @@ _NOT_SETTINGS = {
     "hierarchy",
     "mat_based_loss",
     "num_classes",
-    "seed",
-    "taxonomy",
 }
 
 

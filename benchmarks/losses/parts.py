@@ -21,7 +21,7 @@ _PARTS = {
 
 
 def with_parts(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, each part that is described by its text made anew.
+    """The arguments, with a new object for each part that is described as text.
 
     Raises:
         ValueError: for a text that describes no part.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pml_hierarchical import losses
 
-from .repaired import SmoothAPLoss
+from .pml_fixes import SmoothAPLoss
 from .spec import LossSpec
 
 RANKING_LOSSES: tuple[LossSpec, ...] = (

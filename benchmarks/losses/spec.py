@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pytorch_metric_learning import miners
 
 from pml_hierarchical import Hierarchy, losses
-from pml_hierarchical.losses.proxy_access import size_argument
+from pml_hierarchical.clustering import get_clusterer
+from pml_hierarchical.losses.checks import embedding_size_name
 
 from .parameters import constructor_parameters, setting_names
 from .parts import described, with_parts
-from .repaired import CrossBatchMemory
+from .pml_fixes import CrossBatchMemory
 
 HIERARCHIES = ("discovered", "given")
 _OF_DISCOVERY = ("num_superclasses", "clusterer")  # a given tree leaves nothing to discover
@@ -31,8 +32,8 @@ class LossSpec:
         arguments: of ``loss_class``, beside ``num_classes`` and ``embedding_size``; a distance,
             reducer or regularizer may be a text such as ``"LpDistance(power=2)"``.
         source: where the settings come from.
-        proxy_learning_rate: of the loss's own parameters (AdamW), if it has any. It goes with the
-            size at which the loss draws them: all normalise, so what counts is the change of
+        proxy_learning_rate: of the loss's own parameters (AdamW), if it has any. It depends on
+            the size at which the loss draws them: all normalise, so what counts is the change of
             direction. PML draws the proxies of Proxy-Anchor and SoftTriple about 20 times smaller
             than the others.
         miner_class: a miner class of PML.
@@ -59,7 +60,7 @@ class LossSpec:
     def has_proxies(self) -> bool:
         """Whether the loss learns one or more vectors for each class."""
         try:
-            size_argument(self.loss_class)
+            embedding_size_name(self.loss_class)
         except TypeError:
             return False
         return True
@@ -97,7 +98,7 @@ class LossSpec:
         Arguments:
             settings: plain values by name: ``proxy_learning_rate`` of a loss with parameters,
                 ``memory_size`` of one with a memory, ``miner`` (the name of a class of PML or
-                ``None``; its arguments start anew), ``miner.NAME`` for an argument of the miner,
+                ``None``; its arguments are reset), ``miner.NAME`` for an argument of the miner,
                 ``hierarchy`` ("discovered" or "given") and the arguments of
                 ``HierarchicalProxyLoss`` for HPL, and the arguments of the loss class. The name
                 of the spec stays.
@@ -142,13 +143,17 @@ class LossSpec:
         """Construct the loss; ``tree`` is the one of the training classes."""
         arguments = with_parts(self.arguments)
         if self.hierarchy is not None:
+            hpl = self._used_hpl_arguments
+            clusterer = get_clusterer(hpl.pop("clusterer", "kmeans"))
+            if any(one.name == "seed" for one in fields(clusterer)):
+                clusterer = replace(clusterer, seed=seed)
             return losses.HierarchicalProxyLoss(
                 num_classes,
                 embedding_size,
                 base_loss=self.loss_class,
                 hierarchy=tree if self.hierarchy == "given" else None,
-                seed=seed,
-                **self._used_hpl_arguments,
+                clusterer=clusterer,
+                **hpl,
                 **arguments,
             )
         sizes = {"num_classes": num_classes}

@@ -11,7 +11,7 @@ import torch
 from pytorch_metric_learning import losses as pml_losses
 
 from pml_hierarchical import Hierarchy
-from pml_hierarchical.losses import HierarchicalProxyLoss
+from pml_hierarchical.losses import FastPath, HierarchicalProxyLoss
 
 from .formulas import FormulaLoss
 from .measuring import Step
@@ -41,7 +41,7 @@ def hierarchical(
     is_given: bool = True,
     **settings: Any,
 ) -> HierarchicalProxyLoss:
-    """HPL with a given tree or one to discover; in the life after its warm-up, or before.
+    """HPL with a given tree or one to discover, after its warm-up or before.
 
     With one level it is PML's loss, which knows no ``settings``.
     """
@@ -91,8 +91,12 @@ def make_steps(
         COMPILED: lambda: _compiled(PMLLevels(name, sizes, embedding_size)),
         "ours_flat": lambda: hierarchical(name, sizes, embedding_size, is_active=False),
         "ours": lambda: hierarchical(name, sizes, embedding_size),
-        "ours_saving": lambda: hierarchical(name, sizes, embedding_size, save_memory=True),
-        "ours_share": lambda: hierarchical(name, sizes, embedding_size, class_share=0.1),
+        "ours_saving": lambda: hierarchical(
+            name, sizes, embedding_size, engine=FastPath(save_memory=True)
+        ),
+        "ours_share": lambda: hierarchical(
+            name, sizes, embedding_size, engine=FastPath(class_share=0.1)
+        ),
     }
     steps: dict[str, Step] = {}
     for side in sides:

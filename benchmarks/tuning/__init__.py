@@ -8,7 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from ..datasets import download_dataset
-from ..options import add_losses, add_source, add_training
+from ..options import add_dataset, add_losses, add_network, add_source, add_training, make_request
+from ..progress import print_written
+from ..settings import FULL
 from .plan import plan_tuning, run_tuning
 from .report import write_trials
 from .tuned import Tuned, apply_tuned, tuned_file, tuned_settings
@@ -18,7 +20,7 @@ __all__ = ["Tuned", "add_arguments", "apply_tuned", "run", "tuned_file", "tuned_
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("dataset", help="see `list`")
+    add_dataset(parser)
     add_source(parser)
     add_losses(parser)
     parser.add_argument(
@@ -26,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--folds", nargs="+", type=int, default=[0], help="default: 0")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
-    add_training(parser)
+    add_training(parser, FULL)
+    add_network(parser)
     parser.add_argument(
         "--settings", type=Path, help="what to write (default: benchmarks/tuned/DATASET.yaml)"
     )
@@ -35,22 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Do the missing trials; write the best settings, the table of all trials and a plot."""
     console = Console()
-    tuning = plan_tuning(
-        options.dataset,
-        options.data_root,
-        options.losses,
-        options.trials,
-        options.folds,
-        options.seed,
-        options.epochs,
-        options.out,
-        options.device,
-        options.settings,
-        options.skip_broken,
-        options.jobs,
-    )
+    request = make_request(options, options.losses, [options.seed])
+    tuning = plan_tuning(request, options.trials, options.settings)
     if options.download:
-        download_dataset(options.dataset, options.data_root)
+        download_dataset(request.source.dataset, options.data_root)
     run_tuning(tuning, console)
-    for path in [tuning.settings, *write_trials(tuning.folder)]:
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    print_written([tuning.settings, *write_trials(tuning.folder)], console)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from rich.console import Console
+from rich.markup import escape
 
-from ..jobs import DataSource, check_jobs, map_jobs
+from ..device import checked_device
+from ..jobs import map_jobs
 from ..progress import SuiteProgress
+from ..request import RunRequest
 from ..suite import plan
 from .running import run_search
 from .saving import check_settings_file, save_settings
@@ -27,18 +28,14 @@ class Tuning:
     """The searches for all losses on a data set.
 
     Attributes:
-        source: where the data set is.
+        request: what was asked for.
         searches: one per loss, with the same budget for each.
         settings: the YAML file that gets the best settings.
-        device: where the networks are trained.
-        jobs: how many searches take place at a time.
     """
 
-    source: DataSource
+    request: RunRequest
     searches: tuple[Search, ...]
     settings: Path
-    device: torch.device
-    jobs: int
 
     @property
     def folder(self) -> Path:
@@ -46,21 +43,13 @@ class Tuning:
         return self.searches[0].folder.parent
 
 
-def plan_tuning(
-    dataset: str,
-    data_root: Path | None,
-    losses: Sequence[str],
-    trials: int,
-    folds: Sequence[int],
-    seed: int,
-    epochs: int | None,
-    out: Path,
-    device: str,
-    settings: Path | None = None,
-    skip_broken: bool = False,
-    jobs: int = 1,
-) -> Tuning:
+def plan_tuning(request: RunRequest, trials: int, settings: Path | None = None) -> Tuning:
     """Check what was asked for; nothing is read, trained or written yet.
+
+    Arguments:
+        request: of the losses without a search, with one seed.
+        trials: for each loss.
+        settings: the file that gets the best settings; by default that of the data set.
 
     Raises:
         ValueError: for fewer than one trial, a settings file of another search, and for all that
@@ -68,28 +57,16 @@ def plan_tuning(
     """
     if trials < 1:
         raise ValueError(f"--trials must be at least 1, got {trials}")
-    folder = out / FOLDER
-    suite = plan(
-        dataset,
-        data_root,
-        losses,
-        [seed],
-        folds,
-        epochs,
-        folder,
-        device,
-        skip_broken=skip_broken,
-        jobs=jobs,
-    )
+    suite = plan(replace(request, out=request.out / FOLDER))
+    request = replace(request, folds=suite.folds)
     searches = tuple(
-        Search(dataset, run.loss, run.settings, tuple(folds), seed, trials, out, skip_broken)
+        Search(request, run.loss, run.settings, trials)
         for run in suite.runs
-        if run.fold == folds[0]
+        if run.fold == suite.folds[0]
     )
-    settings = settings or tuned_file(dataset)
+    settings = settings or tuned_file(request.source.dataset)
     check_settings_file(settings, searches)
-    source = DataSource(dataset, data_root, skip_broken)
-    return Tuning(source, searches, settings, suite.device, check_jobs(jobs))
+    return Tuning(request, searches, settings)
 
 
 def run_tuning(tuning: Tuning, console: Console) -> None:
@@ -101,8 +78,12 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
         OSError: if another process searches for one of the losses, or the disk is full.
     """
     tuning.settings.parent.mkdir(parents=True, exist_ok=True)  # an error now, not after hours
-    data = tuning.source.load()
-    searches = [Planned.on(search, data) for search in tuning.searches]
+    request = tuning.request
+    data = request.source.load()
+    for fold in request.folds or ():
+        data.check_accuracy(fold, ["validation"])
+    images = data.fingerprint()
+    searches = [Planned.on(search, data, images) for search in tuning.searches]
     for planned in searches:
         planned.check()
     missing = {
@@ -112,17 +93,17 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
     _announce(tuning, sum(missing.values()), console)
     iterations = sum(missing[search.loss.name] * search.iterations for search in tuning.searches)
     progress = SuiteProgress(console, sum(missing.values()), iterations)
-    search_one = partial(run_search, device=tuning.device)
+    search_one = partial(run_search, device=checked_device(request.source.device))
     with progress.shown() if any(missing.values()) else nullcontext():
-        done = map_jobs(search_one, searches, tuning.source, data, progress, tuning.jobs)
+        done = map_jobs(search_one, searches, request.source, data, progress, request.jobs)
         for planned, _ in done:
             save_settings(tuning.settings, planned.search)
     budgets = {name: found.trials for name, found in tuned_settings(tuning.settings).items()}
     if len(set(budgets.values())) > 1:
         listed = ", ".join(f"{name} {trials}" for name, trials in budgets.items())
         console.print(
-            f"[bold]the losses of {tuning.settings} had budgets that differ[/] (trials: {listed}); "
-            "tune all with the same --trials before you compare them",
+            f"[bold]the losses of {escape(str(tuning.settings))} had budgets that differ[/] "
+            f"(trials: {listed}); tune all with the same --trials before you compare them",
             highlight=False,
         )
 

@@ -24,8 +24,8 @@ def trials_table(folder: Path) -> pd.DataFrame:
 
     Returns:
         The columns ``loss``, ``trial`` (from 0), ``value`` (validation MAP@R in percent, 0 if it
-        failed), ``best`` (of the trials so far), ``seconds``, ``error`` (empty if it did not fail)
-        and one per setting, empty for losses without it.
+        failed), ``best`` (of the trials so far), ``seconds``, ``error`` (empty if it did not fail),
+        ``pruned`` (whether it was ended early) and one per setting, empty for losses without it.
 
     Raises:
         OSError: if there is no search in the folder.
@@ -35,7 +35,8 @@ def trials_table(folder: Path) -> pd.DataFrame:
         for file in sorted(folder.glob(f"*/{FILE}")):
             study, best = read_study(file.parent), 0.0
             for trial in study.trials:
-                best = max(best, 100 * (trial.value or 0))
+                pruned = trial.user_attrs["pruned"]
+                best = best if pruned else max(best, 100 * (trial.value or 0))
                 rows.append(
                     {
                         "loss": study.user_attrs["search"]["loss"],
@@ -44,6 +45,7 @@ def trials_table(folder: Path) -> pd.DataFrame:
                         "best": best,
                         "seconds": trial.user_attrs["seconds"],
                         "error": trial.user_attrs["error"],
+                        "pruned": pruned,
                         **trial.user_attrs["values"],
                     }
                 )

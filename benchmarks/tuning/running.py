@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import optuna
@@ -15,18 +15,17 @@ from ..datasets.base import RetrievalData
 from ..locking import only_one_in
 from ..progress import RunProgress
 from ..run_config import RunConfig, read_result
-from ..training import train_and_validate
+from ..training import OBJECTIVE, selected, train_and_validate
 from ..training.checkpoints import RECORD_FOLDERS, remove_checkpoints
 from .search import Planned, Search
 from .suggesting import TRAINING_NAMES, run_settings
-from .trials import keep_trial, next_trial, open_study, quiet_optuna
+from .trials import Pruner, keep_trial, next_trial, open_study, quiet_optuna
 
-OBJECTIVE = "mean_average_precision_at_r_level0"
 HOPELESS = 3  # after so many failures from the start, a search is given up
 
 
 class SearchProgress(RunProgress, Protocol):
-    """What a search says of itself."""
+    """Where a search reports its progress."""
 
     def finish(self, line: str) -> None:
         """One trial is done."""
@@ -46,8 +45,10 @@ def run_search(
         study = open_study(search.folder, planned.identity)
         _check_failures(study, search)
         while len(study.get_trials(deepcopy=False)) < search.trials:
-            trial, values = next_trial(study, planned.space, planned.defaults, search.seed)
-            value, facts = _tried(planned, trial.number, values, data, device, progress)
+            trial, values = next_trial(
+                study, planned.space, planned.defaults, search.seed, search.judged_from
+            )
+            value, facts = _tried(planned, trial, values, data, device, progress)
             keep_trial(study, trial, value, facts)
             progress.finish(_line(study, search))
             _check_failures(study, search)
@@ -59,35 +60,38 @@ def _check_failures(study: optuna.Study, search: Search) -> None:
     if errors and all(errors) and len(errors) >= min(HOPELESS, search.trials):
         raise ValueError(
             f"the first {len(errors)} trials of {search.loss.name} failed, the last with: "
-            f"{errors[-1]}. Delete {search.folder} when the cause is mended"
+            f"{errors[-1]}. Delete {search.folder} when the cause is fixed"
         )
 
 
 def _tried(
     planned: Planned,
-    number: int,
+    trial: optuna.trial.Trial,
     values: Mapping[str, Any],
     data: RetrievalData,
     device: torch.device,
     progress: RunProgress,
 ) -> tuple[float, dict[str, Any]]:
     """The value of a trial (0 if it failed), and what else is to be known of it."""
-    search, since = planned.search, time.perf_counter()
+    search, number, since = planned.search, trial.number, time.perf_counter()
     loss, settings = run_settings(search.loss, search.settings, planned.space, values)
     folder = search.trial_folder(number)
     shown = _TrialProgress(progress, f"trial {number + 1}/{search.trials}")
     by_fold: list[float] = []
-    error, made = None, dict[str, Any]()
-    for config in search.runs(loss, settings):
+    error, pruned, made = None, False, dict[str, Any]()
+    for position, config in enumerate(search.runs(loss, settings)):
         # a trial that was interrupted has finished folds; those of other settings are no failure
         result = read_result(config, folder)
         try:
-            result = result or train_and_validate(config, data, folder, device, shown)
-            by_fold.append(_accuracy(result))
+            pruner = Pruner(trial, position * settings.epochs)
+            result = result or train_and_validate(config, data, folder, device, shown, pruner)
+            pruner.report(_history(result))
+            by_fold.append(selected(result))
+            pruned = result["stopped_early"]
         except ValueError as caught:  # as of embeddings with NaN, which no loss recovers from
             error = str(caught)
         _remove_bulk(config, search, number)
-        if error is not None or result is None:
+        if error is not None or result is None or pruned:
             break
         made = {key: result["environment"][key] for key in ("commit", "versions")}
     shown.complete(search.iterations)
@@ -97,16 +101,18 @@ def _tried(
         "training": {name: getattr(settings, name) for name in TRAINING_NAMES},
         "folds": by_fold,
         "error": error,
+        "pruned": pruned,
         "seconds": time.perf_counter() - since,
         **made,
     }
 
 
-def _accuracy(result: Mapping[str, Any]) -> float:
-    history = result["validation"][OBJECTIVE]
-    if not all(math.isfinite(value) for value in history):
+def _history(result: Mapping[str, Any]) -> Sequence[float]:
+    history: list[float | None] = result["validation"][OBJECTIVE]
+    numbers = [float("nan") if value is None else value for value in history]
+    if not all(map(math.isfinite, numbers)):
         raise ValueError(f"the validation {OBJECTIVE} is not finite: {history}")
-    return float(max(history))
+    return numbers
 
 
 def _remove_bulk(config: RunConfig, search: Search, number: int) -> None:
@@ -120,10 +126,11 @@ def _remove_bulk(config: RunConfig, search: Search, number: int) -> None:
 def _line(study: optuna.Study, search: Search) -> str:
     last = study.trials[-1]
     error = last.user_attrs["error"]
+    end = f"   failed: {error}" if error else "   ended early" * last.user_attrs["pruned"]
     return (
         f"{search.loss.name:<24} trial {last.number + 1:>3}/{search.trials}   "
         f"MAP@R {100 * (last.value or 0):5.1f}   best {100 * study.best_value:5.1f}   "
-        f"{last.user_attrs['seconds']:5.0f} s" + (f"   failed: {error}" if error else "")
+        f"{last.user_attrs['seconds']:5.0f} s{end}"
     )
 
 

@@ -18,7 +18,7 @@ from .tuned import read_yaml
 _HEADER = """\
 # The best settings of each loss, found on validation classes alone by
 #   python -m benchmarks tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}
-# and read by `python -m benchmarks run --dataset {dataset} --tuned`. Written anew by every search.
+# and read by `python -m benchmarks run --dataset {dataset} --tuned`. Rewritten by every search.
 """
 
 
@@ -47,7 +47,7 @@ def save_settings(path: Path, search: Search) -> dict[str, Any]:
         The entry of the loss.
     """
     entry = best_settings(search)
-    lock = search.out / FOLDER / search.dataset / ".settings.lock"
+    lock = search.request.out / FOLDER / search.dataset / ".settings.lock"
     with FileLock(lock):
         check_settings_file(path, [search])
         losses = read_yaml(path)["losses"] if path.exists() else {}
@@ -65,7 +65,8 @@ def best_settings(search: Search) -> dict[str, Any]:
     with quiet_optuna():
         # the first trials of a longer search are the shorter search
         trials = read_study(search.folder).trials[: search.trials]
-    best = max(trials, key=lambda trial: (trial.value, -trial.number))
+    whole = [trial for trial in trials if not trial.user_attrs["pruned"]]
+    best = max(whole, key=lambda trial: (trial.value, -trial.number))
     facts = best.user_attrs
     return {
         "validation": {
@@ -75,6 +76,7 @@ def best_settings(search: Search) -> dict[str, Any]:
         "best_trial": best.number,
         "trials": len(trials),
         "failed": sum(trial.user_attrs["error"] is not None for trial in trials),
+        "ended_early": len(trials) - len(whole),
         "commit": facts.get("commit"),
         "versions": {**facts.get("versions", {}), "optuna": version("optuna")},
         "training": facts["training"],

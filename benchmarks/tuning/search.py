@@ -10,6 +10,7 @@ from typing import Any
 
 from ..datasets.base import RetrievalData
 from ..losses import LossSpec
+from ..request import RunRequest
 from ..run_config import RunConfig
 from ..settings import TrainingSettings
 from .space import Space
@@ -24,34 +25,46 @@ class Search:
     """What is searched for one loss.
 
     Attributes:
-        dataset: a name in ``DATASETS``.
+        request: says on what data set, seed and folds a trial is trained and judged.
         loss: with the settings that it has without a search.
         settings: of the training, as without a search.
-        folds: on whose validation classes a trial is judged.
-        seed: of the trainings and of the search.
         trials: how many there are, the first with the settings that need no search.
-        out: the folder of all results.
-        skip_broken: as in ``RunConfig``.
     """
 
-    dataset: str
+    request: RunRequest
     loss: LossSpec
     settings: TrainingSettings
-    folds: tuple[int, ...]
-    seed: int
     trials: int
-    out: Path
-    skip_broken: bool = False
+
+    @property
+    def dataset(self) -> str:
+        """A name in ``DATASETS``."""
+        return self.request.source.dataset
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """On whose validation classes a trial is judged."""
+        return self.request.folds or ()
+
+    @property
+    def seed(self) -> int:
+        """Of the trainings and of the search."""
+        return self.request.seeds[0]
 
     @property
     def folder(self) -> Path:
         """Where the trials of the loss are."""
-        return self.out / FOLDER / self.dataset / self.loss.name.replace(":", "-")
+        return self.request.out / FOLDER / self.dataset / self.loss.name.replace(":", "-")
 
     @property
     def iterations(self) -> int:
         """Of a trial."""
-        return len(self.folds) * self.settings.epochs * self.settings.iterations_per_epoch
+        return len(self.folds) * self.settings.iterations
+
+    @property
+    def judged_from(self) -> int:
+        """The epoch of the first fold before which no trial is ended early."""
+        return self.settings.first_selectable_epoch()
 
     def trial_folder(self, number: int) -> Path:
         """Where the runs of a trial are."""
@@ -60,7 +73,16 @@ class Search:
     def runs(self, loss: LossSpec, settings: TrainingSettings) -> list[RunConfig]:
         """The runs of a trial, one per fold."""
         return [
-            RunConfig(self.dataset, loss, self.seed, fold, settings, self.skip_broken)
+            RunConfig(
+                self.dataset,
+                loss,
+                self.seed,
+                fold,
+                settings,
+                self.request.source.skip_broken,
+                self.request.source.backbone,
+                self.request.workers,
+            )
             for fold in self.folds
         ]
 
@@ -73,20 +95,23 @@ class Planned:
         search: what is searched.
         space: with plain numbers.
         defaults: the values of the first trial.
+        images: the fingerprint of the data set.
     """
 
     search: Search
     space: Space
     defaults: Mapping[str, Any]
+    images: str
 
     @classmethod
-    def on(cls, search: Search, data: RetrievalData) -> Planned:
-        """The search on a data set."""
+    def on(cls, search: Search, data: RetrievalData, images: str) -> Planned:
+        """The search on a data set with this fingerprint."""
         extent = extent_of(data, search.folds, search.settings)
         return cls(
             search,
             bounded_space(search.loss, search.settings, extent),
             default_values(search.loss, search.settings, extent),
+            images,
         )
 
     @cached_property
@@ -100,6 +125,7 @@ class Planned:
             "folds": list(self.search.folds),
             "space": [asdict(parameter) for parameter in self.space],
             "defaults": dict(self.defaults),
+            "images": self.images,
         }
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ DEFAULT, ITERATIONS, CLASSES = "the data set's default", "iterations", "training
 
 @dataclass(frozen=True)
 class Share:
-    """A bound that goes with something that differs from data set to data set.
+    """A bound that is a multiple of something that differs from data set to data set.
 
     Attributes:
         factor: how much of it.
@@ -61,11 +61,12 @@ class Choice:
 
 Space = tuple[Range | Choice, ...]
 
+TRUNK: Space = (Range("trunk_factor", 0.03, 3, log=True),)
 TRAINING: Space = (
-    Range("learning_rate", Share(0.2, DEFAULT), Share(5, DEFAULT), log=True),
-    Range("weight_decay", Share(0.1, DEFAULT), Share(10, DEFAULT), log=True),
+    Range("learning_rate", Share(0.03, DEFAULT), Share(10, DEFAULT), log=True),
+    Range("weight_decay", Share(0.02, DEFAULT), Share(20, DEFAULT), log=True),
 )
-PROXIES: Space = (Range("proxy_learning_rate", 3e-4, 0.3, log=True),)
+PROXIES: Space = (Range("proxy_learning_rate", 1e-4, 1, log=True),)
 LOSSES: dict[str, Space] = {
     "contrastive": (Range("pos_margin", 0.6, 1), Range("neg_margin", 0, 0.6)),
     # the miner looks for the triplets that the loss still has something to say about
@@ -89,9 +90,10 @@ LOSSES: dict[str, Space] = {
     "proxy_anchor": (Range("margin", 0, 0.4), Range("alpha", 8, 64, log=True)),
 }
 HIERARCHICAL: Space = (
-    Range("level_weights", 0.02, 1, log=True),  # of every coarse level; the finest has 1
-    Range("warmup", Share(0.05, ITERATIONS), Share(0.7, ITERATIONS), integer=True),
-    # of a given tree, too: every so many steps the coarse proxies are computed anew
+    Range("level_weights", 0.01, 1, log=True),  # of every coarse level; the finest has 1
+    # no longer than the part of the training in which no epoch is selected
+    Range("warmup", Share(0.05, ITERATIONS), Share(0.3, ITERATIONS), integer=True),
+    # for a given tree as well: every so many steps the coarse proxies are recomputed
     Range(
         "recluster_every", Share(0.02, ITERATIONS), Share(0.4, ITERATIONS), log=True, integer=True
     ),
@@ -109,9 +111,14 @@ DISCOVERY: Space = (
 )
 
 
-def space_of(spec: LossSpec) -> Space:
-    """All that is searched for a loss; one without an entry in ``LOSSES`` has what all share."""
-    space = TRAINING + (PROXIES if spec.has_parameters else ())
+def space_of(spec: LossSpec, has_trunk: bool = True) -> Space:
+    """All that is searched for a loss; one without an entry in ``LOSSES`` has what all share.
+
+    Arguments:
+        spec: of the loss.
+        has_trunk: whether a trunk is trained, and not the embedder alone.
+    """
+    space = TRAINING + (TRUNK if has_trunk else ()) + (PROXIES if spec.has_parameters else ())
     space += LOSSES.get(spec.base or spec.name, ())
     if spec.hierarchy is None:
         return space
@@ -126,7 +133,11 @@ def has_own_space(spec: LossSpec) -> bool:
 
 def space_table() -> str:
     """The whole space as a table in Markdown: what docs/tuning.md shows."""
-    parts = {"every loss": TRAINING, "losses with parameters of their own": PROXIES}
+    parts = {
+        "every loss": TRAINING,
+        "every loss, where a trunk is trained": TRUNK,
+        "losses with parameters of their own": PROXIES,
+    }
     parts |= {f"`{name}`": space for name, space in LOSSES.items()}
     parts |= {"HPL": HIERARCHICAL, "HPL, but for `hpl_given:`": DISCOVERY}
     rows = ["| loss | setting | values |", "| --- | --- | --- |"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 
-from pml_hierarchical.clustering import default_num_superclasses
+from pml_hierarchical.core.superclasses import level_sizes
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
 from ..datasets.base import RetrievalData
@@ -16,10 +16,21 @@ from ..losses import LossSpec
 from ..losses.parameters import constructor_parameters
 from ..settings import TrainingSettings
 from ..training import training_tree
-from .space import CLASSES, DEFAULT, ITERATIONS, TRAINING, Choice, Range, Share, Space, space_of
+from .space import (
+    CLASSES,
+    DEFAULT,
+    ITERATIONS,
+    TRAINING,
+    TRUNK,
+    Choice,
+    Range,
+    Share,
+    Space,
+    space_of,
+)
 
 DIGITS = 4  # of every number, so that the YAML file has what was run and people can read it
-TRAINING_NAMES = tuple(parameter.name for parameter in TRAINING)
+TRAINING_NAMES = tuple(parameter.name for parameter in TRAINING + TRUNK)
 
 
 @dataclass(frozen=True)
@@ -30,20 +41,23 @@ class Extent:
         iterations: of a whole training.
         num_classes: the training classes of the fold that has the fewest.
         has_tree: whether the classes of every fold have superclasses.
+        has_trunk: whether a trunk is trained, and not the embedder alone.
     """
 
     iterations: int
     num_classes: int
     has_tree: bool
+    has_trunk: bool = True
 
 
 def extent_of(data: RetrievalData, folds: Sequence[int], settings: TrainingSettings) -> Extent:
     """The extent of a data set; looks at the training classes alone."""
     trees = [training_tree(data.labels[data.split(fold).train])[1] for fold in folds]
     return Extent(
-        settings.epochs * settings.iterations_per_epoch,
+        settings.iterations,
         min(tree.num_classes for tree in trees),
         all(len(tree.sizes) > 1 for tree in trees),
+        data.build_trunk is not None or data.inputs[0].ndim == 3,  # pictures, not features
     )
 
 
@@ -55,10 +69,10 @@ def default_values(spec: LossSpec, settings: TrainingSettings, extent: Extent) -
     usual |= spec.settings()
     usual |= {name: getattr(settings, name) for name in TRAINING_NAMES}
     if usual.get("num_superclasses", 0) in (None, "auto"):
-        usual["num_superclasses"] = default_num_superclasses(extent.num_classes)
+        usual["num_superclasses"] = level_sizes(extent.num_classes, (), "auto")[0][1]
     return {
         parameter.name: usual[parameter.name]
-        for parameter in space_of(spec)
+        for parameter in space_of(spec, extent.has_trunk)
         if _is_used(parameter, usual)
     }
 
@@ -67,7 +81,8 @@ def bounded_space(spec: LossSpec, settings: TrainingSettings, extent: Extent) ->
     """The space of a loss with plain numbers; a range is widened where the default is outside."""
     defaults = default_values(spec, settings, extent)
     return tuple(
-        _bounded(parameter, defaults.get(parameter.name), extent) for parameter in space_of(spec)
+        _bounded(parameter, defaults.get(parameter.name), extent)
+        for parameter in space_of(spec, extent.has_trunk)
     )
 
 
@@ -97,7 +112,7 @@ def run_settings(
     for parameter in space:
         for other in getattr(parameter, "also", ()):
             of_loss[other] = values[parameter.name]
-    of_training = {name: values[name] for name in TRAINING_NAMES}
+    of_training = {name: values[name] for name in TRAINING_NAMES if name in values}
     return spec.with_settings(of_loss), replace(settings, **of_training)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from .suggesting import suggest
 
 FILE = "trials.db"
 STARTUP_TRIALS = 6  # the default settings and five at random, before TPE has something to go by
+UNPRUNED_TRIALS = 4  # the trials that are trained to their end before any is ended early
 _SEARCH = "search"
 
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Without a line for every trial, and without what Optuna says of its newer features."""
+    """Silence Optuna's line for every trial and its warnings about experimental features."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
@@ -70,9 +71,12 @@ def check_search(folder: Path, search: Mapping[str, Any]) -> None:
             for key in wanted
             if found.get(key) != wanted[key]
         ]
+        kind = (
+            "on other images" if found.get("images") != wanted["images"] else "with other settings"
+        )
         raise ValueError(
-            f"{folder} holds a search with other settings ({'; '.join(different)}). Choose another "
-            "--out, or delete that folder"
+            f"{folder} holds a search {kind} ({'; '.join(different)}). Choose another --out, or "
+            "delete that folder"
         )
 
 
@@ -91,13 +95,24 @@ def read_study(folder: Path) -> optuna.Study:
 
 
 def next_trial(
-    study: optuna.Study, space: Space, defaults: Mapping[str, Any], seed: int
+    study: optuna.Study,
+    space: Space,
+    defaults: Mapping[str, Any],
+    seed: int,
+    judged_from: int = 0,
 ) -> tuple[optuna.trial.Trial, dict[str, Any]]:
     """The trial after the finished ones, and its values.
 
-    It depends on the finished trials and the seed alone, so that an interrupted trial comes again
-    and a search that goes on is the search that was never interrupted. That is why it is asked for
-    in a copy in memory: the file has only finished trials.
+    It depends on the finished trials and the seed alone, so that an interrupted trial is
+    repeated, and a search that is continued has the trials of one that was never interrupted. It is
+    therefore asked for in a copy in memory: the file has only finished trials.
+
+    Arguments:
+        study: with the finished trials.
+        space: with plain numbers.
+        defaults: the values of the first trial.
+        seed: of the search.
+        judged_from: the first epoch in which a trial may be ended early.
     """
     finished = study.get_trials(deepcopy=False)
     number = len(finished)
@@ -108,7 +123,10 @@ def next_trial(
         group=True,  # and some settings are there only with a value of another
         seed=int(own_seed),
     )
-    copy = optuna.create_study(direction="maximize", sampler=sampler)
+    pruner = optuna.pruners.MedianPruner(
+        n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=judged_from
+    )
+    copy = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     copy.add_trials(finished)
     if number == 0:
         copy.enqueue_trial(dict(defaults))
@@ -120,13 +138,42 @@ def keep_trial(
     study: optuna.Study, trial: optuna.trial.Trial, value: float, facts: Mapping[str, Any]
 ) -> None:
     """Write a finished trial, with the facts as its user attributes."""
+    by_epoch = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    pruned = bool(facts.get("pruned"))
     finished = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE,
         value=value,
+        intermediate_values=by_epoch,
         params=trial.params,
         distributions=trial.distributions,
         user_attrs=dict(facts),
     )
     study.add_trial(finished)
+
+
+class Pruner:
+    """Tells Optuna the accuracy of every epoch, and asks whether to go on.
+
+    Arguments:
+        trial: as :func:`next_trial` returned it.
+        done: the epochs of the folds before this one.
+    """
+
+    def __init__(self, trial: optuna.trial.Trial, done: int) -> None:
+        self._trial, self._done = trial, done
+        self._reported = 0
+
+    def report(self, history: Sequence[float | None]) -> None:
+        """Take the accuracies of all epochs so far; those that were reported are left out."""
+        for epoch, value in enumerate(history[self._reported :], self._reported + 1):
+            number = float("nan") if value is None else value  # what a database makes of NaN
+            self._trial.report(number, self._done + epoch)
+        self._reported = max(self._reported, len(history))
+
+    def __call__(self, history: Sequence[float]) -> bool:
+        """Whether the best epoch so far is below the median that earlier trials had by now."""
+        self.report(history)
+        return bool(self._trial.should_prune())  # Optuna gives a number of NumPy
 
 
 def _storage(folder: Path) -> optuna.storages.RDBStorage:

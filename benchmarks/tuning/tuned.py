@@ -60,7 +60,7 @@ def tuned_settings(path: Path) -> dict[str, Tuned]:
             raise ValueError(f"{path}: {name} must have trials, training and loss")
         if set(training) != set(TRAINING_NAMES):
             raise ValueError(
-                f"{path}: training of {name} must have {' and '.join(TRAINING_NAMES)}, "
+                f"{path}: training of {name} must have {', '.join(TRAINING_NAMES)}, "
                 f"got {', '.join(map(str, training)) or 'nothing'}"
             )
         for key, value in training.items():
@@ -79,6 +79,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        is_default = path.parent == FOLDER
+        command = path.stem if is_default else f"DATASET --settings {path}"
+        raise FileNotFoundError(
+            f"there are no tuned settings: {path} does not exist. `python -m benchmarks tune "
+            f"{command}` searches them and writes this file"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     kinds = {"dataset": str, "folds": list, "seed": int, "epochs": int, "losses": dict}

@@ -1,5 +1,5 @@
 import pytest
-from small_data import SMALL_SETTINGS, make_small_data
+from small_data import SMALL_SETTINGS, make_small_data, small_request
 
 from benchmarks import suite
 from benchmarks.datasets import DATASETS, DatasetEntry
@@ -19,16 +19,7 @@ def small_dataset(monkeypatch):
 @pytest.fixture
 def make_plan(small_dataset, tmp_path):
     def make(**changes):
-        arguments = {
-            "dataset": "small",
-            "data_root": None,
-            "losses": ["proxy_anchor", "hpl:proxy_anchor"],
-            "seeds": [0],
-            "folds": None,
-            "epochs": None,
-            "out": tmp_path / "runs",
-            "device": "cpu",
-        }
-        return suite.plan(**(arguments | changes))
+        usual = {"losses": ("proxy_anchor", "hpl:proxy_anchor"), "out": tmp_path / "runs"}
+        return suite.plan(small_request(**(usual | changes)))
 
     return make

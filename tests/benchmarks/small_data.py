@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from benchmarks.datasets.base import RetrievalData
+from benchmarks.request import DataSource, RunRequest
 from benchmarks.settings import TrainingSettings
 
 SMALL_SETTINGS = TrainingSettings(
@@ -15,8 +16,15 @@ SMALL_SETTINGS = TrainingSettings(
     samples_per_class=4,
     learning_rate=1e-2,
     weight_decay=1e-4,
-    losses={"hpl": {"warmup": 4, "recluster_every": 2}},
+    losses={"hpl": {"recluster_every": 2}},
 )
+
+
+def small_request(out, losses, dataset="small", **changes) -> RunRequest:
+    """A request of runs on a small data set; ``changes`` are attributes of it or of its source."""
+    names = ("data_root", "skip_broken", "backbone", "device")
+    source = {name: changes.pop(name) for name in names if name in changes}
+    return RunRequest(DataSource(dataset, **source), tuple(losses), out=out, **changes)
 
 
 def make_small_data(num_images: int = 256) -> RetrievalData:

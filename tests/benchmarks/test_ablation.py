@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
+from small_data import small_request
 
 from benchmarks import ablation, suite, training
 from benchmarks.__main__ import main
@@ -12,6 +13,7 @@ from benchmarks.ablation.differences import against_flat, against_reference, col
 from benchmarks.ablation.runs import AblationOutcome, lay_out, plan_ablation, run_ablation
 from benchmarks.ablation.table import as_plain, write_tables
 from benchmarks.ablation.variants import CHANGES, REFERENCES, WHAT, Variant, chosen_variants
+from benchmarks.datasets import DATASETS
 from benchmarks.losses import hierarchical_bases
 from benchmarks.settings import SETTINGS
 from pml_hierarchical import Hierarchy
@@ -29,22 +31,13 @@ MAP = "mean_average_precision_at_r_level"
 
 @pytest.fixture
 def make_ablation(small_dataset, tmp_path, monkeypatch):
-    losses = {prefix: {"warmup": 4, "recluster_every": 2} for prefix in REFERENCES}
+    losses = {prefix: {"recluster_every": 2} for prefix in REFERENCES}
     monkeypatch.setitem(SETTINGS, "small", replace(SETTINGS["small"], losses=losses))
 
     def make(**changes):
-        arguments = {
-            "dataset": "small",
-            "data_root": None,
-            "bases": ["proxy_anchor"],
-            "what": list(WHAT),
-            "seeds": [0],
-            "folds": None,
-            "epochs": None,
-            "out": tmp_path / "runs",
-            "device": "cpu",
-        }
-        return plan_ablation(**(arguments | changes))
+        what = changes.pop("what", WHAT)
+        losses = changes.pop("bases", ["proxy_anchor"])
+        return plan_ablation(small_request(tmp_path / "runs", losses, **changes), what)
 
     return make
 
@@ -71,14 +64,14 @@ def test_variant_differs_from_its_reference_in_one_argument(variant, base):
 @pytest.mark.parametrize(
     ("variant", "attributes"),
     [
-        (Variant("hpl"), {"sizes": (30, 5), "clusterer": KMeans(), "coarse_proxies": "fixed"}),
-        (Variant("hpl_given"), {"sizes": (30, 6), "coarse_proxies": "fixed"}),
-        (CHANGES[0], {"sizes": (30, 5), "coarse_proxies": "live"}),
-        (CHANGES[3], {"sizes": (30, 6), "coarse_proxies": "learned"}),
+        (Variant("hpl"), {"sizes": (30, 9), "clusterer": KMeans(), "coarse_proxies": "learned"}),
+        (Variant("hpl_given"), {"sizes": (30, 6), "coarse_proxies": "learned"}),
+        (CHANGES[0], {"sizes": (30, 9), "coarse_proxies": "fixed"}),
+        (CHANGES[3], {"sizes": (30, 6), "coarse_proxies": "live"}),
         (Variant("hpl", "clusterer", "kmeans_step"), {"clusterer": KMeansStep()}),
         (Variant("hpl", "clusterer", "agglomerative"), {"clusterer": Agglomerative()}),
-        (Variant("hpl", "num_superclasses", "half"), {"sizes": (30, 3)}),
-        (Variant("hpl", "num_superclasses", "twice"), {"sizes": (30, 10)}),
+        (Variant("hpl", "num_superclasses", "half"), {"sizes": (30, 5)}),
+        (Variant("hpl", "num_superclasses", "twice"), {"sizes": (30, 18)}),
     ],
 )
 def test_built_losses(variant, attributes):
@@ -87,13 +80,13 @@ def test_built_losses(variant, attributes):
         assert getattr(loss_func, name) == value
     assert loss_func.is_given[1] == (variant.prefix == "hpl_given")
     assert loss_func.level_weights == (1.0, 0.2 if variant.prefix == "hpl" else 0.4)
-    assert loss_func.schedule.warmup == 7
+    assert loss_func.warmup == 7
 
 
 def test_twice_the_rule_stays_below_the_number_of_classes():
     twice = Variant("hpl", "num_superclasses", "twice")
     assert twice.spec("arcface", {}, 4).hpl_arguments["num_superclasses"] == 3
-    with pytest.raises(ValueError, match=r"3 training classes the rule gives 2.*no twice of that"):
+    with pytest.raises(ValueError, match=r"3 training .* are 2 superclasses.*no twice of that"):
         twice.spec("arcface", {}, 3)
     with pytest.raises(ValueError, match="no half of that"):
         Variant("hpl", "num_superclasses", "half").spec("arcface", {}, 4)
@@ -110,8 +103,17 @@ def test_only_the_references_that_are_needed():
     assert set(CHANGES) < set(everything)
 
 
+def test_single_variants_come_with_their_reference():
+    names = ["hpl_given", "hpl:coarse_proxies=fixed"]
+    assert [v.name for v in chosen_variants(names)] == [
+        "hpl",
+        "hpl:coarse_proxies=fixed",
+        "hpl_given",
+    ]
+
+
 def test_superclasses_follow_the_training_classes_of_the_fold(make_ablation, small_dataset):
-    planned = make_ablation(bases=hierarchical_bases(), what=["num_superclasses"], folds=[0, 1])
+    planned = make_ablation(bases=hierarchical_bases(), what=["num_superclasses"], folds=(0, 1))
     configs = lay_out(planned, small_dataset)
     assert (
         len(configs)
@@ -119,7 +121,7 @@ def test_superclasses_follow_the_training_classes_of_the_fold(make_ablation, sma
         == len(hierarchical_bases()) * 2 * (1 + 3)
     )
     chosen = [config.loss.hpl_arguments.get("num_superclasses") for config in configs[:4]]
-    assert chosen == [None, "auto", 2, 6]  # of 12 classes
+    assert chosen == [None, None, 2, 6]  # of 12 classes
 
 
 def test_nothing_is_tested_and_the_settings_are_kept(make_ablation, monkeypatch):
@@ -131,7 +133,9 @@ def test_nothing_is_tested_and_the_settings_are_kept(make_ablation, monkeypatch)
         assert "test" not in result
         assert set(result["num_images"]) == {"train", "val"}
         assert (result["update_seconds"] is None) == (result["config"]["loss"] == "proxy_anchor")
-    folder = planned.flat.out / "small" / "hpl-proxy_anchor-coarse_proxies=live" / "seed0_fold0"
+    folder = (
+        planned.flat.request.out / "small" / "hpl-proxy_anchor-coarse_proxies=live" / "seed0_fold0"
+    )
     settings = json.loads((folder / "config.json").read_text())["loss_settings"]
     assert (settings["coarse_proxies"], settings["warmup"]) == ("live", 4)
     assert json.loads((folder / "result.json").read_text())["sizes"] == [12, 3]
@@ -154,8 +158,8 @@ def test_interrupted_ablation_goes_on_where_it_stopped(make_ablation, monkeypatc
     def interrupted(config, *args):
         trained.append(config.loss.name)
         if len(trained) == 3:
-            config.folder(planned.flat.out).mkdir(parents=True)
-            (config.folder(planned.flat.out) / "config.json").touch()  # half a run
+            config.folder(planned.flat.request.out).mkdir(parents=True)
+            (config.folder(planned.flat.request.out) / "config.json").touch()  # half a run
             raise KeyboardInterrupt
         return original(config, *args)
 
@@ -169,9 +173,20 @@ def test_interrupted_ablation_goes_on_where_it_stopped(make_ablation, monkeypatc
     assert len(trained) == 5
 
 
+def test_runs_on_other_images_do_not_come_into_one_table(make_ablation, small_dataset, monkeypatch):
+    run_ablation(make_ablation(what=["hpl_given"], epochs=1), Console())
+    pixels = small_dataset.untrained.copy()
+    pixels[0] += 1
+    other = replace(small_dataset, untrained=pixels)
+    monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: other))
+    monkeypatch.setattr(runs, "train_and_validate", None)
+    with pytest.raises(ValueError, match=r"on other images.*\(fingerprint differ\).*another --out"):
+        run_ablation(make_ablation(what=["hpl"], epochs=1), Console())
+
+
 def made_up_outcome(make_ablation, values):
     """Runs with a MAP@R that is given by (loss, seed, fold); the second of two epochs is best."""
-    planned = make_ablation(what=["clusterer"], seeds=[0, 1], folds=[0, 1])
+    planned = make_ablation(what=["clusterer"], seeds=(0, 1), folds=(0, 1))
     names = ["proxy_anchor", *(v.loss_name("proxy_anchor") for v in planned.variants)]
     results = [
         {
@@ -246,7 +261,7 @@ def test_table_and_json_say_the_same(make_ablation):
         ({"bases": ["hpl:proxy_nca"]}, "unknown loss 'hpl:hpl:proxy_nca'"),
         ({"bases": ["arcface", "arcface"]}, "--bases has arcface more than once"),
         ({"dataset": "glyfs"}, "unknown data set 'glyfs'"),
-        ({"folds": [4]}, r"in 0\.\.3, got 4"),
+        ({"folds": (4,)}, r"in 0\.\.3, got 4"),
         ({"epochs": 0}, "at least 1, got 0"),
     ],
 )

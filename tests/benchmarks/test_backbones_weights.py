@@ -1,4 +1,4 @@
-"""Weights of backbones: from files, and what is said when there are none to be had."""
+"""Weights of backbones: from files, and what is said where there are none."""
 
 import urllib.error
 

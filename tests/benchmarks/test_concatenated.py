@@ -28,7 +28,7 @@ def test_it_is_what_pml_says_of_the_embeddings_side_by_side(do_all_folds):
     (found,) = stored.concatenated
     assert (found["loss"], found["seed"], found["folds"]) == ("contrastive", 0, FOLDS)
     assert found["embedding_size"] == 4 * 8
-    models = [np.load(config.folder(planned.out) / "test.npz") for config in planned.runs]
+    models = [np.load(config.folder(planned.request.out) / "test.npz") for config in planned.runs]
     embeddings = np.hstack([normalize(model["test_embeddings"]) for model in models])
     calculator = AccuracyCalculator(
         include=("precision_at_1", "r_precision", "mean_average_precision_at_r"), k="max_bin_count"
@@ -43,7 +43,7 @@ def test_it_is_what_pml_says_of_the_embeddings_side_by_side(do_all_folds):
 
 def test_models_of_other_test_images_are_not_put_together(do_all_folds, small_dataset, tmp_path):
     planned, _ = do_all_folds()
-    path = planned.runs[0].folder(planned.out) / "test.npz"
+    path = planned.runs[0].folder(planned.request.out) / "test.npz"
     other = {**np.load(path)}
     other["test_indices"] = other["test_indices"][::-1]
     np.savez(tmp_path / "other.npz", **other)
@@ -57,7 +57,7 @@ def test_it_is_kept_until_a_run_is_done_again(do_all_folds):
     path.write_text(json.dumps({**json.loads(path.read_text()), "test": {}}))
     _, stored = do_all_folds()
     assert stored.concatenated[0]["test"] == {}
-    embeddings = planned.runs[2].folder(planned.out) / "test.npz"
+    embeddings = planned.runs[2].folder(planned.request.out) / "test.npz"
     later = path.stat().st_mtime_ns + 1_000_000
     os.utime(embeddings, ns=(later, later))
     _, stored = do_all_folds()
@@ -66,5 +66,5 @@ def test_it_is_kept_until_a_run_is_done_again(do_all_folds):
 
 def test_it_is_not_shown_without_all_its_folds(do_all_folds):
     planned, stored = do_all_folds()
-    (planned.runs[1].folder(planned.out) / "result.json").unlink()
+    (planned.runs[1].folder(planned.request.out) / "result.json").unlink()
     assert not read_stored(stored.folder).concatenated

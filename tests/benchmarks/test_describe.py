@@ -34,7 +34,10 @@ def test_levels_classes_images_and_splits(data):
 def test_halves_of_the_data_set(data):
     test_half = data.labels[:, 0] >= 24
     lines = printed(replace(data, test_half=test_half, left_out=("a.jpg", "b.jpg")))
-    assert lines[0] == "small: 256 images, 2 missing or broken left out (first a.jpg)"
+    assert (
+        lines[0]
+        == "small: 256 images, 2 files left out: missing, broken or not pictures (first a.jpg)"
+    )
     assert "│ 0 │ 144 (18) │ 48 (6) │ 64 (8) │" in lines
     gallery = test_half & (np.arange(256) % 64 >= 32)
     lines = printed(replace(data, test_half=test_half, gallery=gallery))
@@ -82,5 +85,5 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert str(broken) in capsys.readouterr().err
     assert main([*command, "--skip-broken"]) == 0
     output = capsys.readouterr().out
-    assert "13 images, 1 missing or broken left out" in output
+    assert "13 images, 1 files left out: missing, broken or not pictures" in output
     assert (tmp_path / "out" / "inshop" / "samples.png").stat().st_size > 1000

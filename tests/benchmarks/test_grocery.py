@@ -117,7 +117,7 @@ def test_features_are_cached_until_something_changes(root, load):
         load(root, no_network)
 
 
-def says_how_to_mend(error):
+def says_how_to_fix_it(error):
     message = str(error.value)
     return "github.com/marcusklasson/GroceryStoreDataset" in message and "--data-root" in message
 
@@ -125,13 +125,13 @@ def says_how_to_mend(error):
 def test_no_root():
     with pytest.raises(FileNotFoundError, match="grocery needs a --data-root") as error:
         load_dataset("grocery")
-    assert says_how_to_mend(error)
+    assert says_how_to_fix_it(error)
 
 
 def test_missing_root(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere") as error:
         load_dataset("grocery", tmp_path / "nowhere")
-    assert says_how_to_mend(error)
+    assert says_how_to_fix_it(error)
 
 
 @pytest.mark.parametrize("name", ["val.txt", "classes.csv"])
@@ -140,7 +140,7 @@ def test_missing_list(root, load, name):
     for given in (root, root.parent):
         with pytest.raises(FileNotFoundError, match=f"dataset has no {name}") as error:
             load(given)
-        assert says_how_to_mend(error)
+        assert says_how_to_fix_it(error)
 
 
 def test_missing_photograph(root, load):
@@ -194,3 +194,21 @@ def test_black_and_white_are_minus_and_plus_one():
     for colour, value in (("black", -127 / 128), ("white", 1.0)):
         image = EFFICIENTNET_LITE0.transform(Image.new("RGB", (200, 160), colour))
         torch.testing.assert_close(image, torch.full((3, 160, 160), value))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_lists_that_an_editor_saved_are_read_as_before(root, mark):
+    whole = look_at_dataset("grocery", root)
+    for file in (*root.glob("*.txt"), *root.glob("*.csv")):
+        file.write_bytes(mark + file.read_bytes().replace(b"\n", b"\r\n") + b"\r\n")
+    data = look_at_dataset("grocery", root)
+    assert data.files == whole.files
+    assert data.class_names == whole.class_names
+    np.testing.assert_array_equal(data.labels, whole.labels)
+
+
+@pytest.mark.parametrize("content", [b"", b"header\n", b"header\na,b,c\n", b"\xff\xfe\0"])
+def test_a_list_of_names_that_does_not_fit(root, content):
+    (root / "classes.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"classes\.csv"):
+        look_at_dataset("grocery", root)

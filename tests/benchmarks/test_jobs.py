@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
+import small_data
 from rich.console import Console
 from small_data import make_small_data
 
 from benchmarks import jobs, suite
-from benchmarks.jobs import DataSource, check_jobs, map_jobs
+from benchmarks.jobs import check_jobs, map_jobs
 from benchmarks.progress import SuiteProgress
+from benchmarks.request import DataSource
 
 
 class SmallSource(DataSource):
@@ -45,11 +47,11 @@ def make_progress():
     return SuiteProgress(Console(width=100), 2, 3)
 
 
-SOURCE = SmallSource("small", None, False)
+SOURCE = SmallSource("small")
 
 
 def test_runs_side_by_side_are_the_runs_one_by_one(make_plan, monkeypatch, tmp_path):
-    monkeypatch.setattr(suite, "DataSource", SmallSource)
+    monkeypatch.setattr(small_data, "DataSource", SmallSource)
     alone = suite.run(make_plan(), Console(quiet=True))
     together = suite.run(make_plan(jobs=2, out=tmp_path / "together"), Console(quiet=True))
     for one, other in zip(alone.results, together.results, strict=True):

@@ -98,7 +98,8 @@ def test_settings_of_a_data_set_win():
     }
     spec = find_loss("hpl:proxy_anchor", overrides)
     loss_func = spec.build(32, 8, TREE, seed=0)
-    assert (loss_func.alpha, loss_func.margin, loss_func.sizes) == (16.0, 0.3, (32, 3))
+    fine = loss_func.level_loss(0)
+    assert (fine.alpha, fine.margin, loss_func.sizes) == (16.0, 0.3, (32, 3))
     assert spec.settings()["num_superclasses"] == 3
     assert "num_superclasses" not in find_loss("hpl_given:proxy_anchor", overrides).settings()
     assert find_loss("proxy_anchor", overrides).settings()["alpha"] == 16.0

@@ -38,10 +38,11 @@ def test_every_kind_of_setting_reaches_the_loss():
         }
     )
     loss_func = build(changed)
-    assert (loss_func.alpha, loss_func.sizes, loss_func.seed) == (20.0, (10, 3), 3)
+    assert (loss_func.level_loss(0).alpha, loss_func.level_loss(1).alpha) == (20.0, 20.0)
+    assert loss_func.sizes == (10, 3)
     assert (loss_func.distance.p, loss_func.distance.power) == (2, 2)
     assert loss_func.level_weights == (1.0, 0.7)
-    assert (loss_func.schedule.warmup, loss_func.schedule.every) == (5, 6)
+    assert (loss_func.warmup, loss_func.recluster_every) == (5, 6)
     assert loss_func.coarse_proxies == "live"
     assert type(loss_func.clusterer).__name__ == "Agglomerative"
     assert changed.proxy_learning_rate == 0.5
@@ -50,11 +51,15 @@ def test_every_kind_of_setting_reaches_the_loss():
     assert changed.with_settings({}) == changed
 
 
+def test_the_clusterer_has_the_seed_of_the_training():
+    assert build(find_loss("hpl:proxy_anchor")).clusterer == KMeans(seed=3)
+
+
 def test_a_given_tree_leaves_out_what_concerns_discovery():
     found = find_loss("hpl:proxy_nca", {"hpl": {"num_superclasses": 3, "warmup": 5}})
     given = found.with_settings({"hierarchy": "given", "clusterer": "agglomerative"})
     loss_func = build(given)
-    assert (loss_func.hierarchy, loss_func.schedule.warmup) == (TREE, 5)
+    assert (loss_func.hierarchy, loss_func.warmup) == (TREE, 5)
     assert given.settings() == {
         "softmax_scale": 10.7,
         "warmup": 5,
@@ -98,7 +103,7 @@ def test_settings_of_the_memory():
         (reducers.ThresholdReducer(low=0.1), "ThresholdReducer(low=0.1)"),
         (
             KMeans(balance=1.5),
-            "KMeans(iterations=25, restarts=5, balance=1.5, warm_iterations=2)",
+            "KMeans(iterations=25, restarts=5, balance=1.5, warm_iterations=2, seed=0)",
         ),
         (torch.nn.init.normal_, "torch.nn.init.normal_"),
         (torch.ones(2), [1.0, 1.0]),

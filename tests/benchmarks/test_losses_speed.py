@@ -148,7 +148,7 @@ def test_compiled_side_only_if_asked(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--device cuda:77", "--device cuda:77 is not to be had here"),
+        ("--device cuda:77", "--device cuda:77 is not available here"),
         ("--classes 10 --levels 5", "--levels 5 are too many for --classes 10: .* 10, 3, 2, 2, 2"),
         ("--repeats 0", "--repeats must be at least 1, got 0"),
         ("--batch-sizes 4 0", "--batch-sizes must be at least 1, got 0"),

@@ -1,4 +1,5 @@
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,5 +143,10 @@ def test_a_zip_that_is_none(tmp_path):
         load_omniglot(tmp_path)
 
 
-def test_it_is_trained_as_glyphs_but_longer():
-    assert SETTINGS["omniglot"] == SETTINGS["glyphs"].with_epochs(12)
+def test_it_is_trained_as_glyphs_but_longer_and_with_twice_the_augmentation():
+    drawings, letters = SETTINGS["omniglot"], SETTINGS["glyphs"]
+    same = replace(letters, epochs=drawings.epochs, augmentation=drawings.augmentation)
+    assert drawings == same
+    assert drawings.epochs > letters.epochs
+    for name, value in vars(letters.augmentation).items():
+        assert getattr(drawings.augmentation, name) == 2 * value

@@ -1,9 +1,16 @@
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
+from PIL import Image
+from small_data import SMALL_SETTINGS, make_small_data
 
-from benchmarks.datasets.base import NUM_FOLDS, split_by_class
+from benchmarks import suite
+from benchmarks.__main__ import main
+from benchmarks.datasets import DATASETS, DatasetEntry
+from benchmarks.datasets.base import NUM_FOLDS, LabelledImages, split_by_class
+from benchmarks.settings import SETTINGS
 
 NUM_CLASSES = 43  # neither half nor quarter is whole
 
@@ -63,3 +70,67 @@ def test_classes_are_shuffled_before_they_are_cut(labels):
 def test_unknown_fold(labels, fold):
     with pytest.raises(ValueError, match=rf"fold must be in 0\.\.3, got {fold}"):
         split_by_class(labels, fold)
+
+
+def of_size(counts):
+    """A data set with so many images of each class."""
+    labels = np.repeat(np.arange(len(counts)), counts)[:, None]
+    return LabelledImages(
+        name="mine",
+        labels=labels,
+        level_names=("class",),
+        class_names=(tuple(map(str, range(len(counts)))),),
+        picture=lambda i: Image.new("L", (1, 1)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "part"),
+    [
+        ([1] * 40, "validation"),
+        ([1] * 7, "validation"),
+        ([2] * 7, "validation"),  # two images of the only class: always found
+        ([3] * 14, "validation"),
+    ],
+)
+def test_a_validation_that_says_nothing_is_an_error(counts, part):
+    with pytest.raises(ValueError, match=rf"the {part} of fold 3 of mine has .*Add images or cl"):
+        of_size(counts).check_accuracy(3)
+
+
+def test_a_test_that_says_nothing_is_an_error():
+    data = of_size([2] * 20)
+    testing = set(data.labels[data.split(0).test, 0])
+    single = of_size([1 if i in testing else 2 for i in range(20)])
+    with pytest.raises(ValueError, match="the test of fold 0 of mine has 10 images"):
+        single.check_accuracy(0)
+    half = np.isin(single.labels[:, 0], list(testing))
+    gallery = half & (single.labels[:, 0] == min(testing))
+    with pytest.raises(ValueError, match="searched among 1 of 1 classes"):
+        replace(single, test_half=half, gallery=gallery).check_accuracy(0)
+
+
+def test_two_images_of_two_classes_are_enough():
+    for fold in range(NUM_FOLDS):
+        of_size([2] * 15).check_accuracy(fold)
+    for fold, split in ((f, of_size([1, 2] * 30).split(f)) for f in range(NUM_FOLDS)):
+        assert len(split.val)
+        of_size([1, 2] * 30).check_accuracy(fold)
+
+
+def test_queries_need_one_image_of_theirs_in_the_gallery():
+    data = of_size([2] * 16)
+    half = data.labels[:, 0] >= 8
+    gallery = half & (np.arange(len(half)) % 2 == 1)
+    replace(data, test_half=half, gallery=gallery).check_accuracy(0)
+
+
+def test_it_is_said_before_training(monkeypatch, tmp_path, capsys):
+    data = make_small_data(32)
+    entry = DatasetEntry("small", "vectors", (0,), False, lambda root: data)
+    monkeypatch.setitem(DATASETS, "small", entry)
+    monkeypatch.setitem(SETTINGS, "small", SMALL_SETTINGS)
+    monkeypatch.setattr(suite, "train", None)
+    command = ["run", "--dataset", "small", "--losses", "proxy_anchor", "--out", str(tmp_path)]
+    assert main(command) == 2
+    assert "the validation of fold 0 of small has 4 images" in capsys.readouterr().err

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 from small_data import make_small_data
 
@@ -11,6 +10,7 @@ from benchmarks import suite, training
 from benchmarks.__main__ import main
 from benchmarks.datasets import DATASETS
 from benchmarks.report import embedding_map
+from benchmarks.results import HIERARCHY_NAMES, collect
 from benchmarks.stored import read_stored
 from pml_hierarchical import Hierarchy
 
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with require
 def test_one_run_is_one_folder(make_plan):
     planned = make_plan(losses=["hpl:proxy_anchor"])
     (result,) = suite.run(planned, Console()).results
-    folder = planned.runs[0].folder(planned.out)
+    folder = planned.runs[0].folder(planned.request.out)
     assert result.pop("folder") == folder
-    assert folder == planned.out / "small" / "hpl-proxy_anchor" / "seed0_fold0"
+    assert folder == planned.request.out / "small" / "hpl-proxy_anchor" / "seed0_fold0"
     assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(result))
     assert (folder / "records" / "logs.db").exists()
     assert list((folder / "records").glob("*.csv"))
@@ -46,7 +46,7 @@ def test_same_seed_same_numbers(make_plan, tmp_path):
     for a, b in zip(first, second, strict=True):
         assert a["test"] == b["test"]
         assert a["training_loss"] == b["training_loss"]
-    (other,) = suite.run(make_plan(losses=["proxy_anchor"], seeds=[1]), Console()).results
+    (other,) = suite.run(make_plan(losses=["proxy_anchor"], seeds=(1,)), Console()).results
     assert other["training_loss"] != first[0]["training_loss"]
 
 
@@ -58,7 +58,7 @@ def test_interrupted_suite_goes_on_where_it_stopped(make_plan, monkeypatch):
     def interrupted(config, *args):
         if config.loss.name == "proxy_anchor" and "proxy_anchor" not in trained:
             trained.append(config.loss.name)
-            (config.folder(planned.out) / "records").mkdir(parents=True)  # half a run
+            (config.folder(planned.request.out) / "records").mkdir(parents=True)  # half a run
             raise KeyboardInterrupt
         trained.append(config.loss.name)
         return original(config, *args)
@@ -83,8 +83,18 @@ def test_runs_on_other_images_do_not_come_into_one_folder(make_plan, monkeypatch
     suite.run(make_plan(losses=["proxy_anchor"]), Console())
     fewer = replace(DATASETS["small"], load=lambda source: make_small_data(num_images=224))
     monkeypatch.setitem(DATASETS, "small", fewer)
-    with pytest.raises(ValueError, match=r"on other images.*\(num_images differ\).*another --out"):
+    with pytest.raises(
+        ValueError, match=r"on other images.*\(num_images, fingerprint differ\).*another --out"
+    ):
         suite.run(make_plan(losses=["contrastive"]), Console())
+
+
+def test_runs_have_the_metrics_over_all_levels(make_plan):
+    summary = collect(suite.run(make_plan(losses=["proxy_anchor"], epochs=1), Console()))
+    assert summary.metrics[-3:] == tuple(HIERARCHY_NAMES)
+    for table in (summary.runs, summary.untrained):
+        assert table[list(HIERARCHY_NAMES)].notna().all(axis=None)
+        assert table["mistake_severity"].between(1, 3).all()  # levels, not percent
 
 
 def test_what_is_known_of_the_data_is_there_while_runs_are_missing(make_plan, monkeypatch):
@@ -99,7 +109,7 @@ def test_what_is_known_of_the_data_is_there_while_runs_are_missing(make_plan, mo
     monkeypatch.setattr(suite, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         suite.run(planned, Console())
-    stored = read_stored(planned.folder)
+    stored = read_stored(planned.request.folder)
     assert [result["config"]["loss"] for result in stored.results] == ["contrastive"]
     assert stored.untrained[0]["precision_at_1_level0"] > 0
 
@@ -109,10 +119,10 @@ def test_what_is_known_of_the_data_is_there_while_runs_are_missing(make_plan, mo
     [
         ({"dataset": "glyfs"}, r"unknown data set 'glyfs'.*'glyphs'"),
         ({"losses": ["proxy_ancor"]}, "did you mean 'proxy_anchor'"),
-        ({"losses": ["arcface", "arcface"]}, "--losses has arcface more than once"),
-        ({"seeds": [1, 1]}, "--seeds has 1 more than once"),
-        ({"seeds": [-1]}, "not be negative, got -1"),
-        ({"folds": [4]}, r"in 0\.\.3, got 4"),
+        ({"losses": ("arcface", "arcface")}, "--losses has arcface more than once"),
+        ({"seeds": (1, 1)}, "--seeds has 1 more than once"),
+        ({"seeds": (-1,)}, "not be negative, got -1"),
+        ({"folds": (4,)}, r"in 0\.\.3, got 4"),
         ({"epochs": 0}, "at least 1, got 0"),
         ({"device": "gpu"}, "--device gpu"),
     ],
@@ -141,11 +151,11 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys, monkeypatch):
     assert "hpl:proxy_nca" in printed
     assert "(raw features)" in printed
     report = (out / "small" / "report.md").read_text()
-    for name in ("training", "levels", "gain", "embeddings", "retrievals"):
+    for name in ("training", "levels", "gain", "embeddings", "retrievals", "tree"):
         assert f"figures/{name}.png" in report
         assert (out / "small" / "figures" / f"{name}.png").stat().st_size > 1000
     html = (out / "small" / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 5
+    assert html.count("data:image/png;base64,") == 6
     assert 'src="figures' not in html
 
 
@@ -176,9 +186,33 @@ def test_list_shows_data_sets_and_losses(capsys):
 
 def test_warm_up_keeps_its_share_of_a_shorter_training(make_plan):
     (run,) = make_plan(losses=["hpl:proxy_anchor"], epochs=1).runs
-    assert run.loss.settings()["warmup"] == round(4 / 3)
+    assert run.loss.settings()["warmup"] == 1  # 30% of 4 iterations
     assert run.settings.epochs == 1
 
 
-def test_device_of_the_models_is_the_one_asked_for(make_plan):
-    assert make_plan(device="cpu").device == torch.device("cpu")
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_one_image_per_class_is_an_error_before_training(
+    small_dataset, make_plan, monkeypatch, part
+):
+    def data_with(images_per_class):
+        chosen = getattr(small_dataset.split(0), part)
+        first = np.unique(small_dataset.labels[chosen, 0])
+        kept = [np.flatnonzero(small_dataset.labels[:, 0] == c)[:images_per_class] for c in first]
+        rest = np.setdiff1d(np.arange(len(small_dataset.labels)), chosen)
+        rows = np.sort(np.concatenate([*kept, rest]))
+        return replace(
+            small_dataset,
+            inputs=small_dataset.inputs[rows],
+            labels=small_dataset.labels[rows],
+            untrained=small_dataset.untrained[rows],
+        )
+
+    planned = make_plan(losses=["proxy_nca"])
+    one, two = data_with(1), data_with(2)
+    monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: one))
+    where = "validation" if part == "val" else "test"
+    with pytest.raises(ValueError, match=f"the {where} of fold 0 of small has .*expected at least"):
+        suite.run(planned, Console())
+    assert not planned.request.out.exists()
+    monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: two))
+    assert suite.run(planned, Console()).results

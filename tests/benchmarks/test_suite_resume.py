@@ -4,15 +4,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from killed_suite import MOMENTS
 from rich.console import Console
+from small_data import SMALL_SETTINGS, small_request
 
 from benchmarks import files, suite
 from benchmarks.__main__ import main
+from benchmarks.augmentation import RandomAffine
+from benchmarks.datasets import DATASETS
+from benchmarks.settings import SETTINGS
 from benchmarks.training import Session
 from benchmarks.training.checkpoints import BEST, LAST
 
@@ -67,10 +72,7 @@ def go_on(small_dataset, tmp_path):
     """Start the same suite again, here."""
 
     def run(losses=("hpl:proxy_anchor", "contrastive_xbm")):
-        suite.run(
-            suite.plan("small", None, losses, [0], None, None, tmp_path, "cpu"),
-            Console(),
-        )
+        suite.run(suite.plan(small_request(tmp_path, losses)), Console())
 
     return run
 
@@ -102,7 +104,7 @@ def killed(killed_in_the_third_epoch, tmp_path):
 
 
 def test_a_killed_suite_loses_no_finished_epoch(killed, go_on, monkeypatch):
-    assert torch.load(killed / LAST, weights_only=False)["epoch"] == 2
+    assert torch.load(killed / LAST, weights_only=True)["epoch"] == 2
     iterations = []
     original = Session._end_of_iteration
 
@@ -115,23 +117,23 @@ def test_a_killed_suite_loses_no_finished_epoch(killed, go_on, monkeypatch):
     assert iterations == [(3, 0), (3, 1), (3, 2), (3, 3)]
 
 
-def test_a_corrupt_checkpoint_is_named_and_the_run_starts_anew(undisturbed, killed, go_on):
+def test_a_corrupt_checkpoint_is_named_and_the_run_starts_again(undisturbed, killed, go_on):
     (killed / LAST).write_bytes((killed / LAST).read_bytes()[:1000])
-    with pytest.warns(UserWarning, match=r"the checkpoint .*last\.pt cannot be read.*starts anew"):
+    with pytest.warns(UserWarning, match=r"the checkpoint .*last\.pt cannot be read.*starts again"):
         go_on()
     assert results(killed.parents[2]) == undisturbed[0]
 
 
 def test_a_corrupt_best_model_is_an_error_that_says_what_to_do(killed, go_on):
     (killed / BEST).write_bytes(b"not a checkpoint")
-    checkpoint = torch.load(killed / LAST, weights_only=False)
+    checkpoint = torch.load(killed / LAST, weights_only=True)
     torch.save({**checkpoint, "stopped_early": True}, killed / LAST)  # nothing left to train
     with pytest.raises(OSError, match=r"best\.pt cannot be read .*Delete .*seed0_fold0 to do this"):
         go_on()
 
 
 def test_a_checkpoint_of_other_settings_is_not_gone_on_from(killed, go_on):
-    checkpoint = torch.load(killed / LAST, weights_only=False)
+    checkpoint = torch.load(killed / LAST, weights_only=True)
     checkpoint["config"]["seed"] = 1
     torch.save(checkpoint, killed / LAST)
     (killed / "left over").touch()
@@ -142,9 +144,9 @@ def test_a_checkpoint_of_other_settings_is_not_gone_on_from(killed, go_on):
 def test_a_corrupt_result_is_an_error_that_says_what_to_do(make_plan):
     planned = make_plan(losses=["proxy_anchor"])
     suite.run(planned, Console())
-    path = planned.runs[0].folder(planned.out) / "result.json"
+    path = planned.runs[0].folder(planned.request.out) / "result.json"
     path.write_text(path.read_text()[:50])
-    with pytest.raises(ValueError, match=r"result.json is not what a run wrote.*Delete .*seed0"):
+    with pytest.raises(ValueError, match=r"result.json is damaged.*Delete .*seed0"):
         make_plan(losses=["proxy_anchor"])
 
 
@@ -160,8 +162,8 @@ def test_a_full_disk_is_named_and_what_was_there_stays(make_plan, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", fsync)
     with pytest.raises(OSError, match=r"No space left on device while writing: '.*proxy_anchor"):
         suite.run(planned, Console())
-    assert (planned.runs[0].folder(planned.out) / "result.json").exists()
-    assert not list(planned.out.rglob("*.tmp"))
+    assert (planned.runs[0].folder(planned.request.out) / "result.json").exists()
+    assert not list(planned.request.out.rglob("*.tmp"))
     assert [r["config"]["loss"] for r in suite.run(planned, Console()).results] == [
         "contrastive",
         "proxy_anchor",
@@ -183,14 +185,44 @@ def test_a_full_disk_is_no_traceback(small_dataset, tmp_path, monkeypatch, capsy
     assert main(command) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: ")
-    assert printed.strip().endswith("make room, and start the same command again")
+    assert printed.strip().endswith("free some space and start the same command again")
 
 
 def test_two_suites_in_one_folder(make_plan):
     planned = make_plan(losses=["proxy_anchor"])
     with (
-        suite.only_one_in(planned.folder),
+        suite.only_one_in(planned.request.folder),
         pytest.raises(OSError, match=r"another suite is running in .*small"),
     ):
         suite.run(planned, Console())
     suite.run(planned, Console())
+
+
+def test_random_transforms_go_on_where_they_were(make_plan, small_dataset, tmp_path, monkeypatch):
+    pictures = (small_dataset.inputs[:, :9].reshape(-1, 1, 3, 3) * 60 + 120).clamp(0, 255).byte()
+    pictures = torch.nn.functional.interpolate(pictures, size=(32, 32))
+    drawn = replace(small_dataset, inputs=pictures)
+    monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: drawn))
+    settings = replace(SMALL_SETTINGS, augmentation=RandomAffine(20, 0.2, 10, 0.2))
+    monkeypatch.setitem(SETTINGS, "small", settings)
+
+    def run(out):
+        planned = make_plan(out=out, losses=["hpl:proxy_nca"])
+        (result,) = suite.run(planned, Console(quiet=True)).results
+        return {key: result[key] for key in ("test", "validation", "training_loss", "best_epoch")}
+
+    expected = run(tmp_path / "whole")
+    original = Session._end_of_iteration
+
+    def interrupted(session, trainer):
+        original(session, trainer)
+        if trainer.epoch == 2 and trainer.iteration == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "_end_of_iteration", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "interrupted")
+    monkeypatch.setattr(Session, "_end_of_iteration", original)
+    assert run(tmp_path / "interrupted") == expected
+    monkeypatch.setitem(SETTINGS, "small", replace(settings, augmentation=None))
+    assert run(tmp_path / "plain")["training_loss"] != expected["training_loss"]

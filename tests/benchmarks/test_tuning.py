@@ -3,20 +3,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from rich.console import Console
-from small_data import make_small_data
+from small_data import make_small_data, small_request
 
 from benchmarks.__main__ import main
+from benchmarks.datasets import DATASETS
 from benchmarks.datasets.base import RetrievalData
-from benchmarks.jobs import DataSource
 from benchmarks.losses import DEFAULT_LOSSES, find_loss
+from benchmarks.progress import SuiteProgress
+from benchmarks.request import DataSource
 from benchmarks.run_config import read_result
 from benchmarks.settings import SETTINGS
+from benchmarks.training import OBJECTIVE, selected, train_and_validate
 from benchmarks.tuning import apply_tuned, running, tuned_settings
 from benchmarks.tuning.plan import plan_tuning, run_tuning
 from benchmarks.tuning.report import trials_table, write_trials
-from benchmarks.tuning.running import OBJECTIVE
 from benchmarks.tuning.trials import read_study
 
 pytestmark = [
@@ -28,19 +31,10 @@ pytestmark = [
 @pytest.fixture
 def make_tuning(small_dataset, tmp_path):
     def make(**changes):
-        arguments = {
-            "dataset": "small",
-            "data_root": None,
-            "losses": ["proxy_anchor"],
-            "trials": 4,
-            "folds": [0],
-            "seed": 0,
-            "epochs": 1,
-            "out": tmp_path / "runs",
-            "device": "cpu",
-            "settings": tmp_path / "small.yaml",
-        }
-        return plan_tuning(**(arguments | changes))
+        trials = changes.pop("trials", 4)
+        settings = changes.pop("settings", tmp_path / "small.yaml")
+        usual = {"losses": ["proxy_anchor"], "folds": (0,), "epochs": 1, "out": tmp_path / "runs"}
+        return plan_tuning(small_request(**(usual | changes)), trials, settings)
 
     return make
 
@@ -50,12 +44,18 @@ def made_up(monkeypatch):
     """Instead of a training, a number that its settings give; the list of what was asked for."""
     asked = []
 
-    def train(config, data, out, device, progress):
+    def train(config, data, out, device, progress, stop):
         asked.append(config)
         progress.advance(config.settings.iterations_per_epoch)
         wanted = -np.log10(config.settings.learning_rate) / 10 + 0.01 * config.fold
+        history, stopped = [], False
+        while len(history) < config.settings.epochs and not stopped:
+            history.append(wanted if len(history) == config.settings.epochs // 2 else 0.01)
+            stopped = len(history) < config.settings.epochs and stop(history)
         return {
-            "validation": {OBJECTIVE: [0.01, wanted, 0.02]},
+            "validation": {"epoch": list(range(1, len(history) + 1)), OBJECTIVE: history},
+            "best_epoch": None if stopped else config.settings.epochs // 2 + 1,
+            "stopped_early": stopped,
             "environment": {"commit": "abc", "versions": {"torch": "2"}},
         }
 
@@ -69,14 +69,22 @@ def trials_of(tuning, number=0):
 
 def test_every_loss_has_the_same_budget_and_begins_untuned(make_tuning, made_up):
     losses = [*DEFAULT_LOSSES, "hpl_given:soft_triple"]
-    tuning = make_tuning(losses=losses, trials=3, folds=[1, 3], epochs=None)
+    tuning = make_tuning(
+        losses=losses,
+        trials=3,
+        folds=(
+            1,
+            3,
+        ),
+        epochs=None,
+    )
     run_tuning(tuning, Console(quiet=True))
     ran = [(config.loss.name, config.fold, config.settings.epochs) for config in made_up]
     assert ran == [(loss, fold, 3) for loss in losses for _ in range(3) for fold in (1, 3)]
     settings = SETTINGS["small"]
     for position, loss in enumerate(losses):
         first, second, *_ = (made_up[6 * position + 2 * i] for i in range(3))
-        usual = find_loss(loss, settings.losses).settings()
+        usual = find_loss(loss, settings.loss_overrides).settings()
         assert usual.items() <= first.loss.settings().items()
         assert first.settings == settings
         assert second.loss.settings() != first.loss.settings() or loss == "contrastive"
@@ -88,7 +96,13 @@ def test_every_loss_has_the_same_budget_and_begins_untuned(make_tuning, made_up)
 
 
 def test_value_is_the_mean_of_the_best_epochs_of_the_folds(make_tuning, made_up):
-    tuning = make_tuning(folds=[0, 2], trials=1)
+    tuning = make_tuning(
+        folds=(
+            0,
+            2,
+        ),
+        trials=1,
+    )
     run_tuning(tuning, Console(quiet=True))
     (trial,) = trials_of(tuning)
     assert trial.user_attrs["folds"] == pytest.approx([0.2, 0.22])  # of a learning rate of 0.01
@@ -114,9 +128,24 @@ def test_only_training_and_validation_classes_are_touched(make_tuning, monkeypat
 def test_search_that_goes_on_is_the_one_that_was_not_interrupted(
     make_tuning, made_up, monkeypatch, tmp_path, loss
 ):
-    whole = make_tuning(losses=[loss], trials=10, folds=[0, 1], out=tmp_path / "whole")
+    whole = make_tuning(
+        losses=[loss],
+        trials=10,
+        folds=(
+            0,
+            1,
+        ),
+        out=tmp_path / "whole",
+    )
     run_tuning(whole, Console(quiet=True))
-    parts = make_tuning(losses=[loss], trials=6, folds=[0, 1])
+    parts = make_tuning(
+        losses=[loss],
+        trials=6,
+        folds=(
+            0,
+            1,
+        ),
+    )
     train = running.train_and_validate
     for calls in (1, 4, 5):  # within a trial and between two
 
@@ -132,18 +161,44 @@ def test_search_that_goes_on_is_the_one_that_was_not_interrupted(
     monkeypatch.setattr(running, "train_and_validate", train)
     run_tuning(parts, Console(quiet=True))
     assert len(trials_of(parts)) == 6
-    run_tuning(make_tuning(losses=[loss], trials=10, folds=[0, 1]), Console(quiet=True))
+    run_tuning(
+        make_tuning(
+            losses=[loss],
+            trials=10,
+            folds=(
+                0,
+                1,
+            ),
+        ),
+        Console(quiet=True),
+    )
     expected, found = trials_of(whole), trials_of(parts)
     assert [t.params for t in found] == [t.params for t in expected]
     assert [t.value for t in found] == [t.value for t in expected]
     assert len({str(t.params) for t in found}) == 10
     count = len(made_up)
-    run_tuning(make_tuning(losses=[loss], trials=10, folds=[0, 1]), Console(quiet=True))
+    run_tuning(
+        make_tuning(
+            losses=[loss],
+            trials=10,
+            folds=(
+                0,
+                1,
+            ),
+        ),
+        Console(quiet=True),
+    )
     assert len(made_up) == count  # a finished search only reports
 
 
 def test_interrupted_trial_keeps_its_finished_folds(make_tuning, monkeypatch):
-    tuning = make_tuning(trials=2, folds=[0, 1])
+    tuning = make_tuning(
+        trials=2,
+        folds=(
+            0,
+            1,
+        ),
+    )
     trained, train = [], running.train_and_validate
 
     def interrupted(config, *arguments):
@@ -175,7 +230,13 @@ def test_failed_trials_use_the_budget_and_say_why(make_tuning, made_up, monkeypa
         return result
 
     monkeypatch.setattr(running, "train_and_validate", failing)
-    tuning = make_tuning(folds=[0, 1], trials=4)
+    tuning = make_tuning(
+        folds=(
+            0,
+            1,
+        ),
+        trials=4,
+    )
     run_tuning(tuning, Console())
     trials = trials_of(tuning)
     assert [bool(t.user_attrs["error"]) for t in trials] == [False, True, True, False]
@@ -187,6 +248,59 @@ def test_failed_trials_use_the_budget_and_say_why(make_tuning, made_up, monkeypa
     table = trials_table(tuning.folder)
     assert list(table["error"].notna()) == [False, True, True, False]
     assert table["value"].tolist()[1] == 0
+
+
+def test_hopeless_trials_end_early_and_are_never_the_best(make_tuning, made_up, capsys, tmp_path):
+    """Below the median of the trials so far at the same epoch, from the fifth trial on."""
+    tuning = make_tuning(losses=["contrastive"], trials=12, epochs=4, folds=(0, 1))
+    run_tuning(tuning, Console(width=200))
+    trials = trials_of(tuning)
+    pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
+    assert 0 < len(pruned) < 8
+    assert min(trial.number for trial in pruned) >= 4
+    rate = [trial.params["learning_rate"] for trial in trials]
+    for trial in pruned:
+        whole = [i for i in range(trial.number) if trials[i].state.name == "COMPLETE"]
+        assert rate[trial.number] > np.median([rate[i] for i in whole])  # a high rate is bad here
+        assert len(trial.user_attrs["folds"]) == 1
+        assert max(trial.intermediate_values) == 3  # the first epoch with the made-up accuracy
+    assert capsys.readouterr().out.count("ended early") == len(pruned)
+    assert sum(config.fold == 1 for config in made_up) == 12 - len(pruned)
+    entry = yaml.safe_load(tuning.settings.read_text())["losses"]["contrastive"]
+    assert entry["ended_early"] == len(pruned)
+    assert entry["trials"] == 12
+    assert entry["training"]["learning_rate"] == pytest.approx(min(rate), rel=1e-3)
+    table = trials_table(tuning.folder)
+    assert table["pruned"].sum() == len(pruned)
+    again = make_tuning(
+        losses=["contrastive"], trials=6, epochs=4, folds=(0, 1), out=tmp_path / "again"
+    )
+    for number in (6, 12):  # a search that goes on is the same search
+        run_tuning(replace(again, searches=tuple(
+            replace(search, trials=number) for search in again.searches
+        )), Console(quiet=True))  # fmt: skip
+    assert [t.value for t in trials_of(again)] == [t.value for t in trials]
+    assert [t.state for t in trials_of(again)] == [t.state for t in trials]
+
+
+def test_a_real_training_ends_when_it_is_told(make_tuning, small_dataset, tmp_path):
+    (config,) = make_tuning(epochs=3).searches[0].runs(
+        make_tuning(epochs=3).searches[0].loss, make_tuning(epochs=3).searches[0].settings
+    )  # fmt: skip
+    seen = []
+
+    def stop(history):
+        seen.append(list(history))
+        return len(history) == 2
+
+    progress = SuiteProgress(Console(quiet=True), 1, 1)
+    result = train_and_validate(
+        config, small_dataset, tmp_path, torch.device("cpu"), progress, stop
+    )
+    assert [len(history) for history in seen] == [1, 2]
+    assert result["stopped_early"]
+    assert result["validation"][OBJECTIVE] == seen[-1]
+    assert result["best_epoch"] == 2
 
 
 def test_search_in_which_all_fails_is_given_up(make_tuning, monkeypatch):
@@ -207,9 +321,9 @@ def test_search_in_which_all_fails_is_given_up(make_tuning, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"folds": [1]}, r"folds: \[0\] there, \[1\] asked for"),
+        ({"folds": (1,)}, r"folds: \[0\] there, \[1\] asked for"),
         ({"epochs": 2}, "epochs"),
-        ({"seed": 3}, "seed: 0 there, 3 asked for"),
+        ({"seeds": (3,)}, "seed: 0 there, 3 asked for"),
         ({"skip_broken": True}, "skip_broken: False there"),
     ],
 )
@@ -223,6 +337,15 @@ def test_other_search_is_refused(make_tuning, made_up, tmp_path, changes, messag
     assert len(made_up) == 1  # not even the loss before it
 
 
+def test_other_images_are_another_search(make_tuning, made_up, small_dataset, monkeypatch):
+    run_tuning(make_tuning(trials=1), Console(quiet=True))
+    other = replace(small_dataset, untrained=small_dataset.untrained + 1)
+    monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: other))
+    with pytest.raises(ValueError, match=r"holds a search on other images \(images: .*--out"):
+        run_tuning(make_tuning(trials=2), Console(quiet=True))
+    assert len(made_up) == 1
+
+
 def test_other_defaults_are_another_search(make_tuning, made_up, monkeypatch):
     run_tuning(make_tuning(trials=1), Console(quiet=True))
     monkeypatch.setitem(SETTINGS, "small", replace(SETTINGS["small"], batch_size=8))
@@ -230,7 +353,19 @@ def test_other_defaults_are_another_search(make_tuning, made_up, monkeypatch):
         run_tuning(make_tuning(trials=2), Console(quiet=True))
 
 
-@pytest.mark.parametrize("changes", [{"folds": [0, 1]}, {"seed": 1}, {"epochs": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "folds": (
+                0,
+                1,
+            )
+        },
+        {"seeds": (1,)},
+        {"epochs": 2},
+    ],
+)
 def test_results_of_other_searches_are_not_mixed(make_tuning, made_up, tmp_path, changes):
     run_tuning(make_tuning(trials=1), Console(quiet=True))
     with pytest.raises(ValueError, match="Choose another --settings"):
@@ -264,10 +399,10 @@ def test_tuned_settings_give_the_best_trial_again(make_tuning, loss):
     (search,) = tuning.searches
     best = max(trials_of(tuning), key=lambda trial: trial.value)
     settings = SETTINGS["small"].with_epochs(2)
-    spec = find_loss(loss, settings.losses)
+    spec = find_loss(loss, settings.loss_overrides)
     (config,) = search.runs(*apply_tuned(spec, settings, tuned_settings(tuning.settings)))
     result = read_result(config, search.trial_folder(best.number))  # refuses other settings
-    assert max(result["validation"][OBJECTIVE]) == best.value
+    assert selected(result) == best.value
     content = yaml.safe_load(tuning.settings.read_text())
     assert content["losses"][loss]["validation"]["best"] == round(100 * best.value, 2)
     assert content["losses"][loss]["commit"] == result["environment"]["commit"]
@@ -286,7 +421,9 @@ def test_searches_in_processes_are_the_same(make_tuning, tmp_path, capsys):
     alone = make_tuning(losses=losses, trials=2, out=tmp_path / "alone")
     run_tuning(alone, Console(quiet=True))
     together = make_tuning(losses=losses, trials=2, jobs=2, settings=tmp_path / "together.yaml")
-    run_tuning(replace(together, source=SmallSource("small", None, False)), Console())
+    run_tuning(
+        replace(together, request=replace(together.request, source=SmallSource("small"))), Console()
+    )
     printed = capsys.readouterr().out
     assert printed.count("trial   2/2") == 2
     assert [t.value for t in trials_of(together, 1)] == [t.value for t in trials_of(alone, 1)]
@@ -299,7 +436,7 @@ def test_table_and_plot(make_tuning, made_up):
     run_tuning(tuning, Console(quiet=True))
     table, plot = write_trials(tuning.folder)
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert table.read_text().startswith("loss,trial,value,best,seconds,error,learning_rate")
+    assert table.read_text().startswith("loss,trial,value,best,seconds,error,pruned,learning_rate")
     trials = trials_table(tuning.folder)
     assert len(trials) == 6
     for _, rows in trials.groupby("loss"):
@@ -318,9 +455,9 @@ def test_table_and_plot(make_tuning, made_up):
         ({"losses": ["proxy_ancor"]}, "did you mean"),
         ({"losses": ["arcface", "arcface"]}, "--losses has arcface more than once"),
         ({"dataset": "glyfs"}, "unknown data set 'glyfs'"),
-        ({"folds": [4]}, r"in 0\.\.3, got 4"),
+        ({"folds": (4,)}, r"in 0\.\.3, got 4"),
         ({"epochs": 0}, "at least 1, got 0"),
-        ({"seed": -1}, "must not be negative"),
+        ({"seeds": (-1,)}, "must not be negative"),
         ({"jobs": 0}, "--jobs must be at least 1"),
         ({"device": "gpu"}, "--device gpu"),
     ],

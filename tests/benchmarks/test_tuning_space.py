@@ -11,6 +11,7 @@ from benchmarks.tuning.space import (
     LOSSES,
     PROXIES,
     TRAINING,
+    TRUNK,
     Choice,
     Range,
     has_own_space,
@@ -37,7 +38,7 @@ EVERY_LOSS = [
 
 def planned(loss, dataset="glyphs", extent=EXTENT):
     settings = SETTINGS[dataset]
-    spec = find_loss(loss, settings.losses)
+    spec = find_loss(loss, settings.loss_overrides)
     return spec, settings, bounded_space(spec, settings, extent)
 
 
@@ -58,6 +59,7 @@ def test_every_suggestion_is_within_bounds_and_makes_a_loss(loss, dataset):
             flat = changed.settings() | {
                 "learning_rate": training.learning_rate,
                 "weight_decay": training.weight_decay,
+                "trunk_factor": training.trunk_factor,
             }
             for name, value in values.items():
                 parameter = by_name[name]
@@ -79,7 +81,7 @@ def test_first_trial_is_the_loss_without_a_search(loss):
             settings = SETTINGS[dataset].with_epochs(epochs)
             iterations = epochs * settings.iterations_per_epoch
             extent = replace(EXTENT, iterations=iterations)
-            spec = find_loss(loss, settings.losses)
+            spec = find_loss(loss, settings.loss_overrides)
             space = bounded_space(spec, settings, extent)
             defaults = default_values(spec, settings, extent)
             changed, training = run_settings(spec, settings, space, defaults)
@@ -94,13 +96,14 @@ def test_first_trial_is_the_loss_without_a_search(loss):
 def test_bounds_go_with_the_data_set():
     _, _, space = planned("hpl:proxy_nca")
     bounds = {p.name: (p.low, p.high) for p in space if isinstance(p, Range)}
-    assert bounds["learning_rate"] == (6e-4, 0.015)
-    assert bounds["weight_decay"] == (0.1, 10)
-    assert bounds["proxy_learning_rate"] == (3e-4, 0.3)
+    assert bounds["learning_rate"] == (9e-5, 0.03)
+    assert bounds["weight_decay"] == (0.001, 1)
+    assert bounds["trunk_factor"] == (0.03, 3)
+    assert bounds["proxy_learning_rate"] == (1e-4, 1)
     assert bounds["softmax_scale"] == (4, 64)
-    assert bounds["warmup"] == (25, 350)
+    assert bounds["warmup"] == (25, 864)  # widened: the default is 30% of 48 epochs, which is 864
     assert bounds["recluster_every"] == (10, 200)
-    assert bounds["num_superclasses"] == (2, 100)  # widened: 100 is the default, a quarter is 25
+    assert bounds["num_superclasses"] == (2, 60)  # widened: 60 is the default, a quarter is 25
     grocery = {p.name: p for p in planned("hpl:proxy_nca", "grocery")[2]}
     assert (grocery["num_superclasses"].low, grocery["num_superclasses"].high) == (2, 25)
 
@@ -126,7 +129,7 @@ def test_without_a_tree_nothing_is_given():
 
 def test_extent_of_the_folds(small_dataset):
     settings = SETTINGS["small"]
-    assert extent_of(small_dataset, [0, 1], settings) == Extent(12, 12, True)
+    assert extent_of(small_dataset, [0, 1], settings) == Extent(12, 12, True, has_trunk=False)
     flat = replace(
         small_dataset,
         labels=small_dataset.labels[:, :1],
@@ -140,9 +143,10 @@ def test_losses_without_a_written_space_share_what_all_have():
     assert set(LOSSES) <= set(ALL_LOSSES)
     assert all(has_own_space(find_loss(loss)) for loss in DEFAULT_LOSSES)
     other = replace(find_loss("proxy_nca"), name="no_such_loss")
-    assert space_of(other) == TRAINING + PROXIES
+    assert space_of(other) == TRAINING + TRUNK + PROXIES
+    assert space_of(other, has_trunk=False) == TRAINING + PROXIES
     assert not has_own_space(other)
-    assert space_of(replace(find_loss("contrastive"), name="no_such_loss")) == TRAINING
+    assert space_of(replace(find_loss("contrastive"), name="no_such_loss")) == TRAINING + TRUNK
 
 
 def test_next_trial_depends_on_the_finished_ones_and_the_seed_alone():

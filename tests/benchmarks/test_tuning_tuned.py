@@ -13,12 +13,12 @@ CONTENT = {
     "losses": {
         "proxy_anchor": {
             "trials": 20,
-            "training": {"learning_rate": 0.02, "weight_decay": 0.5},
+            "training": {"learning_rate": 0.02, "weight_decay": 0.5, "trunk_factor": 0.2},
             "loss": {"margin": 0.2, "alpha": 24.5, "proxy_learning_rate": 0.07},
         },
         "hpl:proxy_anchor": {
             "trials": 20,
-            "training": {"learning_rate": 0.001, "weight_decay": 0.1},
+            "training": {"learning_rate": 0.001, "weight_decay": 0.1, "trunk_factor": 1},
             "loss": {"margin": 0.3, "hierarchy": "given", "warmup": 11, "recluster_every": 1},
         },
     },
@@ -56,6 +56,7 @@ def test_each_loss_gets_its_own_settings(write):
     spec, training = apply_tuned(find_loss("proxy_anchor"), settings, tuned)
     assert spec.settings() == {"margin": 0.2, "alpha": 24.5, "proxy_learning_rate": 0.07}
     assert (training.learning_rate, training.weight_decay) == (0.02, 0.5)
+    assert training.trunk_factor == 0.2
     assert (training.epochs, training.batch_size) == (4, settings.batch_size)
     spec, training = apply_tuned(find_loss("hpl:proxy_anchor"), settings, tuned)
     assert (spec.name, spec.hierarchy) == ("hpl:proxy_anchor", "given")
@@ -69,7 +70,7 @@ def test_each_loss_gets_its_own_settings(write):
 def test_steps_keep_their_share_of_the_training(write, epochs, steps):
     settings = SETTINGS["small"].with_epochs(epochs)
     tuned = tuned_settings(write(CONTENT))
-    spec, _ = apply_tuned(find_loss("hpl:proxy_anchor", settings.losses), settings, tuned)
+    spec, _ = apply_tuned(find_loss("hpl:proxy_anchor", settings.loss_overrides), settings, tuned)
     assert tuple(spec.hpl_arguments[key] for key in ("warmup", "recluster_every")) == steps
 
 
@@ -97,8 +98,14 @@ OF_ANCHOR = ("losses", "proxy_anchor")
         (changed(["losses"], ["arcface"]), "losses is missing or of another kind"),
         (changed(OF_ANCHOR, 3), "proxy_anchor must have trials, training and loss"),
         (changed([*OF_ANCHOR, "loss"], ...), "proxy_anchor must have trials, training and loss"),
-        (changed([*OF_ANCHOR, "training"], {}), "learning_rate and weight_decay, got nothing"),
-        (changed([*OF_ANCHOR, "training", "epochs"], 9), "got learning_rate, weight_decay, epochs"),
+        (
+            changed([*OF_ANCHOR, "training"], {}),
+            "learning_rate, weight_decay, trunk_factor, got nothing",
+        ),
+        (
+            changed([*OF_ANCHOR, "training", "epochs"], 9),
+            "got learning_rate, weight_decay, trunk_factor, epochs",
+        ),
         (changed([*OF_ANCHOR, "training", "learning_rate"], "x"), "must be a number, got 'x'"),
         (changed([*OF_ANCHOR, "training", "learning_rate"], -1.0), "must be a number, got -1.0"),
         (changed([*OF_ANCHOR, "training", "weight_decay"], float("nan")), "a number, got nan"),

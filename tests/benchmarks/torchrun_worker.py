@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchmarks import __main__ as command_line
 from benchmarks import suite
+from benchmarks.augmentation import RandomAffine
 from benchmarks.datasets import DATASETS, DatasetEntry
 from benchmarks.distributed import is_helper, process_group, with_whole_batches
 from benchmarks.settings import SETTINGS
@@ -19,7 +20,7 @@ from benchmarks.training.building import build_trainer
 
 sys.path.insert(0, str(Path(__file__).parent))
 from killed_suite import MOMENTS
-from small_data import SMALL_SETTINGS, make_small_data
+from small_data import SMALL_SETTINGS, make_small_data, small_request
 
 FEATURE_LOSSES = [
     "contrastive",
@@ -53,13 +54,19 @@ def small_datasets():
         "small_pictures": (
             DatasetEntry("small_pictures", "pictures", (0,), False, lambda root: pictures),
             # few steps: where an input of a ReLU is next to 0, rounding decides on its gradient
-            replace(SMALL_SETTINGS, epochs=2, iterations_per_epoch=1, learning_rate=1e-3),
+            replace(
+                SMALL_SETTINGS,
+                epochs=2,
+                iterations_per_epoch=1,
+                learning_rate=1e-3,
+                augmentation=RandomAffine(10, 0.1, 5, 0.1),
+            ),
         ),
     }
 
 
 def run(dataset, losses, out, device="cpu"):
-    planned = suite.plan(dataset, None, losses, [0], None, None, out, device)
+    planned = suite.plan(small_request(out, losses, dataset, device=device))
     if is_helper():
         suite.help_run(planned)
     else:
@@ -101,9 +108,7 @@ def refusals():
     messages = []
     for batch_size, dropout in ((15, 0.0), (12, 0.5)):
         settings = replace(SMALL_SETTINGS, batch_size=batch_size, samples_per_class=3)
-        (config,) = suite.plan(
-            "small", None, ["proxy_anchor"], [0], None, None, Path("nowhere"), "cpu"
-        ).runs
+        (config,) = suite.plan(small_request(Path("nowhere"), ["proxy_anchor"])).runs
         try:
             trainer = build_trainer(
                 replace(config, settings=settings), make_small_data(), torch.device("cpu")

@@ -3,7 +3,7 @@ import torch
 from pytorch_metric_learning import losses as pml_losses
 
 from benchmarks.losses import find_loss
-from benchmarks.losses.repaired import DynamicSoftMarginLoss, SmoothAPLoss
+from benchmarks.losses.pml_fixes import DynamicSoftMarginLoss, SmoothAPLoss
 
 
 def make_batch(num_classes=4, per_class=4, size=16):

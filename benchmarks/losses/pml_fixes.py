@@ -1,4 +1,4 @@
-"""Losses of PML that would not train, or not go on after a stop, as they are in PML 2.9."""
+"""Fixes for losses of PML 2.9 that do not train, or cannot be resumed, as they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pml_hierarchical import losses
 
 
 class CrossBatchMemory(losses.CrossBatchMemory):
-    """PML's, with its place in the queue among its state: a resumed run has the same memory."""
+    """PML's, with its position in the queue as part of its state, so that it can be resumed."""
 
     def get_extra_state(self) -> dict[str, Any]:
         """What PML keeps beside the buffers."""
@@ -25,9 +25,9 @@ class CrossBatchMemory(losses.CrossBatchMemory):
 
 
 class DynamicSoftMarginLoss(losses.DynamicSoftMarginLoss):
-    """PML's, with a histogram that outlives a training step.
+    """PML's, with a histogram that can be kept from one training step to the next.
 
-    PML's holds the graph of the batches before, so that the second ``backward()`` fails, and has
+    PML's holds the graph of earlier batches, so that the second ``backward()`` fails, and has
     no bin for the largest differences. The histogram only weighs the triplets here, and belongs
     to the state.
     """

@@ -1,0 +1,72 @@
+"""What a command was asked for: plain values that any process can be handed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .backbones import DEFAULT_BACKBONE, BackboneChoice
+from .datasets import load_dataset
+from .datasets.base import RetrievalData
+from .settings import FULL
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where every process reads the data set from.
+
+    Attributes:
+        dataset: a name in ``DATASETS``.
+        data_root: where the data set is, for those that are read from a folder.
+        skip_broken: leave out missing and broken images instead of refusing them.
+        backbone: the network that the images go through.
+        device: where features are computed and networks are trained, as torch names it.
+    """
+
+    dataset: str
+    data_root: Path | None = None
+    skip_broken: bool = False
+    backbone: BackboneChoice = DEFAULT_BACKBONE
+    device: str = "cpu"
+
+    def load(self) -> RetrievalData:
+        """The data set in memory."""
+        return load_dataset(
+            self.dataset, self.data_root, self.skip_broken, self.backbone, self.device
+        )
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Which runs are asked for; checked by :func:`benchmarks.suite.plan`.
+
+    Attributes:
+        source: where the data set is, and on which device.
+        losses: their names.
+        seeds: of the trainings.
+        folds: of the training classes; ``None`` for those of the data set.
+        out: the folder of all results.
+        regime: how long the trainings are, "full" or "short".
+        epochs: how long they are instead.
+        learning_rate: of trunk and embedder instead of the data set's.
+        batch_size: instead of the data set's.
+        jobs: how many runs take place at a time.
+        workers: processes that load images for a run.
+    """
+
+    source: DataSource
+    losses: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    folds: tuple[int, ...] | None = None
+    out: Path = Path("runs")
+    regime: str = FULL
+    epochs: int | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    jobs: int = 1
+    workers: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the runs of the data set and their report are."""
+        return self.out / self.source.dataset
