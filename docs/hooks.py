@@ -15,4 +15,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return markdown
     text = README.read_text(encoding="utf-8").replace("](docs/", "](")
     # what is not a page of the site is named, not linked
-    return re.sub(r"\[([^\]]*)\]\(((?:examples/|CONTRIBUTING)[^)]*)\)", r"\1 (`\2`)", text)
+    elsewhere = r"\[([^\]]*)\]\(((?:examples/|benchmarks/|CONTRIBUTING)[^)]*)\)"
+    return re.sub(elsewhere, r"\1 (`\2`)", text)

@@ -2,8 +2,8 @@
 
 torchrun --nproc-per-node 2 examples/train_distributed.py
 
-On GPUs, one per process, where there are enough of them, otherwise on the CPU. The result is the
-one of a single process with the same batches, but for rounding.
+It runs on GPUs, one per process, if there are enough, otherwise on the CPU. The result is that of a
+single process with the same batches, except for rounding.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ BATCH_SIZE, EPOCHS = 64, 8
 def make_data() -> tuple[EmbeddingDataset, EmbeddingDataset]:
     """Training classes and other classes of the same superclasses to test with.
 
-    A sample is its superclass's centre, its class's offset from it and noise, most of it in
-    directions that say nothing. Its labels are its class and its superclass, the finest first.
+    A sample is the sum of its superclass's centre, its class's offset and noise, most of it in
+    directions without signal. Its labels are its class and its superclass, the finest first.
     """
     generator = torch.Generator().manual_seed(0)
     classes = torch.arange(2 * NUM_CLASSES).repeat_interleave(SAMPLES_PER_CLASS)
@@ -45,7 +45,7 @@ def make_data() -> tuple[EmbeddingDataset, EmbeddingDataset]:
 
 
 def make_trunk() -> torch.nn.Module:
-    """A small network; bring your own."""
+    """A small network, in place of your own."""
     first, last = torch.nn.Linear(INPUT_SIZE, 64), torch.nn.Linear(64, EMBEDDING_SIZE)
     return torch.nn.Sequential(first, torch.nn.ReLU(), last)
 
@@ -82,7 +82,7 @@ def main() -> None:
     # Every process computes the loss of the whole batch. A process's gradient of the trunk comes
     # from its own samples, and DDP averages where it should add: DistributedLossWrapper multiplies
     # the loss by the number of processes. The proxies have the gradient of the whole batch in
-    # every process already, so there the factor must go. (Adam would hide it; clipping would not.)
+    # every process already, so the factor is divided out. (It matters for SGD and for clipping.)
     for proxies in loss_func.parameters():
         proxies.register_hook(lambda gradient: gradient / world_size)
     # DDP starts all processes from the proxies of the first, which the common hierarchy needs.

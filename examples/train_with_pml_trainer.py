@@ -2,8 +2,8 @@
 
 python examples/train_with_pml_trainer.py FOLDER
 
-The data are those of ``train_distributed.py``. Called again with the same folder after it was
-stopped, it goes on from the last checkpoint. Records are in FOLDER/records (SQLite and CSV).
+The data are those of ``train_distributed.py``. If it was stopped, call it again with the same
+folder: it continues from the last checkpoint. Records are in FOLDER/records (SQLite and CSV).
 """
 
 from __future__ import annotations
