@@ -6,6 +6,7 @@ import brute_force
 import numpy as np
 import pytest
 import torch
+from pml_by_level import RETRIEVAL, assert_close, pml
 from pytorch_metric_learning import distances
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN, FaissKNN
@@ -15,13 +16,6 @@ from pml_hierarchical import Hierarchy
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
 
 NO_CLUSTERING = ("NMI", "AMI")
-RETRIEVAL = (
-    "precision_at_1",
-    "r_precision",
-    "mean_average_precision_at_r",
-    "mean_average_precision",
-    "mean_reciprocal_rank",
-)
 
 
 def calculator(**kwargs):
@@ -80,23 +74,6 @@ def test_with_one_level_h_ap_is_the_average_precision_of_scikit_learn():
 
 
 # ------------------------------------------------------------------ PML
-def pml(embeddings, labels, *reference, names=RETRIEVAL, get=None, **kwargs):
-    """What PML's calculator finds, level by level."""
-    found = {}
-    theirs = AccuracyCalculator(include=names, device=torch.device("cpu"), **kwargs)
-    for level in range(labels.shape[1]):
-        others = [reference[0], reference[1][:, level]] if reference else []
-        values = theirs.get_accuracy(embeddings, labels[:, level], *others, **(get or {}))
-        found |= {f"{name}_level{level}": value for name, value in values.items()}
-    return found
-
-
-def close_to_pml(found, expected):
-    assert found.keys() == expected.keys()
-    for key, value in expected.items():
-        assert found[key] == pytest.approx(value, abs=1e-6, nan_ok=True), key
-
-
 OPTIONS = [
     {},
     {"avg_of_avgs": True},
@@ -118,13 +95,13 @@ def test_equal_to_pml(options, normalised):
     if options.get("k") == "max_bin_count":  # to PML the largest class of the level at hand
         names = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
     found = calculator(include=names, **options).get_accuracy(embeddings, labels)
-    close_to_pml(found, pml(embeddings, labels, names=names, **options))
+    assert_close(found, pml(embeddings, labels, include=names, **options))
 
 
 def test_max_bin_count_is_that_of_pml():
     embeddings, labels = tree_sample(300, num_levels=1, dtype=np.float32)
     found = calculator(include=RETRIEVAL, k="max_bin_count").get_accuracy(embeddings, labels)
-    close_to_pml(found, pml(embeddings, labels, k="max_bin_count"))
+    assert_close(found, pml(embeddings, labels, k="max_bin_count"))
     assert found != calculator(include=RETRIEVAL).get_accuracy(embeddings, labels)
 
 
@@ -136,7 +113,7 @@ def test_equal_to_pml_with_references(options, includes_query):
     arguments = (embeddings[:100], labels[:100], embeddings[start:], labels[start:])
     found = calculator(include=RETRIEVAL, **options).get_accuracy(*arguments, includes_query)
     expected = pml(*arguments, get={"ref_includes_query": includes_query}, **options)
-    close_to_pml(found, expected)
+    assert_close(found, expected)
 
 
 def test_nmi_and_ami_are_those_of_pml():
@@ -146,11 +123,11 @@ def test_nmi_and_ami_are_those_of_pml():
         return (x[:, 0] * 3).long() % num_clusters
 
     found = calculator(include=NO_CLUSTERING, kmeans_func=kmeans).get_accuracy(embeddings, labels)
-    close_to_pml(found, pml(embeddings, labels, names=NO_CLUSTERING, kmeans_func=kmeans))
+    assert_close(found, pml(embeddings, labels, include=NO_CLUSTERING, kmeans_func=kmeans))
     as_numpy = calculator(include=NO_CLUSTERING, kmeans_func=lambda *x: kmeans(*x).numpy())
     assert as_numpy.get_accuracy(embeddings, labels) == found
     default = calculator(include=("NMI",)).get_accuracy(embeddings, labels)
-    assert default == pytest.approx(pml(embeddings, labels, names=("NMI",)), abs=1e-9)
+    assert default == pytest.approx(pml(embeddings, labels, include=("NMI",)), abs=1e-9)
 
 
 def test_a_drop_in_for_labels_without_levels():
@@ -199,7 +176,7 @@ def test_a_knn_func_gets_one_dtype(dtypes, kind):
     arguments = (query, labels[:80], reference, labels[80:])
     found = calculator(include=RETRIEVAL, knn_func=knn_func).get_accuracy(*arguments)
     expected = pml(*arguments, knn_func=FaissKNN() if kind == "numpy" else knn_func)
-    close_to_pml(found, expected)
+    assert_close(found, expected)
 
 
 def test_distance():
@@ -330,7 +307,7 @@ def test_levels_that_are_not_nested():
     with pytest.raises(ValueError, match=r"class -5 of level 0 lies in two classes of level 1: 0"):
         calculator().get_accuracy(embeddings, labels)
     per_level = calculator(include=RETRIEVAL)
-    close_to_pml(per_level.get_accuracy(embeddings, labels), pml(embeddings, labels))
+    assert_close(per_level.get_accuracy(embeddings, labels), pml(embeddings, labels))
     assert per_level.num_lone_queries.keys() == {0, 1, 2}
 
 

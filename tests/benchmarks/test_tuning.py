@@ -72,10 +72,7 @@ def test_every_loss_has_the_same_budget_and_begins_untuned(make_tuning, made_up)
     tuning = make_tuning(
         losses=losses,
         trials=3,
-        folds=(
-            1,
-            3,
-        ),
+        folds=(1, 3),
         epochs=None,
     )
     run_tuning(tuning, Console(quiet=True))
@@ -97,10 +94,7 @@ def test_every_loss_has_the_same_budget_and_begins_untuned(make_tuning, made_up)
 
 def test_value_is_the_mean_of_the_best_epochs_of_the_folds(make_tuning, made_up):
     tuning = make_tuning(
-        folds=(
-            0,
-            2,
-        ),
+        folds=(0, 2),
         trials=1,
     )
     run_tuning(tuning, Console(quiet=True))
@@ -131,20 +125,14 @@ def test_search_that_goes_on_is_the_one_that_was_not_interrupted(
     whole = make_tuning(
         losses=[loss],
         trials=10,
-        folds=(
-            0,
-            1,
-        ),
+        folds=(0, 1),
         out=tmp_path / "whole",
     )
     run_tuning(whole, Console(quiet=True))
     parts = make_tuning(
         losses=[loss],
         trials=6,
-        folds=(
-            0,
-            1,
-        ),
+        folds=(0, 1),
     )
     train = running.train_and_validate
     for calls in (1, 4, 5):  # within a trial and between two
@@ -165,10 +153,7 @@ def test_search_that_goes_on_is_the_one_that_was_not_interrupted(
         make_tuning(
             losses=[loss],
             trials=10,
-            folds=(
-                0,
-                1,
-            ),
+            folds=(0, 1),
         ),
         Console(quiet=True),
     )
@@ -181,10 +166,7 @@ def test_search_that_goes_on_is_the_one_that_was_not_interrupted(
         make_tuning(
             losses=[loss],
             trials=10,
-            folds=(
-                0,
-                1,
-            ),
+            folds=(0, 1),
         ),
         Console(quiet=True),
     )
@@ -194,10 +176,7 @@ def test_search_that_goes_on_is_the_one_that_was_not_interrupted(
 def test_interrupted_trial_keeps_its_finished_folds(make_tuning, monkeypatch):
     tuning = make_tuning(
         trials=2,
-        folds=(
-            0,
-            1,
-        ),
+        folds=(0, 1),
     )
     trained, train = [], running.train_and_validate
 
@@ -231,10 +210,7 @@ def test_failed_trials_use_the_budget_and_say_why(make_tuning, made_up, monkeypa
 
     monkeypatch.setattr(running, "train_and_validate", failing)
     tuning = make_tuning(
-        folds=(
-            0,
-            1,
-        ),
+        folds=(0, 1),
         trials=4,
     )
     run_tuning(tuning, Console())

@@ -5,9 +5,11 @@ import math
 import sys
 from pathlib import Path
 
+import brute_force
 import numpy as np
 import pytest
 import torch
+from pml_by_level import RETRIEVAL, assert_close, pml
 from pytorch_metric_learning import distances
 from pytorch_metric_learning.testers import GlobalEmbeddingSpaceTester
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
@@ -17,17 +19,7 @@ from pml_hierarchical.core import hierarchical_accuracy_calculator as core
 from pml_hierarchical.core.hierarchical_accuracy_calculator import HierarchicalAccuracyCalculator
 from pml_hierarchical.core.hierarchical_tester import HierarchicalTester
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "accuracy"))
-import brute_force
-
 CPU = torch.device("cpu")
-RETRIEVAL = (
-    "precision_at_1",
-    "r_precision",
-    "mean_average_precision_at_r",
-    "mean_average_precision",
-    "mean_reciprocal_rank",
-)
 
 
 def sample(num_samples=150, seed=0):
@@ -45,22 +37,6 @@ def calculator(include=RETRIEVAL, **kwargs):
     return HierarchicalAccuracyCalculator(include=include, device=CPU, **kwargs)
 
 
-def pml(embeddings, labels, *reference, include=RETRIEVAL, get=None, **kwargs):
-    found = {}
-    for level in range(labels.shape[1]):
-        others = [reference[0], reference[1][:, level]] if reference else []
-        theirs = AccuracyCalculator(include=include, device=CPU, **kwargs)
-        values = theirs.get_accuracy(embeddings, labels[:, level], *others, **(get or {}))
-        found |= {f"{name}_level{level}": value for name, value in values.items()}
-    return found
-
-
-def close(found, expected):
-    assert found.keys() == expected.keys()
-    for key, value in expected.items():
-        assert found[key] == pytest.approx(value, abs=1e-6, nan_ok=True), key
-
-
 @pytest.fixture(params=[None, 1, 700], ids=["one block", "single queries", "blocks"])
 def small_blocks(request, monkeypatch):
     if request.param is not None:
@@ -73,7 +49,7 @@ OPTIONS = [{}, {"avg_of_avgs": True}, {"return_per_class": True}, {"k": 1}, {"k"
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_equal_to_pml(options, small_blocks):
     embeddings, labels = sample()
-    close(
+    assert_close(
         calculator(**options).get_accuracy(embeddings, labels), pml(embeddings, labels, **options)
     )
 
@@ -85,14 +61,14 @@ def test_equal_to_pml_with_references(options, includes_query, small_blocks):
     start = 0 if includes_query else 50
     arguments = (embeddings[:50], labels[:50], embeddings[start:], labels[start:])
     found = calculator(**options).get_accuracy(*arguments, includes_query)
-    close(found, pml(*arguments, get={"ref_includes_query": includes_query}, **options))
+    assert_close(found, pml(*arguments, get={"ref_includes_query": includes_query}, **options))
 
 
 def test_max_bin_count():
     embeddings, labels = sample()
     include = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
     found = calculator(include, k="max_bin_count").get_accuracy(embeddings, labels)
-    close(found, pml(embeddings, labels, include=include))
+    assert_close(found, pml(embeddings, labels, include=include))
 
 
 class WithHierarchy(HierarchicalAccuracyCalculator):
@@ -168,7 +144,7 @@ def test_functions_of_a_user(kind, dtypes):
     ours = calculator(include, knn_func=knn_func, kmeans_func=kmeans)
     expected = pml(*arguments, include=include, knn_func=custom, kmeans_func=kmeans)
     found = ours.get_accuracy(*arguments)
-    close(found, {key: expected[key] for key in found})
+    assert_close(found, {key: expected[key] for key in found})
     assert found.keys() == expected.keys()
 
 
@@ -246,7 +222,7 @@ def test_refused():
 def test_levels_need_not_be_nested():
     embeddings, labels = sample()
     labels[:, 1] = np.arange(150) % 3
-    close(calculator().get_accuracy(embeddings, labels), pml(embeddings, labels))
+    assert_close(calculator().get_accuracy(embeddings, labels), pml(embeddings, labels))
 
 
 @pytest.mark.parametrize("level", ["all", [0, 2], [1], 0])
