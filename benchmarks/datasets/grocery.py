@@ -8,10 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.backbones import EFFICIENTNET_LITE0, Backbone
-from benchmarks.datasets.base import RetrievalData
 from benchmarks.datasets.broken import open_photograph
-from benchmarks.datasets.features import load_photographs
 from benchmarks.datasets.layout import Layout
 from benchmarks.datasets.photographs import Photographs
 from benchmarks.datasets.pml import read_list
@@ -119,27 +116,4 @@ def list_grocery(data_root: Path | None) -> Photographs:
         picture=lambda i: open_photograph(files[i]),
         files=files,
         root=root,
-    )
-
-
-def load_grocery(
-    data_root: Path | None,
-    cache_dir: Path | None = None,
-    backbone: Backbone = EFFICIENTNET_LITE0,
-    batch_size: int = 8,
-) -> RetrievalData:
-    """Load Grocery Store as features of a frozen network, computed on first use and cached.
-
-    Arguments:
-        data_root: a clone of github.com/marcusklasson/GroceryStoreDataset, its ``dataset``
-            folder, or a folder of the same layout.
-        cache_dir, backbone, batch_size: see :func:`~benchmarks.datasets.features.load_photographs`.
-
-    Raises:
-        OSError: if a folder, list or photograph is missing or broken.
-        ValueError: if a list cannot be read.
-    """
-    photographs = list_grocery(data_root)
-    return load_photographs(
-        photographs, cache_dir=cache_dir, backbone=backbone, batch_size=batch_size
     )

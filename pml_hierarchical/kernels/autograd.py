@@ -136,7 +136,7 @@ def _is_one(factor: Tensor) -> bool:
     return factor.device.type == "cpu" and factor.item() == 1
 
 
-# With a schema, as torch before 2.7 cannot make one of these annotations.
+# With a schema, as none can be inferred from *settings.
 @torch.library.custom_op(
     "pml_hierarchical::proxy_loss",
     mutates_args=(),

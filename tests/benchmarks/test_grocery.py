@@ -11,7 +11,8 @@ from torchvision import transforms
 
 from benchmarks.backbones import EFFICIENTNET_LITE0, Backbone, extract_features
 from benchmarks.datasets import load_dataset, look_at_dataset
-from benchmarks.datasets.grocery import load_grocery
+from benchmarks.datasets.features import load_photographs
+from benchmarks.datasets.grocery import list_grocery
 from pml_hierarchical.hierarchy import Hierarchy
 
 # (folder, class, coarse class) with a gap in both numberings, as a subset of the original has
@@ -61,8 +62,8 @@ def root(tmp_path):
 
 @pytest.fixture
 def load(tmp_path):
-    return lambda root, backbone=MEAN_COLOUR: load_grocery(
-        root, cache_dir=tmp_path / "cache", backbone=backbone, batch_size=4
+    return lambda root, backbone=MEAN_COLOUR: load_photographs(
+        list_grocery(root), cache_dir=tmp_path / "cache", backbone=backbone, batch_size=4
     )
 
 
