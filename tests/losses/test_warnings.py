@@ -38,7 +38,7 @@ def new_classes_without_optimizer():
         loss_func.add_classes(1)
 
 
-def nobody_updates():
+def never_updated():
     loss_func = loss_with(warmup=1, recluster_every=None)
     for _ in range(6):
         loss_func(*batch()).backward()
@@ -56,7 +56,7 @@ def warm_up_only():
         (no_optimizer, "equal proxies: no optimizer moves them"),
         (trained_in_eval_mode, r"called in eval\(\) mode with gradients"),
         (new_classes_without_optimizer, "new classes without optimizer="),
-        (nobody_updates, r"recluster\(\) has not been called"),
+        (never_updated, r"recluster\(\) has not been called"),
         (warm_up_only, "all belonged to its warm-up of 10"),
     ],
 )
