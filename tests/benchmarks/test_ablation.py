@@ -7,12 +7,12 @@ from rich.console import Console
 from small_data import small_request
 
 from benchmarks import ablation, suite, training
-from benchmarks.__main__ import main
 from benchmarks.ablation import runs
 from benchmarks.ablation.differences import against_flat, against_reference, collect_validation
 from benchmarks.ablation.runs import AblationOutcome, lay_out, plan_ablation, run_ablation
 from benchmarks.ablation.table import as_plain, write_tables
 from benchmarks.ablation.variants import CHANGES, REFERENCES, WHAT, Variant, chosen_variants
+from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
 from benchmarks.losses import hierarchical_bases
 from benchmarks.settings import SETTINGS
