@@ -22,6 +22,7 @@ from .commands.report import report
 from .commands.run import run
 from .commands.speed import speed
 from .commands.tune import tune
+from .names import one_line
 from .several_values import SeveralValues
 from .warning_lines import short_warnings
 
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = _explained(error, state.command)
         if message is None or state.debug:
             raise
-        _say(f"error: {_one_line(message)}")
+        _say(f"error: {one_line(message)}")
         return 2
 
 
@@ -148,9 +149,3 @@ def _say(message: str) -> None:
     from .distributed import say_once
 
     say_once(message)
-
-
-def _one_line(text: str) -> str:
-    """Text without line ends and control characters, which a message that names a file may have."""
-    text = " ".join(text.split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

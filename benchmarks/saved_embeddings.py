@@ -16,7 +16,7 @@ from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
 from pml_hierarchical.accuracy.inputs import Embeddings
 
 from .commands.evaluate import EvaluateOptions
-from .names import printable
+from .names import one_line
 from .storage import array_names, load_array, load_hierarchy
 
 _DISTANCES: dict[str, Callable[[], distances.BaseDistance]] = {
@@ -69,7 +69,7 @@ def evaluate(options: EvaluateOptions) -> None:
         result = json.loads(json.dumps(result), parse_constant=lambda _: None)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(result, indent=2) + "\n")
-        print(f"written to {printable(options.output)}")
+        print(one_line(f"written to {options.output}"))
 
 
 def _labels(path: str | None, embeddings: str, prefixes: tuple[str, ...]) -> Any:

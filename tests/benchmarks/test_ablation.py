@@ -285,4 +285,3 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
     assert json.loads((out / "small" / "ablation.json").read_text())["part"] == "validation"
     assert main([*arguments[:-2], "--out", str(out), "--epochs", "2"]) == 2
     assert "other settings" in capsys.readouterr().err
-    assert ablation.DEFAULT_BASES == ("proxy_anchor", "proxy_nca")
