@@ -20,11 +20,11 @@ from benchmarks.backbones import (
     extract_features,
 )
 from benchmarks.backbones.extraction import build_frozen
-from benchmarks.backbones.reading import READING_VERSION
 from benchmarks.cache import cached_arrays
 from benchmarks.datasets.base import RetrievalData
 from benchmarks.datasets.broken import open_photograph
 from benchmarks.datasets.photographs import Photographs, usable
+from pml_hierarchical.search.pictures import READING_VERSION
 
 FILES_PER_BLOCK = 10_000  # kept on disk block by block: an interruption costs minutes, not hours
 CPU_BATCH_SIZE, GPU_BATCH_SIZE = 8, 128
