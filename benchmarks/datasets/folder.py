@@ -11,10 +11,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs, list_photographs
-from benchmarks.names import printable
 from pml_hierarchical.search.pictures import readable_formats
+
+from ..names import printable
+from .layout import Layout
+from .photographs import Photographs, list_photographs
 
 NAMED = 5  # folders, in a message
 
