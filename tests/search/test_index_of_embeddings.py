@@ -83,7 +83,7 @@ def test_memory_maps_are_read_in_blocks(tmp_path, monkeypatch):
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     monkeypatch.setattr("pml_hierarchical.search.index._BLOCK", 300)
     for kind in KINDS:
-        expected, rows = Index.build(mapped, PATHS, kind=kind).search(QUERIES, 3)
+        expected, _ = Index.build(mapped, PATHS, kind=kind).search(QUERIES, 3)
         np.testing.assert_allclose(expected, nearest(GALLERY, 3)[0], atol=1e-5)
 
 
@@ -121,7 +121,7 @@ def test_what_is_refused(tmp_path):
         Index.build(GALLERY, PATHS[:-1])
     with pytest.raises(ValueError, match="differ"):
         Index.build(GALLERY, PATHS, CLASSES[:-1])
-    with pytest.raises(ValueError, match="0..39"):
+    with pytest.raises(ValueError, match=r"0\.\.39"):
         Index.build(GALLERY, PATHS, CLASSES + 1, TREE)
     with pytest.raises(ValueError, match="kind"):
         Index.build(GALLERY, PATHS, kind="flat")
