@@ -41,6 +41,9 @@ def write_answers(found: Answers, form: str, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(text)
         return
+    if out.exists() and not out.is_file():  # such as /dev/stdout, which must not be replaced
+        out.write_text(text, encoding="utf-8")
+        return
     write_whole(out, text)
     print_written([out], Console(stderr=True))
 
