@@ -1,0 +1,98 @@
+"""What the page asks for: the pictures of the gallery, and the neighbours of one, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .gallery import UNKNOWN, Gallery, SearchedPictures
+from .reading import FORMATS_IN_WORDS, LARGEST_UPLOAD
+
+
+def information(pictures: SearchedPictures) -> dict[str, Any]:
+    """What does not change while the page is served."""
+    return {
+        "galleries": [
+            {"title": gallery.title, "kind": gallery.index.kind} for gallery in pictures.galleries
+        ],
+        "pictures": len(pictures),
+        "levels": pictures.classes.num_levels,
+        "has_classes": pictures.classes.has_names,
+        "takes_uploads": pictures.takes_uploads,
+        "largest_upload": LARGEST_UPLOAD,
+        "formats": FORMATS_IN_WORDS,
+    }
+
+
+def listing(pictures: SearchedPictures, name: str, start: int, count: int) -> dict[str, Any]:
+    """A page of the pictures whose class or superclass contains a name."""
+    rows = pictures.classes.rows(name)
+    return {
+        "total": len(rows),
+        "start": start,
+        "pictures": [describe(pictures, int(row)) for row in rows[start : start + count]],
+    }
+
+
+def describe(pictures: SearchedPictures, row: int) -> dict[str, Any]:
+    """A picture of the gallery and what it shows."""
+    name, *superclasses = pictures.classes.shown(int(pictures.classes.classes[row]))
+    path = pictures.files.paths[row].encode("utf-8", "replace").decode()
+    return {"row": row, "path": path, "class": name, "superclasses": superclasses}
+
+
+def neighbours_of_row(pictures: SearchedPictures, row: int, k: int) -> dict[str, Any]:
+    """The nearest other pictures of a picture of the gallery, from every gallery."""
+    class_ = int(pictures.classes.classes[row])
+    found = [gallery.like_row(row, k) for gallery in pictures.galleries]
+    return {"query": describe(pictures, row), **_answers(pictures, found, class_)}
+
+
+def neighbours_of_picture(
+    pictures: SearchedPictures, picture: Image.Image, k: int, class_name: str
+) -> dict[str, Any]:
+    """The nearest pictures of an uploaded one, from every gallery.
+
+    Arguments:
+        pictures: to search.
+        picture: in RGB.
+        k: how many.
+        class_name: what the picture shows, so that answers can be called right or wrong; empty
+            if it is not known.
+
+    Raises:
+        ValueError: if no class has this name.
+    """
+    class_ = pictures.classes.find(class_name) if class_name else UNKNOWN
+    found = [gallery.like_picture(picture, k) for gallery in pictures.galleries]
+    name, *superclasses = pictures.classes.shown(class_)
+    query = {"row": None, "path": None, "class": name, "superclasses": superclasses}
+    return {"query": query, **_answers(pictures, found, class_)}
+
+
+def _answers(
+    pictures: SearchedPictures, found: list[tuple[np.ndarray, np.ndarray]], class_: int
+) -> dict[str, Any]:
+    pairs = zip(pictures.galleries, found, strict=True)
+    return {"galleries": [_answers_of(pictures, gallery, *own, class_) for gallery, own in pairs]}
+
+
+def _answers_of(
+    pictures: SearchedPictures,
+    gallery: Gallery,
+    similarities: np.ndarray,
+    rows: np.ndarray,
+    class_: int,
+) -> dict[str, Any]:
+    classes = pictures.classes
+    answers = []
+    for row, similarity in zip(rows.tolist(), similarities.tolist(), strict=True):
+        level = classes.shared_level(class_, int(classes.classes[row]))
+        answer = {"similarity": round(similarity, 4), "shared_level": level}
+        answers.append(describe(pictures, row) | answer)
+    levels = [answer["shared_level"] for answer in answers]
+    correct = [sum(own <= level for own in levels) for level in range(classes.num_levels)]
+    counts = {"correct": correct} if levels and None not in levels else {"correct": None}
+    return {"title": gallery.title, "answers": answers, **counts}
