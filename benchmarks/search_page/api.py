@@ -46,7 +46,8 @@ def describe(pictures: SearchedPictures, row: int) -> dict[str, Any]:
 def neighbours_of_row(pictures: SearchedPictures, row: int, k: int) -> dict[str, Any]:
     """The nearest other pictures of a picture of the gallery, from every gallery."""
     class_ = int(pictures.classes.classes[row])
-    found = [gallery.like_row(row, k) for gallery in pictures.galleries]
+    k = min(k, len(pictures) - 1)
+    found = [gallery.like_rows(np.array([row]), k) for gallery in pictures.galleries]
     return {"query": describe(pictures, row), **_answers(pictures, found, class_)}
 
 
@@ -76,19 +77,19 @@ def _answers(
     pictures: SearchedPictures, found: list[tuple[np.ndarray, np.ndarray]], class_: int
 ) -> dict[str, Any]:
     pairs = zip(pictures.galleries, found, strict=True)
-    return {"galleries": [_answers_of(pictures, gallery, *own, class_) for gallery, own in pairs]}
+    return {"galleries": [_answers_of(pictures, gallery, own, class_) for gallery, own in pairs]}
 
 
 def _answers_of(
     pictures: SearchedPictures,
     gallery: Gallery,
-    similarities: np.ndarray,
-    rows: np.ndarray,
+    found: tuple[np.ndarray, np.ndarray],
     class_: int,
 ) -> dict[str, Any]:
     classes = pictures.classes
     answers = []
-    for row, similarity in zip(rows.tolist(), similarities.tolist(), strict=True):
+    similarities, rows = (own[0].tolist() for own in found)
+    for row, similarity in zip(rows, similarities, strict=True):
         level = classes.shared_level(class_, int(classes.classes[row]))
         answer = {"similarity": round(similarity, 4), "shared_level": level}
         answers.append(describe(pictures, row) | answer)

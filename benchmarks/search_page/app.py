@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from threading import Lock
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, RequestEntityTooLarge
 
-from . import api
+from . import api, comparison
 from .gallery import SearchedPictures
 from .reading import LARGEST_UPLOAD, read_upload
 from .trust import protect
@@ -29,6 +32,7 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_UPLOAD
     app.json.sort_keys = False  # type: ignore[attr-defined]
     protect(app, host)
+    compared_once = _once(lambda: comparison.compare(pictures))
 
     @app.get("/")
     def page() -> Response:
@@ -48,6 +52,12 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
     def names() -> dict[str, Any]:
         text, fine_only = request.args.get("like", ""), request.args.get("level") == "0"
         return {"names": pictures.classes.suggestions(text, SUGGESTIONS, fine_only)}
+
+    @app.get("/api/comparison")
+    def compared() -> dict[str, Any]:
+        if len(pictures.galleries) < 2 or len(pictures) < 2 or not pictures.classes.has_names:
+            raise BadRequest("This needs --compare and two pictures whose classes are known.")
+        return comparison.as_json(pictures, compared_once())
 
     @app.get("/api/search")
     def search_by_row() -> dict[str, Any]:
@@ -76,6 +86,17 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
     app.register_error_handler(HTTPException, _as_json)
     app.register_error_handler(ValueError, lambda error: _as_json(BadRequest(str(error))))
     return app
+
+
+def _once(compute: Callable[[], Any]) -> Callable[[], Any]:
+    """A function that computes at its first call; other threads wait for that."""
+    lock, remembered = Lock(), cache(compute)
+
+    def get() -> Any:
+        with lock:
+            return remembered()
+
+    return get
 
 
 def _picture(pictures: SearchedPictures, row: int, side: int) -> Response:

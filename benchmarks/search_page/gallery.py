@@ -37,23 +37,34 @@ class Gallery:
     title: str
     rows: np.ndarray
 
+    def __post_init__(self) -> None:
+        self._own_row = np.argsort(self.rows)  # for each row that is shown that of the index
+
     def like_picture(self, picture: Image.Image, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The ``k`` nearest: similarities, ``float32 (k,)``, and rows, ``int64 (k,)``."""
+        """The ``k`` nearest: similarities, ``float32 (1, k)``, and rows, ``int64 (1, k)``."""
         assert self.model is not None
         with _one_at_a_time:
-            return self._search(self.model.embed([picture]), k)
+            similarities, own_rows = self.index.search(self.model.embed([picture]), k)
+        return similarities, self.rows[own_rows]
 
-    def like_row(self, row: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The ``k`` nearest other pictures of a picture of the gallery that is shown."""
+    def like_rows(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The ``k`` nearest other pictures of some of the pictures that are shown.
+
+        Arguments:
+            rows: ``int64 (n,)``.
+            k: how many, fewer than there are pictures.
+
+        Returns:
+            similarities, ``float32 (n, k)``, and rows, ``int64 (n, k)``.
+        """
         with _one_at_a_time:
-            own = int(np.flatnonzero(self.rows == row)[0])
-            similarities, rows = self._search(self.index.embeddings([own]), k + 1)
-        others = rows != row
-        return similarities[others][:k], rows[others][:k]
-
-    def _search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        similarities, rows = self.index.search(queries, k)
-        return similarities[0], self.rows[rows[0]]
+            queries = self.index.embeddings(self._own_row[rows])
+            similarities, own_rows = self.index.search(queries, k + 1)
+        found = self.rows[own_rows]
+        kept = found != rows[:, None]
+        kept[kept.all(axis=1), -1] = False  # the query is not among them: leave out the last
+        shape = len(rows), k
+        return similarities[kept].reshape(shape), found[kept].reshape(shape)
 
 
 @dataclass
@@ -89,12 +100,12 @@ def same_pictures(shown: Index, other: Index, folder: Path) -> np.ndarray:
     """For each row of ``other`` the row of ``shown`` that holds the same picture, ``int64``.
 
     Raises:
-        ValueError: if one of them has a picture that the other lacks; names the folder.
+        ValueError: if one of them has a picture that the other lacks, or one twice.
     """
     row_of = {path: row for row, path in enumerate(shown.paths)}
     rows = np.array([row_of.get(path, -1) for path in other.paths], dtype=np.int64)
     only_other, only_shown = int((rows < 0).sum()), len(set(shown.paths) - set(other.paths))
-    if only_other or only_shown:
+    if only_other or only_shown or len(set(rows.tolist())) != len(shown):
         example = other.paths[int(np.argmin(rows))] if only_other else None
         raise ValueError(
             f"the gallery to compare with, {folder}, must hold the same pictures: {only_shown} of "

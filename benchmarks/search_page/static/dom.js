@@ -15,6 +15,9 @@ export const byId = (id) => document.getElementById(id);
 
 export const fileName = (path) => path.split(/[\\/]/).pop();
 
+/** A name that may be broken after its punctuation rather than inside a word. */
+export const breakable = (name) => name.replace(/([_:/\\-])(?=[^\s])/g, "$1\u200b");
+
 /** A picture in a square; what the browser cannot load is replaced by a text. */
 export function picture(source, alt, instead) {
   const box = make("span", { className: "picture" });

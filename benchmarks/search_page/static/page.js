@@ -1,6 +1,7 @@
 // Takes a picture by upload, drop, paste or click, and asks the server for its neighbours.
 
 import { ask, byId, galleryPicture, make, picture, suggest } from "./dom.js";
+import { showComparison } from "./comparison.js";
 import { showGallery } from "./gallery.js";
 import { showResults, summary } from "./results.js";
 
@@ -167,6 +168,9 @@ async function start() {
       "like it. To search for pictures of your own, start the page with --model.";
   }
   byId("file").title = info.formats;
+  const comparison = byId("comparison");
+  comparison.hidden = info.galleries.length < 2 || !info.has_classes;
+  comparison.addEventListener("toggle", () => showComparison(chooseRow), { once: true });
   listen();
   fromAddress();
   return showGallery(chooseRow);

@@ -1,6 +1,6 @@
 // The query and its neighbours, from one gallery or from two side by side.
 
-import { byId, galleryPicture, make } from "./dom.js";
+import { breakable, byId, galleryPicture, make } from "./dom.js";
 
 // Okabe and Ito's colours and four more; the first is that of the query's superclass.
 const COLOURS = ["#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9", "#8c6bb1",
@@ -18,8 +18,9 @@ export function showResults(found, view, onChoice) {
 export function summary(gallery, query) {
   const number = gallery.answers.length;
   if (!gallery.correct) return `${number} answers`;
-  const names = ["the right class", ...query.superclasses.map((name) => name)];
-  return gallery.correct.map((right, level) => `${right} of ${number} ${names[level]}`).join(", ");
+  const [right, ...above] = gallery.correct;
+  const inside = above.map((count, place) => `, ${count} in ${query.superclasses[place]}`);
+  return `${right} of ${number} of the right class${inside.join("")}`;
 }
 
 function colours(found, level) {
@@ -31,27 +32,23 @@ function colours(found, level) {
 function side(gallery, context) {
   const { level, grouped, found } = context;
   const box = make("section", { className: "side", "aria-label": gallery.title },
-    make("h3", {}, gallery.title), make("p", { className: "muted" }, summary(gallery, found.query)));
+    make("h3", {}, breakable(gallery.title)), make("p", { className: "muted" }, summary(gallery, found.query)));
   if (gallery.correct) box.append(share(gallery, found.query));
   const answers = gallery.answers.map((one, place) => ({ ...one, place: place + 1 }));
   if (!grouped || !level) {
     box.append(list(answers, context));
     return box;
   }
-  const groups = Map.groupBy
-    ? Map.groupBy(answers, (one) => one.superclasses[level - 1])
-    : grouping(answers, (one) => one.superclasses[level - 1]);
-  for (const [name, members] of groups) {
-    box.append(make("h4", {}, swatch(name, context), `${name ?? "unknown"} (${members.length})`),
-      list(members, context));
-  }
-  return box;
-}
-
-function grouping(items, key) {
   const groups = new Map();
-  for (const item of items) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
-  return groups;
+  for (const one of answers) {
+    const name = one.superclasses[level - 1];
+    groups.set(name, [...(groups.get(name) ?? []), one]);
+  }
+  const boxes = [...groups].map(([name, members]) => make("div", {},
+    make("h4", {}, swatch(name, context), `${name ?? "unknown"} (${members.length})`),
+    list(members, context)));
+  box.append(make("div", { className: "groups" }, ...boxes));
+  return box;
 }
 
 function list(answers, context) {
@@ -61,10 +58,10 @@ function list(answers, context) {
 
 function tile(one, context) {
   const names = one.superclasses.filter(Boolean);
-  const lines = [make("span", { className: "name" }, one.class ?? one.path)];
+  const lines = [make("span", { className: "name" }, breakable(one.class ?? one.path))];
   if (names.length) {
     const shown = one.superclasses[context.level - 1];
-    lines.push(make("span", {}, swatch(shown, context), names.join(", ")));
+    lines.push(make("span", {}, swatch(shown, context), breakable(names.join(", "))));
   }
   lines.push(verdict(one, context),
     make("span", { className: "numbers", title: "Cosine similarity to the query" },
