@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.backbones import DEFAULT, GLYPH, BackboneChoice, find_backbone
-from benchmarks.backbones.choice import EFFICIENTNET_LITE0_NAME
-from benchmarks.datasets.base import LabelledImages, RetrievalData
-from benchmarks.datasets.download import Archive
-from benchmarks.datasets.features import load_photographs, see_drawings
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs, usable
+from ..backbones import DEFAULT, GLYPH, BackboneChoice, find_backbone
+from ..backbones.choice import EFFICIENTNET_LITE0_NAME
+from .base import LabelledImages, RetrievalData
+from .download import Archive
+from .features import load_photographs, see_drawings
+from .layout import Layout
+from .photographs import Photographs, usable
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def _write(title: str, sections: Sequence[Section], folder: Path) -> list[Path]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, block.png)
     environment = Environment(
-        loader=PackageLoader("benchmarks.report"),
+        loader=PackageLoader(__package__),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -23,12 +23,12 @@ from test_report import make_store
 
 import benchmarks.__main__ as command_line
 from benchmarks.artifacts import read_retrievals, read_test, read_tree
-from benchmarks.backbones.reading import is_picture
 from benchmarks.backbones.weights import load_weights
 from benchmarks.cache import cached_arrays
 from benchmarks.datasets import look_at_dataset
 from benchmarks.datasets.broken import examine, open_photograph
 from benchmarks.datasets.download import Archive, fetch
+from benchmarks.datasets.folder import is_picture
 from benchmarks.files import DamagedFileError
 from benchmarks.report import embedding_map
 from benchmarks.report.fonts import families_for
