@@ -6,7 +6,7 @@ import io
 
 from PIL import Image, UnidentifiedImageError
 
-from ..backbones.reading import read_picture
+from pml_hierarchical.search.pictures import read_picture
 
 LARGEST_UPLOAD = 20 * 2**20  # bytes
 MOST_PIXELS = 64_000_000  # in RGB 192 MB

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-LOOPBACK = "127.0.0.1"
 SECONDS_OF_SILENCE = 60
 
 
@@ -39,6 +39,11 @@ def bind(host: str, port: int) -> socket.socket:
         raise OSError(reasons.get(error.errno or 0, other)) from error
 
 
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether only this machine can connect."""
+    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
 def address_of(listening: socket.socket, host: str) -> str:
     """The URL of the page."""
     port = listening.getsockname()[1]
@@ -48,8 +53,7 @@ def address_of(listening: socket.socket, host: str) -> str:
 def serve_forever(app: Flask, listening: socket.socket, host: str) -> None:
     """Answer requests, each in a thread, until Ctrl-C."""
     port = listening.getsockname()[1]
-    with listening:
-        server = make_server(
-            host, port, app, threaded=True, request_handler=_Handler, fd=listening.fileno()
-        )
+    server = make_server(
+        host, port, app, threaded=True, request_handler=_Handler, fd=listening.fileno()
+    )
     server.serve_forever()  # returns at Ctrl-C

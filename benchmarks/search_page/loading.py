@@ -1,0 +1,108 @@
+"""From folders to galleries that can be searched, or an error that says what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..names import printable
+from .files import PictureFiles
+from .gallery import Gallery, SearchedPictures, classes_of, same_pictures
+
+if TYPE_CHECKING:
+    from pml_hierarchical.search import Index, RetrievalModel
+
+
+def load(
+    gallery: Path,
+    compare: Path | None = None,
+    model: Path | None = None,
+    compare_model: Path | None = None,
+    pictures: Path | None = None,
+    follow_links: bool = False,
+) -> SearchedPictures:
+    """Load galleries and models.
+
+    Arguments:
+        gallery: the folder of the gallery that is shown.
+        compare: of another gallery over the same pictures.
+        model: of the model that made ``gallery``; without it nothing can be uploaded.
+        compare_model: of the model that made ``compare``.
+        pictures: the folder of the pictures, if it is not where they were embedded.
+        follow_links: whether links may lead out of it.
+
+    Raises:
+        OSError: if a folder does not exist, or none of the pictures does.
+        ValueError: if galleries and models do not fit each other.
+    """
+    from pml_hierarchical.search import Index
+
+    if compare_model is not None and compare is None:
+        raise ValueError("--compare-model is the model of a second gallery: give it by --compare")
+    index = Index.load(gallery)
+    searched = [Gallery(index, _model(model, index, gallery, "--model"), gallery.name, _all(index))]
+    if compare is not None:
+        other = Index.load(compare)
+        _check_order(index, other)
+        rows = same_pictures(index, other, compare)
+        second = _model(compare_model, other, compare, "--compare-model")
+        searched.append(Gallery(other, second, compare.name, rows))
+    if compare is not None and compare.name == gallery.name:
+        searched[0].title, searched[1].title = str(gallery), str(compare)
+    root = Path(index.about["root"]) if pictures is None else pictures
+    return SearchedPictures(
+        searched, PictureFiles(root, index.paths, follow_links), classes_of(index)
+    )
+
+
+def check_files(files: PictureFiles) -> str | None:
+    """A warning if some of the pictures are missing.
+
+    Raises:
+        FileNotFoundError: if all are.
+    """
+    missing = files.missing()
+    if missing == len(files.paths):
+        raise FileNotFoundError(
+            f"none of the {missing:,} pictures of the gallery is in {printable(files.root)}: if "
+            "their folder was moved, give it with --pictures"
+        )
+    if missing:
+        return (
+            f"{missing:,} of {len(files.paths):,} pictures of the gallery are no longer in "
+            f"{printable(files.root)}; they are found, but cannot be shown. Embed and index again"
+        )
+    return None
+
+
+def _all(index: Index) -> np.ndarray:
+    return np.arange(len(index))
+
+
+def _model(folder: Path | None, index: Index, gallery: Path, option: str) -> RetrievalModel | None:
+    from pml_hierarchical.search import RetrievalModel
+
+    if folder is None:
+        return None
+    model = RetrievalModel.load(folder)
+    made_by = index.about["fingerprint"]
+    if model.fingerprint != made_by:
+        raise ValueError(
+            f"{option} {printable(folder)} did not make the gallery {printable(gallery)}: its "
+            f"fingerprint is {model.fingerprint[:12]}, that of the gallery's model is "
+            f"{made_by[:12]}. Give the model that made the gallery, or embed the pictures again"
+        )
+    return model
+
+
+def _check_order(index: Index, other: Index) -> None:
+    def levels(one: Index) -> int:
+        return 0 if one.hierarchy is None else one.hierarchy.num_levels
+
+    if levels(index) < 2 <= levels(other):
+        raise ValueError(
+            "the first gallery has no superclasses but the one to compare with has: give them in "
+            "the other order, since the classes of the first are shown"
+        )
