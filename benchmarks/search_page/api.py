@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .gallery import UNKNOWN, Gallery, SearchedPictures
+from ..names import printable
+from .classes import UNKNOWN
+from .gallery import Gallery, SearchedPictures
 from .reading import FORMATS_IN_WORDS, LARGEST_UPLOAD
 
 
@@ -21,6 +23,7 @@ def information(pictures: SearchedPictures) -> dict[str, Any]:
         "levels": pictures.classes.num_levels,
         "has_classes": pictures.classes.has_names,
         "takes_uploads": pictures.takes_uploads,
+        "why_no_uploads": pictures.why_no_uploads,
         "largest_upload": LARGEST_UPLOAD,
         "formats": FORMATS_IN_WORDS,
     }
@@ -39,13 +42,18 @@ def listing(pictures: SearchedPictures, name: str, start: int, count: int) -> di
 def describe(pictures: SearchedPictures, row: int) -> dict[str, Any]:
     """A picture of the gallery and what it shows."""
     name, *superclasses = pictures.classes.shown(int(pictures.classes.classes[row]))
-    path = pictures.files.paths[row].encode("utf-8", "replace").decode()
-    return {"row": row, "path": path, "class": name, "superclasses": superclasses}
+    return {
+        "row": row,
+        "path": printable(pictures.files.paths[row]),
+        "class": name,
+        "superclasses": superclasses,
+        "known": bool(pictures.classes.known[row]),
+    }
 
 
 def neighbours_of_row(pictures: SearchedPictures, row: int, k: int) -> dict[str, Any]:
     """The nearest other pictures of a picture of the gallery, from every gallery."""
-    class_ = int(pictures.classes.classes[row])
+    class_ = pictures.classes.true_class(row)
     k = min(k, len(pictures) - 1)
     found = [gallery.like_rows(np.array([row]), k) for gallery in pictures.galleries]
     return {"query": describe(pictures, row), **_answers(pictures, found, class_)}
@@ -69,7 +77,13 @@ def neighbours_of_picture(
     class_ = pictures.classes.find(class_name) if class_name else UNKNOWN
     found = [gallery.like_picture(picture, k) for gallery in pictures.galleries]
     name, *superclasses = pictures.classes.shown(class_)
-    query = {"row": None, "path": None, "class": name, "superclasses": superclasses}
+    query = {
+        "row": None,
+        "path": None,
+        "class": name,
+        "superclasses": superclasses,
+        "known": class_ != UNKNOWN,
+    }
     return {"query": query, **_answers(pictures, found, class_)}
 
 
@@ -90,10 +104,13 @@ def _answers_of(
     answers = []
     similarities, rows = (own[0].tolist() for own in found)
     for row, similarity in zip(rows, similarities, strict=True):
-        level = classes.shared_level(class_, int(classes.classes[row]))
+        level = classes.shared_level(class_, classes.true_class(row))
         answer = {"similarity": round(similarity, 4), "shared_level": level}
         answers.append(describe(pictures, row) | answer)
-    levels = [answer["shared_level"] for answer in answers]
-    correct = [sum(own <= level for own in levels) for level in range(classes.num_levels)]
-    counts = {"correct": correct} if levels and None not in levels else {"correct": None}
-    return {"title": gallery.title, "answers": answers, **counts}
+    shared = [own["shared_level"] for own in answers if own["shared_level"] is not None]
+    correct = [sum(own <= level for own in shared) for level in range(classes.num_levels)]
+    return {
+        "title": gallery.title,
+        "answers": answers,
+        "correct": None if class_ == UNKNOWN else correct,
+    }

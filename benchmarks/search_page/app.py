@@ -29,7 +29,7 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
         host: the name or address that it is served as.
     """
     app = Flask(__name__, static_folder="static", static_url_path="/static")
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_UPLOAD
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_UPLOAD + 1  # a body without a length is cut there
     app.json.sort_keys = False  # type: ignore[attr-defined]
     protect(app, host)
     compared_once = _once(lambda: comparison.compare(pictures))
@@ -67,10 +67,13 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
     @app.post("/api/search")
     def search_by_upload() -> dict[str, Any]:
         if not pictures.takes_uploads:
-            raise BadRequest("Uploads need the model. Start the page with --model.")
+            raise BadRequest(pictures.why_no_uploads)
         if (request.mimetype or "").startswith("multipart/"):
             raise BadRequest("Send the file itself as the body, not a form.")
-        picture = read_upload(request.get_data())
+        content = request.get_data()
+        if len(content) > LARGEST_UPLOAD:
+            raise RequestEntityTooLarge
+        picture = read_upload(content)
         name = request.args.get("class", "")
         return api.neighbours_of_picture(pictures, picture, _answers_asked(), name)
 

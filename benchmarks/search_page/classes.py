@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+UNKNOWN = -1
+
 
 class ClassNames:
     """What the pictures of a gallery show, at each level of the tree.
@@ -14,12 +16,17 @@ class ClassNames:
         labels: of shape ``(num_classes, num_levels)``, ``int64``: the tree of the gallery.
         names: for each level the names of its classes.
         classes: the fine class of each picture, of shape ``(num_pictures,)``; -1 is unknown.
+        known: ``bool (num_pictures,)``: whether it is the true class, rather than that of the
+            nearest proxy. Others are shown, but nothing is called right or wrong by them.
     """
 
-    def __init__(self, labels: np.ndarray, names: list[list[str]], classes: np.ndarray) -> None:
+    def __init__(
+        self, labels: np.ndarray, names: list[list[str]], classes: np.ndarray, known: np.ndarray
+    ) -> None:
         self.labels = labels
         self.names = names
         self.classes = classes
+        self.known = known & (classes >= 0)
         self._shown = [
             [_without_parent(name, self._above(level, node)) for node, name in enumerate(own)]
             for level, own in enumerate(names)
@@ -34,7 +41,11 @@ class ClassNames:
     @property
     def has_names(self) -> bool:
         """Whether the class of any picture is known."""
-        return bool((self.classes >= 0).any())
+        return bool(self.known.any())
+
+    def true_class(self, row: int) -> int:
+        """The class of a picture, or -1 if it is not known."""
+        return int(self.classes[row]) if self.known[row] else UNKNOWN
 
     def shown(self, class_: int) -> list[str | None]:
         """The name of a fine class and of its superclasses, the finest first."""

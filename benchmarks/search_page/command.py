@@ -24,12 +24,12 @@ def serve(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the model that made the gallery. Without it, only pictures of the "
-            "gallery can be searched for."
+            help="Folder of the model that made the gallery, if it was moved since the pictures "
+            "were embedded. Without it, only pictures of the gallery can be searched for."
         ),
     ] = None,
     compare_model: Annotated[
-        Path | None, typer.Option(help="Folder of the model that made the second gallery.")
+        Path | None, typer.Option(help="The same for the model that made the second gallery.")
     ] = None,
     pictures: Annotated[
         Path | None,

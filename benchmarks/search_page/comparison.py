@@ -46,17 +46,19 @@ class Comparison:
 
 def compare(pictures: SearchedPictures) -> Comparison:
     """Search with pictures drawn at random (always the same) among those whose class is known."""
-    known = np.flatnonzero(pictures.classes.classes >= 0)
+    known = np.flatnonzero(pictures.classes.known)
     drawn = np.random.default_rng(0).permutation(known)[:QUERIES]
     rows = np.sort(drawn)
     blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
     k = min(ANSWERS, len(pictures) - 1)
-    labels = np.append(pictures.classes.labels, np.full_like(pictures.classes.labels[:1], -1), 0)
+    nothing = np.full_like(pictures.classes.labels[:1], -1)  # the last row: classes not known
+    labels = np.append(pictures.classes.labels, nothing, axis=0)
+    classes = np.where(pictures.classes.known, pictures.classes.classes, -1)
     correct = []
     for gallery in pictures.galleries:
         found = [gallery.like_rows(block, k)[1] for block in blocks]
-        answers = labels[pictures.classes.classes[np.concatenate(found)]]
-        own = labels[pictures.classes.classes[rows]]
+        answers = labels[classes[np.concatenate(found)]]
+        own = labels[classes[rows]]
         correct.append(answers == own[:, None, :])
     return Comparison(rows, np.stack(correct))
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .classes import ClassNames, names_of
+from pml_hierarchical import Hierarchy
+
+from .classes import UNKNOWN, ClassNames, names_of
 from .files import PictureFiles
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from pml_hierarchical.search import Index, RetrievalModel
-
-UNKNOWN = -1
 
 # torch and faiss each start as many threads as there are cores: one search at a time.
 _one_at_a_time = Lock()
@@ -85,15 +85,26 @@ class SearchedPictures:
     @property
     def takes_uploads(self) -> bool:
         """Whether every gallery has its model."""
-        return all(gallery.model is not None for gallery in self.galleries)
+        return not self.why_no_uploads
+
+    @property
+    def why_no_uploads(self) -> str:
+        """What to do before pictures can be uploaded; empty if they can be."""
+        options = zip(("--model", "--compare-model"), self.galleries, strict=False)
+        missing = [option for option, gallery in options if gallery.model is None]
+        if not missing:
+            return ""
+        return f"To search for your own pictures, start the page with {' and '.join(missing)}."
 
 
 def classes_of(index: Index) -> ClassNames:
-    """The tree of a gallery's classes; one class without a name if it has none."""
-    if index.hierarchy is None or index.classes is None:
-        return ClassNames(np.zeros((1, 1), np.int64), [[""]], np.full(len(index), UNKNOWN))
-    labels = np.asarray(index.hierarchy.class_labels)
-    return ClassNames(labels, names_of(index.hierarchy), index.classes)
+    """The tree of a gallery's classes; they are flat if it has none."""
+    known = np.array(index.about.get("known", np.ones(len(index))), dtype=bool)
+    if index.classes is None:
+        nothing = np.full(len(index), UNKNOWN)
+        return ClassNames(np.zeros((1, 1), np.int64), [[""]], nothing, known)
+    tree = index.hierarchy or Hierarchy.flat(int(index.classes.max()) + 1)
+    return ClassNames(np.asarray(tree.class_labels), names_of(tree), index.classes, known)
 
 
 def same_pictures(shown: Index, other: Index, folder: Path) -> np.ndarray:
@@ -105,7 +116,7 @@ def same_pictures(shown: Index, other: Index, folder: Path) -> np.ndarray:
     row_of = {path: row for row, path in enumerate(shown.paths)}
     rows = np.array([row_of.get(path, -1) for path in other.paths], dtype=np.int64)
     only_other, only_shown = int((rows < 0).sum()), len(set(shown.paths) - set(other.paths))
-    if only_other or only_shown or len(set(rows.tolist())) != len(shown):
+    if only_other or only_shown or not len(row_of) == len(shown) == len(other):
         example = other.paths[int(np.argmin(rows))] if only_other else None
         raise ValueError(
             f"the gallery to compare with, {folder}, must hold the same pictures: {only_shown} of "

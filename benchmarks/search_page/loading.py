@@ -28,8 +28,9 @@ def load(
     Arguments:
         gallery: the folder of the gallery that is shown.
         compare: of another gallery over the same pictures.
-        model: of the model that made ``gallery``; without it nothing can be uploaded.
-        compare_model: of the model that made ``compare``.
+        model: of the model that made ``gallery``; by default the folder that it was embedded
+            from, if that still exists. Without a model nothing can be uploaded.
+        compare_model: the same for ``compare``.
         pictures: the folder of the pictures, if it is not where they were embedded.
         follow_links: whether links may lead out of it.
 
@@ -51,7 +52,7 @@ def load(
         searched.append(Gallery(other, second, compare.name, rows))
     if compare is not None and compare.name == gallery.name:
         searched[0].title, searched[1].title = str(gallery), str(compare)
-    root = Path(index.about["root"]) if pictures is None else pictures
+    root = Path(index.about.get("root", ".")) if pictures is None else pictures
     return SearchedPictures(
         searched, PictureFiles(root, index.paths, follow_links), classes_of(index)
     )
@@ -81,18 +82,22 @@ def _all(index: Index) -> np.ndarray:
     return np.arange(len(index))
 
 
-def _model(folder: Path | None, index: Index, gallery: Path, option: str) -> RetrievalModel | None:
+def _model(given: Path | None, index: Index, gallery: Path, option: str) -> RetrievalModel | None:
     from pml_hierarchical.search import RetrievalModel
 
-    if folder is None:
+    recorded = index.about.get("model")  # an index built in Python may have none
+    folder = Path(recorded) if given is None and recorded else given
+    if folder is None or (given is None and not folder.is_dir()):
         return None
     model = RetrievalModel.load(folder)
-    made_by = index.about["fingerprint"]
-    if model.fingerprint != made_by:
+    made_by, dimension = index.about.get("fingerprint"), index.engine.d
+    if made_by not in (None, model.fingerprint) or model.embedding_size != dimension:
         raise ValueError(
-            f"{option} {printable(folder)} did not make the gallery {printable(gallery)}: its "
-            f"fingerprint is {model.fingerprint[:12]}, that of the gallery's model is "
-            f"{made_by[:12]}. Give the model that made the gallery, or embed the pictures again"
+            f"the model {printable(folder)} did not make the gallery {printable(gallery)}: its "
+            f"fingerprint is {model.fingerprint[:12]} and its embeddings have "
+            f"{model.embedding_size} dimensions, but the gallery has {str(made_by)[:12]} and "
+            f"{dimension}. Give the model that made the gallery by {option}, or embed the "
+            "pictures again"
         )
     return model
 

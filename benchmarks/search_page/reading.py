@@ -32,8 +32,10 @@ def read_upload(content: bytes, smallest: int | None = None) -> Image.Image:
     """
     if not content:
         raise ValueError("The upload is empty. Choose a picture file.")
+    Image.init()  # registers the formats
+    known = [name for name in FORMATS if name in Image.OPEN]  # Pillow can be built without AVIF
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=known) as image:
             width, height = image.size
     except UnidentifiedImageError as error:
         raise ValueError(_not_a_picture(content)) from error

@@ -61,10 +61,10 @@ def make_model(folder, pooled):
     return model
 
 
-def make_gallery(folder, model, root, paths, classes=None, hierarchy=None, kind="exact"):
-    embeddings = model.embed([root / path for path in paths])
-    about = {"root": str(root), "fingerprint": model.fingerprint}
-    Index.build(embeddings, paths, classes, hierarchy, kind, about=about).save(folder)
+def make_gallery(folder, maker, root, paths, classes=None, hierarchy=None, **about):
+    embeddings = maker.embed([root / path for path in paths])
+    about = {"root": str(root), "fingerprint": maker.fingerprint} | about
+    Index.build(embeddings, paths, classes, hierarchy, **about).save(folder)
 
 
 def make_galleries(folder):

@@ -18,6 +18,9 @@ export const fileName = (path) => path.split(/[\\/]/).pop();
 /** A name that may be broken after its punctuation rather than inside a word. */
 export const breakable = (name) => name.replace(/([_:/\\-])(?=[^\s])/g, "$1\u200b");
 
+/** The class of a picture, which may only be that of the nearest proxy; null if it has none. */
+export const className = (one) => one.class && (one.known ? one.class : `${one.class} (guessed)`);
+
 /** A picture in a square; what the browser cannot load is replaced by a text. */
 export function picture(source, alt, instead) {
   const box = make("span", { className: "picture" });

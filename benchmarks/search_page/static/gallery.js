@@ -1,6 +1,6 @@
 // The pictures of the gallery, a page at a time.
 
-import { ask, breakable, byId, galleryPicture, later, make, suggest } from "./dom.js";
+import { ask, breakable, byId, className, galleryPicture, later, make, suggest } from "./dom.js";
 
 const PER_PAGE = 60;
 
@@ -47,7 +47,7 @@ export function showGallery(onChoice) {
 
 function tile(one, onChoice) {
   const text = make("span", { className: "text" },
-    make("span", { className: "name" }, breakable(one.class ?? one.path)),
+    make("span", { className: "name" }, breakable(className(one) ?? one.path)),
     make("span", { className: "numbers" }, breakable(one.superclasses.filter(Boolean).join(", "))));
   const button = make("button", { type: "button", className: "tile", title: one.path,
     "data-row": one.row }, galleryPicture(one.row, one.path, 240), text);

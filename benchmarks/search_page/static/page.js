@@ -1,6 +1,6 @@
 // Takes a picture by upload, drop, paste or click, and asks the server for its neighbours.
 
-import { ask, byId, galleryPicture, make, picture, suggest } from "./dom.js";
+import { ask, byId, className, galleryPicture, make, picture, suggest } from "./dom.js";
 import { showComparison } from "./comparison.js";
 import { showGallery } from "./gallery.js";
 import { showResults, summary } from "./results.js";
@@ -58,7 +58,7 @@ function showQuery() {
     ? picture(query.preview, query.file.name, "The browser cannot show this format")
     : galleryPicture(query.row, found.query.path, 960);
   byId("query-picture").replaceChildren(shown);
-  const title = found.query.class ?? (query.file ? query.file.name : found.query.path);
+  const title = className(found.query) ?? query.file?.name ?? found.query.path;
   const above = found.query.superclasses.filter(Boolean).join(", ");
   byId("query-name").replaceChildren(make("strong", {}, title), above ? `, ${above}` : "",
     make("br"), make("span", { className: "muted" },
@@ -84,7 +84,7 @@ function chooseRow(row) {
 
 function chooseFile(file) {
   if (!page.info.takes_uploads) {
-    return showError("Uploads need the model. Start the page again with --model.");
+    return showError(page.info.why_no_uploads);
   }
   if (file.size > page.info.largest_upload) {
     const limit = page.info.largest_upload / 2 ** 20;
@@ -165,7 +165,7 @@ async function start() {
     byId("file").disabled = true;
     byId("choose").hidden = true;
     byId("upload-help").textContent = "Click on a picture of the gallery to see the pictures most " +
-      "like it. To search for pictures of your own, start the page with --model.";
+      `like it. ${info.why_no_uploads}`;
   }
   byId("file").title = info.formats;
   const comparison = byId("comparison");

@@ -1,6 +1,6 @@
 // The query and its neighbours, from one gallery or from two side by side.
 
-import { breakable, byId, galleryPicture, make } from "./dom.js";
+import { breakable, byId, className, galleryPicture, make } from "./dom.js";
 
 // Okabe and Ito's colours and four more; the first is that of the query's superclass.
 const COLOURS = ["#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9", "#8c6bb1",
@@ -58,7 +58,7 @@ function list(answers, context) {
 
 function tile(one, context) {
   const names = one.superclasses.filter(Boolean);
-  const lines = [make("span", { className: "name" }, breakable(one.class ?? one.path))];
+  const lines = [make("span", { className: "name" }, breakable(className(one) ?? one.path))];
   if (names.length) {
     const shown = one.superclasses[context.level - 1];
     lines.push(make("span", {}, swatch(shown, context), breakable(names.join(", "))));
