@@ -40,7 +40,7 @@ class DatasetEntry:
 
     Attributes:
         name: as in ``--dataset``.
-        description: one line for ``python -m benchmarks list``.
+        description: one line for ``pml-hierarchical list``.
         default_folds: the folds that are run unless others are asked for.
         needs_root: whether it is read from ``--data-root``.
         load: the data with what a network sees of it.

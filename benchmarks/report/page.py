@@ -58,7 +58,7 @@ def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
 
 def command_line() -> str:
     """The command that made this report, as it can be typed."""
-    return shlex.join(["python", "-m", "benchmarks", *map(printable, sys.argv[1:])])
+    return shlex.join(["pml-hierarchical", *map(printable, sys.argv[1:])])
 
 
 def breakable(name: str) -> Markup:

@@ -72,12 +72,12 @@ def embed(
 
     reasons, recorded = dict[str, str](), time.monotonic()
     todo = np.flatnonzero(~done).tolist()
-    batches = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]
     bar = tqdm(total=len(done), initial=len(done) - len(todo), disable=not show_progress)
     try:
         with bar, ThreadPool(workers) as pool, torch.inference_mode():
-            coming = pool.map_async(read, [] if not batches else batches[0])
-            for rows, following in zip(batches, [*batches[1:], []], strict=True):
+            coming = pool.map_async(read, todo[:batch_size])
+            for end in range(batch_size, len(todo) + batch_size, batch_size):
+                rows, following = todo[end - batch_size : end], todo[end : end + batch_size]
                 found: dict[int, Any] = dict(zip(rows, coming.get(), strict=True))
                 coming = pool.map_async(read, following)  # while the network computes
                 inputs = {row: one for row, one in found.items() if not isinstance(one, str)}
