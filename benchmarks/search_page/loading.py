@@ -43,15 +43,16 @@ def load(
     if compare_model is not None and compare is None:
         raise ValueError("--compare-model is the model of a second gallery: give it by --compare")
     index = Index.load(gallery)
-    searched = [Gallery(index, _model(model, index, gallery, "--model"), gallery.name, _all(index))]
+    loaded = _model(model, index, gallery, "--model")
+    searched = [Gallery(index, loaded, _title(gallery, loaded), np.arange(len(index)))]
     if compare is not None:
         other = Index.load(compare)
         _check_order(index, other)
         rows = same_pictures(index, other, compare)
-        second = _model(compare_model, other, compare, "--compare-model")
-        searched.append(Gallery(other, second, compare.name, rows))
-    if compare is not None and compare.name == gallery.name:
-        searched[0].title, searched[1].title = str(gallery), str(compare)
+        loaded = _model(compare_model, other, compare, "--compare-model")
+        searched.append(Gallery(other, loaded, _title(compare, loaded), rows))
+        if searched[0].title == searched[1].title:
+            searched[0].title, searched[1].title = printable(gallery), printable(compare)
     root = Path(index.about.get("root", ".")) if pictures is None else pictures
     return SearchedPictures(
         searched, PictureFiles(root, index.paths, follow_links), classes_of(index)
@@ -78,8 +79,11 @@ def check_files(files: PictureFiles) -> str | None:
     return None
 
 
-def _all(index: Index) -> np.ndarray:
-    return np.arange(len(index))
+def _title(folder: Path, model: RetrievalModel | None) -> str:
+    """The loss that the model was trained with, or the folder's name if that is not known."""
+    settings = model.training_settings if model is not None else None
+    loss = settings.get("loss") if isinstance(settings, dict) else None
+    return printable(loss if isinstance(loss, str) else folder.name)
 
 
 def _model(given: Path | None, index: Index, gallery: Path, option: str) -> RetrievalModel | None:

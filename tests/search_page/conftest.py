@@ -1,7 +1,7 @@
 import threading
 
 import pytest
-from small_gallery import make_galleries
+from page_gallery import make_galleries
 from werkzeug.serving import make_server
 
 from benchmarks.search_page.app import create_app

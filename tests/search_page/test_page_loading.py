@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_gallery import TREE, make_gallery, make_model
+from page_gallery import TREE, make_gallery, make_model
 
 from benchmarks.search_page.app import create_app
 from benchmarks.search_page.loading import load
