@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ def write_onnx(model: RetrievalModel, folder: Path) -> Path:
             differ by more than 1e-5.
     """
     try:
-        import onnxruntime
-        import onnxscript  # noqa: F401  torch.onnx.export needs it
+        onnxruntime = importlib.import_module("onnxruntime")
+        importlib.import_module("onnxscript")  # which torch.onnx.export needs
     except ImportError as error:
         raise ValueError(
             f'the format onnx needs {error.name}: pip install "pml-hierarchical[export]"'

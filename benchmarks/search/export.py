@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 
 class Format(str, Enum):
@@ -19,22 +19,25 @@ class Format(str, Enum):
 
 def export(
     run: Annotated[
-        Path, typer.Argument(help="folder of a finished run, runs/DATASET/LOSS/seed0_fold0")
+        Path, Argument(help="Folder of a finished run, such as runs/DATASET/LOSS/seed0_fold0.")
     ],
-    out: Annotated[Path, typer.Option(help="folder of the model; it must not be there yet")] = Path(
-        "model"
-    ),
+    out: Annotated[Path, Option(help="Folder of the model.")] = Path("model"),
     formats: Annotated[
         list[Format],
-        typer.Option("--format", help="another one beside safetensors; may be repeated"),
-    ] = [Format.SAFETENSORS],  # noqa: B006  typer copies it
+        Option(
+            "--format",
+            metavar="FORMAT...",
+            help="safetensors is always written; onnx and torchscript as well if asked for.",
+        ),
+    ] = [Format.SAFETENSORS],  # noqa: B006  # typer copies it
     data_root: Annotated[
         Path | None,
-        typer.Option(help="of the data set, for runs that did not keep the names of their classes"),
+        Option(help="Of the data set, for a run made before runs kept the names of classes."),
     ] = None,
 ) -> None:
     """Write the best model of a run: safetensors and JSON, which load without the suite."""
-    from .saving import save_model
+    from .saving import check_new, save_model
     from .trained import model_of_run
 
+    check_new(out)
     save_model(model_of_run(run, data_root), out, [one.value for one in formats])

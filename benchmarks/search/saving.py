@@ -40,7 +40,8 @@ def save_model(model: RetrievalModel, out: Path, formats: Sequence[str] = ()) ->
         if name in formats:
             write(model, out)
     console = Console()
-    levels = "" if model.hierarchy is None else f" in {model.hierarchy.sizes[1:]} superclasses"
+    sizes = () if model.hierarchy is None else model.hierarchy.sizes[1:]
+    levels = f" in {' and '.join(map(str, sizes))} superclasses" if sizes else ""
     console.print(
         f"wrote {out}: embeddings of {model.embedding_size}, {len(model.class_names)} classes"
         f"{levels}; fingerprint {model.fingerprint[:12]}",

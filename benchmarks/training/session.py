@@ -238,9 +238,13 @@ class Session:
         ):
             self.update_seconds.append(loss.update_seconds)
 
-    def _end_of_epoch(self, trainer: Any) -> bool:
+    def validate(self, trainer: Any) -> None:
+        """Evaluate the models on the validation classes."""
         self.progress.describe(self.config.name, "validating")
         self._validate(trainer)
+
+    def _end_of_epoch(self, trainer: Any) -> bool:
+        self.validate(trainer)
         self.finished_epochs = trainer.epoch
         self.stopped_early = (
             self._stop is not None

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torchvision import transforms
 
 from ..hierarchy import Hierarchy
@@ -103,11 +103,8 @@ class RetrievalModel(torch.nn.Module):
         training: Any = None,
     ) -> None:
         super().__init__()
-        self.architecture, self.transform_steps, self.training_settings = (
-            architecture,
-            transform,
-            training,
-        )
+        self.description = {"architecture": architecture, "transform": transform}
+        self.training_record = training
         self.transform = transforms.Compose([build(step) for step in transform])
         self.network, self.class_names = build(architecture), tuple(class_names)
         try:
@@ -116,21 +113,17 @@ class RetrievalModel(torch.nn.Module):
             blank = self.transform(Image.new("RGB", (64, 64)))[None]
             with torch.inference_mode():
                 (self.embedding_size,) = self.eval().network(blank).shape[1:]
+            vectors = torch.as_tensor(proxies).detach().float().reshape(-1, self.embedding_size)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"weights, architecture and transform do not fit: {error}") from error
-        vectors = torch.as_tensor(proxies).detach().float().reshape(-1, self.embedding_size)
+            raise ValueError(f"weights, layers and transform do not fit: {error}") from error
         self.register_buffer("proxies", vectors.cpu().clone())
-        sizes = {
-            len(self.proxies),
-            len(self.class_names),
-            *(hierarchy.sizes[:1] if hierarchy else ()),
-        }
-        if len(sizes) != 1:
-            raise ValueError(f"class_names, proxies and hierarchy have {sizes} classes")
+        self.hierarchy = hierarchy
         if hierarchy is not None:
             names = (hierarchy.names or (None,) * hierarchy.num_levels)[1:]
-            hierarchy = Hierarchy(hierarchy.class_labels, [self.class_names, *names])
-        self.hierarchy = hierarchy and name_superclasses(hierarchy)
+            named = Hierarchy(hierarchy.class_labels, [self.class_names, *names])
+            self.hierarchy = name_superclasses(named)
+        if len(self.proxies) != len(self.class_names):
+            raise ValueError(f"{len(self.class_names)} classes have {len(self.proxies)} proxies")
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """The embeddings of what ``transform`` makes of pictures, ``(n, embedding_size)``."""
@@ -163,7 +156,7 @@ class RetrievalModel(torch.nn.Module):
     @property
     def fingerprint(self) -> str:
         """A digest of weights, architecture and transform: equal ones make equal embeddings."""
-        digest = hashlib.sha256(json.dumps([self.architecture, self.transform_steps]).encode())
+        digest = hashlib.sha256(json.dumps([*self.description.values()]).encode())
         for name, tensor in self.network.state_dict().items():
             values = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
@@ -173,21 +166,12 @@ class RetrievalModel(torch.nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``model.json``, which :meth:`load` reads."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        tensors = {
-            key: one.detach().cpu().contiguous().clone() for key, one in self.state_dict().items()
-        }
-        save_file(tensors, Path(folder, WEIGHTS_FILE))
-        content = {
-            "format": FORMAT,
-            "version": VERSION,
-            "architecture": self.architecture,
-            "transform": self.transform_steps,
-            "class_names": self.class_names,
-            "hierarchy": self.hierarchy and self.hierarchy.to_dict(),
-            "embedding_size": self.embedding_size,
-            "fingerprint": self.fingerprint,
-            "training": self.training_settings,
-        }
+        state = {name: one.detach().cpu().contiguous() for name, one in self.state_dict().items()}
+        Path(folder, WEIGHTS_FILE).write_bytes(save({n: one.clone() for n, one in state.items()}))
+        tree = self.hierarchy and self.hierarchy.to_dict()
+        content = {"format": FORMAT, "version": VERSION, **self.description, "hierarchy": tree}
+        content |= {"class_names": self.class_names, "embedding_size": self.embedding_size}
+        content |= {"fingerprint": self.fingerprint, "training": self.training_record}
         Path(folder, DESCRIPTION_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
@@ -204,24 +188,19 @@ class RetrievalModel(torch.nn.Module):
             raise FileNotFoundError(f"{wrong}. The commands train and export write such folders")
         try:
             content = json.loads(path.read_bytes())
-            if content["format"] != FORMAT or content["version"] > VERSION:
-                found = f"{path} has format {content['format']!r}, version {content['version']}"
-                raise ValueError(f"{found}, not {VERSION}: pip install --upgrade pml-hierarchical")
+            kind, version = content["format"], content["version"]
+            if kind != FORMAT or version > VERSION:
+                wrong = f"{path} has the format {kind!r}, version {version}; known is {VERSION}"
+                raise ValueError(f"{wrong}: pip install --upgrade pml-hierarchical")
             tensors = load_file(path.with_name(WEIGHTS_FILE))
-            with torch.random.fork_rng(devices=[]):
-                model = cls(
-                    content["architecture"],
-                    content["transform"],
-                    content["class_names"],
-                    tensors["proxies"],
-                    content["hierarchy"] and Hierarchy.from_dict(content["hierarchy"]),
-                    {k.removeprefix("network."): t for k, t in tensors.items() if k != "proxies"},
-                    content["training"],
-                )
-        except (KeyError, OSError, SafetensorError, TypeError) as error:
-            raise ValueError(f"{folder} is damaged ({error}): export or copy it again") from error
+            proxies, tree = tensors.pop("proxies"), content["hierarchy"]
+            parts = content["architecture"], content["transform"], content["class_names"]
+            weights = {name.removeprefix("network."): one for name, one in tensors.items()}
+            with torch.random.fork_rng(devices=[]):  # the weights to be replaced are random
+                tree = tree and Hierarchy.from_dict(tree)
+                model = cls(*parts, proxies, tree, weights, content["training"])
+        except (json.JSONDecodeError, KeyError, OSError, SafetensorError, TypeError) as error:
+            raise ValueError(f"{folder} is damaged ({error!r}): export or copy it again") from error
         if model.fingerprint != content["fingerprint"]:
-            raise ValueError(
-                f"{WEIGHTS_FILE} in {folder} is of another model: copy both files again"
-            )
+            raise ValueError(f"{folder} has the files of two models: export or copy it again")
         return model.to(device)

@@ -63,7 +63,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError(f"it has values that are not finite or below 0 (mode {image.mode})")
-    whites = WHITE_OF_FLOATS if image.mode == "F" else WHITE_OF_INTEGERS
+    whites: tuple[int, ...] = WHITE_OF_FLOATS if image.mode == "F" else WHITE_OF_INTEGERS
     whites = (65535,) if image.mode.startswith("I;16") else whites
     if not (fitting := [white for white in whites if values.max() <= white]):
         raise ValueError(f"it has values above {whites[-1]} (mode {image.mode})")
