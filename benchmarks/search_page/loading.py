@@ -81,7 +81,7 @@ def check_files(files: PictureFiles) -> str | None:
 
 def _title(folder: Path, model: RetrievalModel | None) -> str:
     """The loss that the model was trained with, or the folder's name if that is not known."""
-    settings = model.training_settings if model is not None else None
+    settings = model.training_record if model is not None else None
     loss = settings.get("loss") if isinstance(settings, dict) else None
     return printable(loss if isinstance(loss, str) else folder.name)
 
