@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from page_gallery import TREE, make_gallery
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 from benchmarks.search_page import comparison
 from benchmarks.search_page.app import create_app
