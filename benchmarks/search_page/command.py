@@ -62,7 +62,7 @@ def serve(
 
     with bind(host, port) as listening:  # first: loading takes seconds
         found = load(gallery, compare, model, compare_model, pictures, follow_links)
-        if warning := check_files(found.files):
+        if warning := check_files(found, gallery):
             typer.echo(f"warning: {warning}", err=True)
         if not is_loopback(listening):
             typer.echo("warning: others on the network can open this page", err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..names import printable
+from ..search.index_age import age_warning
 from .files import PictureFiles
 from .gallery import Gallery, SearchedPictures, classes_of, same_pictures
 
@@ -59,22 +60,25 @@ def load(
     )
 
 
-def check_files(files: PictureFiles) -> str | None:
-    """A warning if some of the pictures are missing.
+def check_files(found: SearchedPictures, gallery: Path) -> str | None:
+    """A warning if the pictures are not as they were when they were embedded.
 
     Raises:
-        FileNotFoundError: if all are.
+        FileNotFoundError: if none is there.
     """
+    index, files = found.galleries[0].index, found.files
     missing = files.missing()
-    if missing == len(files.paths):
+    if missing == len(index):
         raise FileNotFoundError(
             f"none of the {missing:,} pictures of the gallery is in {printable(files.root)}: if "
             "their folder was moved, give it with --pictures"
         )
-    if missing:
+    if "inputs" in index.about and files.root == Path(index.about["root"]):
+        return age_warning(index, gallery)
+    if missing:  # in a folder that was moved, or an index that was built in Python
         return (
-            f"{missing:,} of {len(files.paths):,} pictures of the gallery are no longer in "
-            f"{printable(files.root)}; they are found, but cannot be shown. Embed and index again"
+            f"{missing:,} of {len(index):,} pictures of the gallery are not in "
+            f"{printable(files.root)}: they are found, but cannot be shown"
         )
     return None
 

@@ -11,7 +11,6 @@ from benchmarks.search_page.app import create_app
 from benchmarks.search_page.classes import ClassNames
 from benchmarks.search_page.files import PictureFiles
 from benchmarks.search_page.gallery import SearchedPictures
-from benchmarks.search_page.loading import check_files
 
 OUTSIDE = "is outside the folder of the gallery's pictures"
 
@@ -126,11 +125,3 @@ def test_the_browser_keeps_a_picture_until_it_changes(shop):
     changed = client.get("/pictures/0", headers=again)
     assert changed.status_code == 200
     assert changed.data != first.data
-
-
-def test_pictures_that_are_missing(shop):
-    assert check_files(PictureFiles(shop, ["a.png"])) is None
-    warning = check_files(PictureFiles(shop, ["a.png", "gone.png", "inside/b.png"]))
-    assert "1 of 3 pictures of the gallery are no longer in" in warning
-    with pytest.raises(FileNotFoundError, match=r"none of the 2 pictures .* --pictures"):
-        check_files(PictureFiles(shop / "moved", ["a.png", "inside/b.png"]))

@@ -1,11 +1,16 @@
 """Galleries and models that do not fit each other."""
 
+import shutil
+
 import numpy as np
 import pytest
 from page_gallery import TREE, make_gallery, make_model
 
+from benchmarks.search.embed_folder import EmbedSettings, embed_into
+from benchmarks.search.embed_pictures import find_pictures
+from benchmarks.search.index_gallery import index_gallery
 from benchmarks.search_page.app import create_app
-from benchmarks.search_page.loading import load
+from benchmarks.search_page.loading import check_files, load
 from pml_hierarchical.search import Index, RetrievalModel
 
 
@@ -86,3 +91,30 @@ def test_galleries_of_the_same_name_are_called_by_their_paths(folders, tmp_path)
     make_gallery(tmp_path / "gallery", model, folders.root, folders.paths, folders.classes, TREE)
     titles = [one.title for one in load(folders.gallery, tmp_path / "gallery").galleries]
     assert titles == [str(folders.gallery), str(tmp_path / "gallery")]
+
+
+def test_pictures_that_are_missing(folders, tmp_path):
+    found = load(folders.gallery)
+    assert check_files(found, folders.gallery) is None
+    moved = tmp_path / "moved"
+    shutil.copytree(folders.root / "Fruit", moved / "Fruit")
+    some = load(folders.gallery, pictures=moved)
+    assert f"15 of 30 pictures of the gallery are not in {moved}" in check_files(some, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"none of the 30 pictures .* --pictures"):
+        check_files(load(folders.gallery, pictures=tmp_path), folders.gallery)
+
+
+def test_pictures_that_changed(folders, tmp_path):
+    root, out = tmp_path / "pictures", tmp_path / "embeddings"
+    shutil.copytree(folders.root, root)
+    model = RetrievalModel.load(folders.model)
+    embed_into(EmbedSettings(out), folders.model, model, find_pictures([root]))
+    index_gallery(out, tmp_path / "gallery", "exact")
+    found = load(tmp_path / "gallery")
+    assert found.takes_uploads
+    assert check_files(found, tmp_path) is None
+    (root / folders.paths[0]).unlink()
+    shutil.copyfile(root / folders.paths[1], root / folders.paths[2])
+    shutil.copyfile(root / folders.paths[1], root / "new.png")
+    warning = check_files(found, tmp_path)
+    assert "is older than its 30 pictures (1 changed, 1 gone, 1 new)" in warning

@@ -54,7 +54,7 @@ def test_the_command(process, folders):
         return [gallery["answers"][0]["row"] for gallery in found]
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(search, range(30))) == [[row, row] for row in range(30)]
+        assert list(pool.map(search, range(16))) == [[row, row] for row in range(16)]
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=20)
     assert (process.returncode, output, errors) == (0, "\nended\n", "")
