@@ -31,7 +31,7 @@ function colours(found, level) {
 
 function side(gallery, context) {
   const { level, grouped, found } = context;
-  const box = make("section", { className: "side", "aria-label": gallery.title },
+  const box = make("section", { className: "side", "aria-label": `Answers of ${gallery.title}` },
     make("h3", {}, breakable(gallery.title)), make("p", { className: "muted" }, summary(gallery, found.query)));
   if (gallery.correct) box.append(share(gallery, found.query));
   const answers = gallery.answers.map((one, place) => ({ ...one, place: place + 1 }));
