@@ -243,7 +243,9 @@ class Session:
             self.update_seconds.append(loss.update_seconds)
             if not all(loss.is_given):
                 few = loss.sizes[1] <= torch.iinfo(torch.int16).max
-                superclasses = loss.class_labels.T[1:].to("cpu", torch.int16 if few else torch.int32)
+                superclasses = loss.class_labels.T[1:].to(
+                    "cpu", torch.int16 if few else torch.int32
+                )
                 self.update_superclasses.append(superclasses)
 
     def _end_of_epoch(self, trainer: Any) -> bool:

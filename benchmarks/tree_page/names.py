@@ -13,7 +13,9 @@ from pml_hierarchical.trees import name_superclasses
 from ..names import printable
 
 
-def named_tree(tree: Hierarchy, names: Sequence[str] | None = None, vectors: Any = None) -> Hierarchy:
+def named_tree(
+    tree: Hierarchy, names: Sequence[str] | None = None, vectors: Any = None
+) -> Hierarchy:
     """The tree with a name for every class.
 
     Arguments:
@@ -38,16 +40,16 @@ def named_tree(tree: Hierarchy, names: Sequence[str] | None = None, vectors: Any
     if given[0] is not None:
         return name_superclasses(Hierarchy(tree.class_labels, given), vectors)
     numbered = [
-        own or [f"{_kind(level, tree.num_levels)} {number}" for number in range(size)]
+        own or [_number(level, number, tree.num_levels) for number in range(size)]
         for level, (own, size) in enumerate(zip(given, tree.sizes, strict=True))
     ]
     return Hierarchy(tree.class_labels, numbered)
 
 
-def _kind(level: int, num_levels: int) -> str:
+def _number(level: int, number: int, num_levels: int) -> str:
     if level == 0:
-        return "class"
-    return "superclass" if num_levels == 2 else f"superclass {level}."
+        return f"class {number}"
+    return f"superclass {number}" if num_levels == 2 else f"superclass {level}.{number}"
 
 
 def unique_names(tree: Hierarchy) -> Hierarchy:

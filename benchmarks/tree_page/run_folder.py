@@ -135,8 +135,4 @@ def _note(folder: Path) -> str:
     if not path.exists():
         return ""
     config = read_json(path, {"dataset": str, "loss": str, "seed": int, "fold": int})
-    return (
-        f"{config['loss']} on {config['dataset']}, seed {config['seed']}, fold {config['fold']}"
-    )
-
-
+    return f"{config['loss']} on {config['dataset']}, seed {config['seed']}, fold {config['fold']}"

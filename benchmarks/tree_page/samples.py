@@ -83,8 +83,6 @@ def unpacked(arrays: Mapping[str, np.ndarray]) -> dict[int, list[bytes]]:
     """The files by class: what :func:`packed` made, with ``sample_classes``."""
     content, ends = arrays["samples"].tobytes(), arrays["sample_ends"].tolist()
     files: dict[int, list[bytes]] = {}
-    for label, start, end in zip(
-        arrays["sample_classes"].tolist(), [0, *ends], ends, strict=False
-    ):
+    for label, start, end in zip(arrays["sample_classes"].tolist(), [0, *ends], ends, strict=False):
         files.setdefault(label, []).append(content[start:end])
     return files
