@@ -242,11 +242,8 @@ class Session:
         ):
             self.update_seconds.append(loss.update_seconds)
             if not all(loss.is_given):
-                few = loss.sizes[1] <= torch.iinfo(torch.int16).max
-                superclasses = loss.class_labels.T[1:].to(
-                    "cpu", torch.int16 if few else torch.int32
-                )
-                self.update_superclasses.append(superclasses)
+                dtype = torch.int16 if loss.sizes[1] < 2**15 else torch.int32
+                self.update_superclasses.append(loss.class_labels.T[1:].to("cpu", dtype))
 
     def _end_of_epoch(self, trainer: Any) -> bool:
         self.progress.describe(self.config.name, "validating")

@@ -72,7 +72,7 @@ def from_dot(text: str) -> Hierarchy:
         >>> from_dot('digraph { fruit -> {apple; pear} }').names
         (('apple', 'pear'),)
     """
-    import networkx as nx
+    import networkx as nx  # type: ignore[import-untyped]
     import pydot
 
     graphs = pydot.graph_from_dot_data(text)

@@ -1,4 +1,4 @@
-"""What the command reads from a checkpoint, a run, a model or a file: a tree and what goes with it."""
+"""What the command finds in a checkpoint, a run, a model or a file."""
 
 from __future__ import annotations
 

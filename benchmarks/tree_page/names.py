@@ -58,7 +58,8 @@ def unique_names(tree: Hierarchy) -> Hierarchy:
     Formats that know classes by their names alone, a list of parents and Newick, need it.
 
     Example:
-        >>> tree = Hierarchy([[0, 0], [1, 0], [2, 1]], [["apple", "pear", "milk"], ["apple", "dairy"]])
+        >>> names = [["apple", "pear", "milk"], ["apple", "dairy"]]
+        >>> tree = Hierarchy([[0, 0], [1, 0], [2, 1]], names)
         >>> unique_names(tree).names[1]
         ('apple (superclass)', 'dairy')
     """

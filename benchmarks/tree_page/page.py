@@ -72,8 +72,9 @@ def write_tree_page(
             f"{whole.num_classes}, from 0"
         )
     found = None if history is None else stability(history, whole.sizes[1:])
+    levels = _levels(whole, found, given)
     content = {
-        "levels": _levels(whole, found, given),
+        "levels": levels,
         "counts": None if counts is None else [int(count) for count in counts],
         "pictures": {int(label): _uris(some) for label, some in (pictures or {}).items()},
         "updates": found and found.num_updates,
@@ -85,7 +86,7 @@ def write_tree_page(
         title=printable(title),
         note=printable(note),
         summary=_summary(whole, counts),
-        has_stability=any("stability" in level for level in content["levels"]),
+        has_stability=any("stability" in level for level in levels),
         has_pictures=bool(pictures),
         style=_inline("tree.css"),
         scripts=[_inline("model.js"), _inline("view.js"), _inline("search.js")],

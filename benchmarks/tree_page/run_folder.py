@@ -84,7 +84,7 @@ def tree_of_run(folder: Path, class_names: Sequence[Sequence[str]]) -> FoundTree
         flat = Hierarchy(np.vstack([np.arange(num_classes), superclasses]).T)
     except ValueError as error:
         raise DamagedFileError(path, error) from error
-    names = [tuple(class_names[0][label] for label in own[:, 0])]
+    names: list[tuple[str, ...] | None] = [tuple(class_names[0][label] for label in own[:, 0])]
     names += [_names_of_level(level, own, class_names) for level in superclasses]
     note = _note(folder)
     if "history" not in arrays:  # of an earlier version

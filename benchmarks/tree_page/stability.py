@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def _overlaps(labels: np.ndarray, size: int) -> np.ndarray:
     stayed = np.stack(
         [
             np.bincount(after[(after == before) & (after >= 0)], minlength=size)
-            for before, after in zip(labels[:-1], labels[1:], strict=True)
+            for before, after in pairwise(labels)
         ]
     )
     either = members[:-1] + members[1:] - stayed
