@@ -177,6 +177,6 @@ def _write_page(
         counts=counts,
         history=history,
         given=found.given,
-        title=f"Tree of {checkpoint.resolve().name}",
+        title=f"Tree of {found.title or checkpoint.resolve().name}",
         note=found.note,
     )

@@ -26,6 +26,7 @@ class FoundTree:
         counts: how many pictures each class has.
         history: the superclasses after each update, ``(updates, levels above the finest, C)``.
         given: the levels that were given.
+        title: what it is the tree of; empty for the name of the file.
         note: where it comes from, in a few words.
     """
 
@@ -36,6 +37,7 @@ class FoundTree:
     counts: Sequence[int] | None = None
     history: np.ndarray | None = None
     given: tuple[int, ...] = ()
+    title: str = ""
     note: str = ""
 
 

@@ -85,7 +85,7 @@ def write_tree_page(
     page = template.render(
         title=printable(title),
         note=printable(note),
-        summary=_summary(whole, counts),
+        summary=_summary(whole, counts, levels, found),
         has_stability=any("stability" in level for level in levels),
         has_pictures=bool(pictures),
         style=_inline("tree.css"),
@@ -120,13 +120,19 @@ def _uris(pictures: Any) -> list[str]:
     return [base64.b64encode(encoded(picture)).decode() for picture in some]
 
 
-def _summary(tree: Hierarchy, counts: Sequence[int] | None) -> str:
+def _summary(
+    tree: Hierarchy, counts: Sequence[int] | None, levels: list[Any], found: Stability | None
+) -> str:
     parts = [_counted(tree.num_classes, "class", "classes")]
     for level, size in enumerate(tree.sizes[1:], start=1):
         where = f" of level {level}" if tree.num_levels > 2 else ""
         parts.append(_counted(size, "superclass", "superclasses") + where)
     if counts is not None:
         parts.append(_counted(int(sum(counts)), "picture", "pictures"))
+    values = [value for level in levels for value in level.get("stability", ())]
+    if values and found is not None:
+        updates = _counted(found.num_updates, "update", "updates")
+        parts.append(f"mean stability {sum(values) / len(values):.0f}% over {updates}")
     return ", ".join(parts)
 
 

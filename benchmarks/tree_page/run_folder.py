@@ -29,7 +29,7 @@ _PAGE_ARRAYS = {
 
 
 def write_run_page(
-    path: Path, folder: Path, class_names: Sequence[Sequence[str]], title: str, note: str = ""
+    path: Path, folder: Path, class_names: Sequence[Sequence[str]], title: str = ""
 ) -> Path:
     """Write the page of a run's tree.
 
@@ -37,7 +37,7 @@ def write_run_page(
         path: of the HTML file.
         folder: of the run, which has a ``tree.npz``.
         class_names: of every level of the data set, finest first.
-        title, note: of the page.
+        title: of the page; by default the name of the loss.
 
     Raises:
         DamagedFileError: if the ``tree.npz`` is damaged.
@@ -51,8 +51,8 @@ def write_run_page(
         counts=found.counts,
         history=found.history,
         given=found.given,
-        title=title,
-        note=note,
+        title=title or f"Tree of {found.title}",
+        note=found.note,
     )
 
 
@@ -86,10 +86,11 @@ def tree_of_run(folder: Path, class_names: Sequence[Sequence[str]]) -> FoundTree
         raise DamagedFileError(path, error) from error
     names: list[tuple[str, ...] | None] = [tuple(class_names[0][label] for label in own[:, 0])]
     names += [_names_of_level(level, own, class_names) for level in superclasses]
-    note = _note(folder)
+    title, note = _origin(folder)
     if "history" not in arrays:  # of an earlier version
         pictures = {int(c): [p] for c, p in zip(arrays["shown"], arrays["pictures"], strict=True)}
-        return FoundTree(Hierarchy(flat.class_labels, names), pictures=pictures, note=note)
+        tree = Hierarchy(flat.class_labels, names)
+        return FoundTree(tree, pictures=pictures, title=title, note=note)
     _check(path, arrays)
     return FoundTree(
         Hierarchy(flat.class_labels, names),
@@ -97,6 +98,7 @@ def tree_of_run(folder: Path, class_names: Sequence[Sequence[str]]) -> FoundTree
         counts=arrays["counts"].tolist(),
         history=arrays["history"] if len(arrays["history"]) else None,
         given=tuple((1 + np.flatnonzero(arrays["is_given"])).tolist()),
+        title=title,
         note=note,
     )
 
@@ -130,9 +132,11 @@ def _check(path: Path, arrays: dict[str, np.ndarray]) -> None:
         raise DamagedFileError(path, "its arrays do not fit one another")
 
 
-def _note(folder: Path) -> str:
+def _origin(folder: Path) -> tuple[str, str]:
+    """The loss of the run; its data set, seed and fold."""
     path = folder / CONFIG_FILE
     if not path.exists():
-        return ""
+        return "", ""
     config = read_json(path, {"dataset": str, "loss": str, "seed": int, "fold": int})
-    return f"{config['loss']} on {config['dataset']}, seed {config['seed']}, fold {config['fold']}"
+    where = f"{config['dataset']}, seed {config['seed']}, fold {config['fold']}"
+    return config["loss"], where

@@ -52,12 +52,14 @@ def stability(history: Any, sizes: Sequence[int]) -> Stability | None:
         [[0.67, 0.5]]
     """
     table = stack_history(history)
+    if not table.size:
+        return None
     if table.shape[1] != len(sizes):
         raise ValueError(
             f"the history has {table.shape[1]} levels above the finest, and the tree {len(sizes)}"
         )
     for level, size in enumerate(sizes):
-        low, high = table[:, level].min(initial=-1), table[:, level].max(initial=-1)
+        low, high = table[:, level].min(), table[:, level].max()
         if low < -1 or high >= size:
             raise ValueError(
                 f"the history has superclasses {low}..{high} at level {level + 1}, and the tree "
