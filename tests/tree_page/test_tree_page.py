@@ -15,7 +15,7 @@ CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 PATHS = ["fruit/red apple", "fruit/green apple", "fruit/Crème pear", "dairy/oat milk", "dairy/ghee"]
-HISTORY = [[[0, 0, 1, 1, 1]], [[0, 0, 0, 1, 1]], [[0, 0, 0, 1, 1]]]
+HISTORY = [[[0, 0, 1, 1, 1]], [[0, 0, 0, 1, 1]], [[0, 0, 0, 0, 1]]]
 HOSTILE = ["</script><script>document.title='hacked'</script>", "<b>bold</b>", "&amp;", "new\nline"]
 
 
@@ -74,7 +74,7 @@ def press(page, *keys):
 
 def test_keys_move_and_unfold_as_in_the_pattern_of_wai_aria(show):
     page = show()
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Fold all", exact=True).click()
     assert rows(page) == [("fruit", "1", "1", "2", "false"), ("dairy", "1", "2", "2", "false")]
     page.get_by_role("tree").focus()
     assert press(page, "Home", "ArrowRight") == "fruit"
@@ -105,7 +105,7 @@ def test_the_mouse_unfolds_and_selects(show):
     assert "dairy/ghee" in details.inner_text()
     details.get_by_role("button", name="dairy").click()
     assert active(page) == "dairy"
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Fold all", exact=True).click()
     assert [name for name, *_ in rows(page)] == ["fruit", "dairy"]
     page.get_by_label("Order").select_option("by name")
     assert [name for name, *_ in rows(page)] == ["dairy", "fruit"]
@@ -113,7 +113,7 @@ def test_the_mouse_unfolds_and_selects(show):
 
 def test_search_marks_what_matches_and_unfolds_the_way_to_it(show):
     page = show()
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Fold all", exact=True).click()
     page.keyboard.press("/")
     page.keyboard.type("APPLE")
     assert [name for name, *_ in rows(page)] == ["fruit", "red apple", "green apple"]
@@ -148,23 +148,25 @@ def test_sizes_stability_and_pictures(show):
     assert "3 classes, 12 pictures" in texts[0]
     assert f"{expected[0]:.0f}% stable" in texts[0]
     assert f"{expected[1]:.0f}% stable" in next(text for text in texts if "dairy" in text)
-    assert "mean stability 83% over 3 updates" in page.locator("header").inner_text()
+    assert "mean stability 65% over 3 updates" in page.locator("header").inner_text()
     details = page.get_by_label("Details of the selected class")
-    assert details.get_by_role("img", name="in percent: 67, 100").count() == 1
+    assert details.get_by_role("img", name="in percent: 67, 75").count() == 1
     sizes = "images => images.map(one => [one.naturalWidth, one.naturalHeight])"
     page.wait_for_function("[...document.images].every(image => image.complete)")
     assert details.locator("img").evaluate_all(sizes) == [[96, 32], [96, 32]]
     page.get_by_role("treeitem", name="Crème").click()
     assert "changed its superclass 1 time in 3 updates" in details.inner_text()
     page.get_by_label("Order").select_option("least stable first")
-    page.get_by_role("button", name="Fold all").click()
+    page.get_by_role("button", name="Fold all", exact=True).click()
     assert [name for name, *_ in rows(page)] == ["dairy", "fruit"]
 
 
 def test_ten_thousand_classes(show):
     names = [f"{'abcdefgh'[i % 8]} {i}" for i in range(10_000)]
     start = time.perf_counter()
-    page = show(Hierarchy.from_parents([np.arange(10_000) // 100, np.arange(100) // 10]), names)
+    page = show(
+        Hierarchy.from_parents([np.arange(10_000) // 100, np.arange(100) // 10]), names=names
+    )
     assert page.get_by_role("treeitem").count() == 10  # unfolded by hand
     page.get_by_role("button", name="Unfold all").click()
     assert page.get_by_role("treeitem").count() < 60  # those in view
@@ -191,7 +193,7 @@ def test_hostile_names_are_text(show):
 def test_wide_and_narrow_light_and_dark(show, width):
     lightness = {}
     for scheme in ("light", "dark"):
-        page = show(PATHS[:3] + ["dairy/" + "long" * 60, "dairy/ghee"], width, scheme)
+        page = show([*PATHS[:3], "dairy/" + "long" * 60, "dairy/ghee"], width, scheme)
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.get_by_role("tree").evaluate("tree => tree.scrollWidth - tree.clientWidth") == 0
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -54,7 +54,7 @@ function nameOf(key) {
 
 function ancestorsOf(key) {
   const found = [];
-  for (let above = parentOf[key]; above >= 0; above = parentOf[above]) found.unshift(above);
+  for (let above = parentOf[key] ?? -1; above >= 0; above = parentOf[above]) found.unshift(above);
   return found;
 }
 

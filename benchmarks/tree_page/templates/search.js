@@ -39,8 +39,12 @@ function search() {
   matches = new Set();
   found = [];
   const kept = new Set();
-  if (wanted) {
+  if (openBefore) {
     open.clear();
+    for (const key of openBefore) open.add(key);
+    if (!wanted) openBefore = null;
+  }
+  if (wanted) {
     for (let key = 0; key < total; key++) {
       if (!folded[key].includes(wanted)) continue;
       matches.add(key);
@@ -56,12 +60,8 @@ function search() {
       }
     };
     collect(-1);
-  } else if (openBefore) {
-    open.clear();
-    for (const key of openBefore) open.add(key);
-    if (active >= 0) for (const above of ancestorsOf(active)) open.add(above);
-    openBefore = null;
   }
+  if (!found.length) for (const above of ancestorsOf(active)) open.add(above);
   isShown = wanted && only.checked && found.length
     ? (key, isBelowMatch) => isBelowMatch || matches.has(key) || kept.has(key) : () => true;
   rebuild();
