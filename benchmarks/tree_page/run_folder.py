@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pml_hierarchical import Hierarchy
 from ..artifacts import TREE_FILE, read_tree
 from ..files import DamagedFileError, read_json
 from ..run_config import CONFIG_FILE
-from ..stored import DATASET, DATASET_FILE
+from ..stored import DATASET, DATASET_FILE, StoredRuns
 from .found import FoundTree
 from .page import write_tree_page
 from .samples import unpacked
@@ -54,6 +55,38 @@ def write_run_page(
         title=title or f"Tree of {found.title}",
         note=found.note,
     )
+
+
+def write_tree_pages(
+    stored: StoredRuns, out: Path, full_name: Callable[[str], str] = str
+) -> dict[str, Path]:
+    """Write a page for each loss that has a tree, that of its first run: ``tree_LOSS.html``.
+
+    A damaged tree is left out with a warning that names it.
+
+    Arguments:
+        stored: the runs of a data set.
+        out: the folder of the pages.
+        full_name: the name of a loss for people.
+
+    Returns:
+        The pages by the names of the losses.
+
+    Raises:
+        OSError: if a page cannot be written.
+    """
+    pages: dict[str, Path] = {}
+    for result in stored.results:
+        loss, folder = result["config"]["loss"], result["folder"]
+        if loss in pages or not (folder / TREE_FILE).exists():
+            continue
+        path = out / f"tree_{loss.replace(':', '-')}.html"
+        try:
+            title = f"Tree of {full_name(loss)}"
+            pages[loss] = write_run_page(path, folder, stored.class_names, title)
+        except DamagedFileError as error:
+            warnings.warn(f"{error}: there is no page of its tree", stacklevel=2)
+    return pages
 
 
 def read_run(folder: Path) -> FoundTree:

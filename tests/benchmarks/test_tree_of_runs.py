@@ -10,10 +10,11 @@ from rich.console import Console
 from benchmarks import suite
 from benchmarks.artifacts import TREE_FILE, read_tree
 from benchmarks.files import DamagedFileError
+from benchmarks.stored import read_stored
 from benchmarks.training import Session
 from benchmarks.training.checkpoints import BEST, LAST
 from benchmarks.tree_page.command import tree
-from benchmarks.tree_page.run_folder import tree_of_run, write_run_page
+from benchmarks.tree_page.run_folder import tree_of_run, write_run_page, write_tree_pages
 from benchmarks.tree_page.samples import MAX_SAMPLES, chosen_samples
 from pml_hierarchical import trees
 
@@ -130,6 +131,16 @@ def test_files_of_earlier_versions_and_damaged_ones(run, small_dataset, tmp_path
     (folder / TREE_FILE).unlink()
     with pytest.raises(ValueError, match=r"has no tree\.npz.*give .*best\.pt"):
         tree(folder, out=tmp_path / "x.html")
+
+
+def test_a_page_for_every_loss_of_a_report(run, small_dataset, tmp_path):
+    folder = run("hpl:proxy_anchor")
+    damaged = run("hpl_given:proxy_anchor")
+    (damaged / TREE_FILE).write_bytes(b"PK no archive")
+    with pytest.warns(UserWarning, match=r"hpl_given.*tree\.npz is damaged.*no page of its tree"):
+        pages = write_tree_pages(read_stored(folder.parents[1]), tmp_path, str.upper)
+    assert pages == {"hpl:proxy_anchor": tmp_path / "tree_hpl-proxy_anchor.html"}
+    assert "<h1>Tree of HPL:PROXY_ANCHOR</h1>" in pages["hpl:proxy_anchor"].read_text()
 
 
 def test_pictures_of_all_superclasses_are_kept():
