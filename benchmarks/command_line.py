@@ -23,6 +23,12 @@ from .commands.run import run
 from .commands.speed import speed
 from .commands.tune import tune
 from .names import one_line
+from .search.add_classes import add_classes
+from .search.embed import embed
+from .search.export import export
+from .search.index import index
+from .search.search import search
+from .search.train import train
 from .several_values import SeveralValues
 from .warning_lines import short_warnings
 
@@ -89,6 +95,12 @@ _add(
         "speed": speed,
     },
 )
+_add(
+    "Search pictures",
+    "benchmarks",
+    {"train": train, "export": export, "add-classes": add_classes},
+)
+_add("Search pictures", "search", {"embed": embed, "index": index, "search": search})
 _add("Your embeddings", "", {"evaluate": evaluate})
 
 
