@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
-from pathlib import Path
 
 import ddp_worker
 import numpy as np
 import pytest
 import torch
 from bases import BASES
+from forked import results_of
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.losses import HierarchicalProxyLoss
@@ -214,14 +212,7 @@ def test_resumed_training_ends_at_the_same_bits(name, coarse_proxies):
 @pytest.fixture(scope="module")
 def distributed(tmp_path_factory):
     """The results of every rank, of runs with 2 and with 4 processes."""
-    results = {}
-    for world_size in (2, 4):
-        out = tmp_path_factory.mktemp(f"ddp{world_size}")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={world_size}", ddp_worker.__file__, str(out)]
-        subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent)
-        results[world_size] = [torch.load(out / f"rank{rank}.pt") for rank in range(world_size)]
-    return results
+    return results_of(ddp_worker, tmp_path_factory.mktemp("ddp"))
 
 
 def check_distributed(ranks, key, name, **kwargs):
