@@ -88,10 +88,11 @@ def map_jobs(
     Raises:
         OSError: if a process died. What is finished is kept.
     """
-    if jobs == 1:
+    if jobs == 1 or not items:
         for item in items:
             yield item, function(item, data, progress)
         return
+    jobs = min(jobs, len(items))
     context = multiprocessing.get_context("spawn")  # a fork would share OpenMP's locked threads
     queue = context.Queue()
     listener = Thread(target=_listen, args=(queue, progress), daemon=True)
