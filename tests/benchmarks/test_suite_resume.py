@@ -20,6 +20,7 @@ from benchmarks.settings import SETTINGS
 from benchmarks.training import Session
 from benchmarks.training.checkpoints import BEST, LAST
 
+pytestmark = pytest.mark.xdist_group("killed suites")
 SCRIPT = Path(__file__).parent / "killed_suite.py"
 TIMES = ("seconds", "epoch_seconds", "environment")
 

@@ -234,17 +234,20 @@ def check_distributed(ranks, key, name, **kwargs):
 @every_base
 @pytest.mark.parametrize("world_size", [2, 4])
 @pytest.mark.feature("DDP")
+@pytest.mark.xdist_group("DDP")
 def test_processes_agree_with_one(name, world_size, distributed):
     check_distributed(distributed[world_size], name, name)
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.xdist_group("DDP")
 def test_processes_agree_with_one_on_learned_proxies(world_size, distributed):
     check_distributed(
         distributed[world_size], "learned", "ProxyAnchorLoss", coarse_proxies="learned"
     )
 
 
+@pytest.mark.xdist_group("DDP")
 def test_processes_with_different_proxies_are_told(distributed):
     for rank in distributed[2]:
         assert "proxies differ between processes" in rank["apart"]

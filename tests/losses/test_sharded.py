@@ -14,6 +14,7 @@ from sharded_worker import BASES, CASES, OF_LEVELS, TREE, C, D, own_part
 
 from pml_hierarchical.losses import FastPath, ShardedHierarchicalProxyLoss
 
+pytestmark = pytest.mark.xdist_group("sharded")
 every_case = pytest.mark.parametrize("case", CASES)
 both = pytest.mark.parametrize("world_size", [2, 4])
 
