@@ -66,5 +66,5 @@ def test_there_are_commands():
 
 def test_wrong_options_are_found():
     for words in (["run", "--no-such-option"], ["no-such-command"], ["run", "--seeds", "one"]):
-        with pytest.raises(Exception, match=r"(?i)no such|valid integer"):
+        with pytest.raises(Exception, match=r"(?i)no such|no command|valid integer"):
             parse(words)
