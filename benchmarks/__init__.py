@@ -1,1 +1,1 @@
-"""`python -m benchmarks`: hierarchical proxy losses beside nine baselines, trained with PML."""
+"""`pml-hierarchical`: hierarchical proxy losses beside nine baselines, trained with PML."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks describe``: what a data set holds, in numbers and in samples."""
+"""``pml-hierarchical describe``: what a data set holds, in numbers and in samples."""
 
 from __future__ import annotations
 

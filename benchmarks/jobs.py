@@ -18,9 +18,10 @@ import torch
 from .datasets.base import RetrievalData
 from .device import checked_device
 from .distributed import launched_together
-from .progress import RunProgress, SuiteProgress, quiet_pml_bars, quiet_warnings
+from .progress import RunProgress, SuiteProgress, quiet_pml_bars
 from .request import DataSource, RunRequest
 from .run_config import RunConfig
+from .warning_lines import quiet_warnings
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -28,3 +28,9 @@ def _escaped(character: str) -> str:
     if character in _TURNS_TEXT or unicodedata.category(character) in _NOT_PRINTED:
         return character.encode("unicode_escape").decode()
     return character
+
+
+def one_line(text: str) -> str:
+    """Text without line ends and control characters, which a message that names a file may have."""
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -2,135 +2,212 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from .backbones import BackboneChoice
-from .backbones.choice import FROZEN, TRAINED
-from .losses import DEFAULT_LOSSES
-from .request import DataSource, RunRequest
-from .settings import REGIMES
+from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from .request import RunRequest
+
+DATA, TRAINING, NETWORK = "Data", "Training", "Network"  # panels of the help
+
+Losses = Annotated[
+    list[str] | None,
+    Option(
+        metavar="LOSS...",
+        help="See [bold]list[/]. By default the nine baselines, and HPL on Proxy-NCA and "
+        "Proxy-Anchor.",
+        show_default=False,
+    ),
+]
+Folds = Annotated[
+    list[int] | None,
+    Option(
+        metavar="FOLD...",
+        help="Which parts of the training classes validate, one training for each. By default "
+        "those of the data set.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
 
 
-def add_dataset(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Which data set: as an argument or as an option."""
-    shown = f"see `list` (default: {default})" if default else "see `list`"
-    parser.add_argument("name", nargs="?", metavar="DATASET", help=shown)
-    parser.add_argument("--dataset", help="the same as an option")
-    parser.set_defaults(default_dataset=default)
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where a data set is."""
+
+    data_root: Annotated[
+        Path | None,
+        Option(help="Folder of a data set that is not built in.", rich_help_panel=DATA),
+    ] = None
+    download: Annotated[
+        bool,
+        Option("--download", help="Fetch what is not in --data-root yet.", rich_help_panel=DATA),
+    ] = False
+    skip_broken: Annotated[
+        bool,
+        Option("--skip-broken", help="Leave out missing and broken images.", rich_help_panel=DATA),
+    ] = False
 
 
-def chosen_dataset(options: argparse.Namespace) -> str:
-    """The data set that is asked for.
+@dataclass(frozen=True)
+class DataOptions(SourceOptions):
+    """Which data set, by an argument or an option, and where it is."""
 
-    Raises:
-        ValueError: if there is none, or there are two.
-    """
-    named = list(dict.fromkeys(n for n in (options.name, options.dataset) if n is not None))
-    if len(named) > 1:
-        raise ValueError(f"give one data set, not {named[0]} and --dataset {named[1]}")
-    if not named and options.default_dataset is None:
-        raise ValueError("which data set? Name it behind the command; `list` shows all")
-    return str(named[0] if named else options.default_dataset)
-
-
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Where the data set is."""
-    parser.add_argument("--data-root", type=Path, help="folder of a data set that is not built in")
-    parser.add_argument(
-        "--download", action="store_true", help="fetch what is not in --data-root yet"
+    name: Annotated[
+        str | None,
+        Argument(metavar="DATASET", help="See [bold]list[/].", show_default=False),
+    ] = None
+    dataset: Annotated[str | None, Option(help="The same as an option.", rich_help_panel=DATA)] = (
+        None
     )
-    parser.add_argument(
-        "--skip-broken", action="store_true", help="leave out missing and broken images"
-    )
+
+    def chosen(self, default: str | None = None) -> str:
+        """The name of the data set that is asked for.
+
+        Raises:
+            ValueError: if there is none, or there are two.
+        """
+        named = list(dict.fromkeys(n for n in (self.name, self.dataset) if n is not None))
+        if len(named) > 1:
+            raise ValueError(f"give one data set, not {named[0]} and --dataset {named[1]}")
+        found = named[0] if named else default
+        if found is None:
+            raise ValueError("which data set? Name it behind the command; `list` shows all")
+        return found
 
 
-def add_losses(parser: argparse.ArgumentParser) -> None:
-    """Which losses."""
-    parser.add_argument(
-        "--losses",
-        nargs="+",
-        default=list(DEFAULT_LOSSES),
-        metavar="LOSS",
-        help="see `list` (default: the nine baselines and HPL on Proxy-NCA and Proxy-Anchor)",
-    )
-
-
-def add_training(parser: argparse.ArgumentParser, regime: str) -> None:
+@dataclass(frozen=True)
+class TrainingOptions:
     """How long, where, and how many trainings at a time."""
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--regime",
-        choices=REGIMES,
-        default=regime,
-        help=f"the full trainings, or the short form for a first look (default: {regime})",
-    )
-    length.add_argument("--epochs", type=int, help="another number of epochs")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="default: runs")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="trainings at a time, each in a process with its share of the cores (default: 1)",
-    )
+
+    regime: Annotated[
+        Literal["full", "short"] | None,
+        Option(
+            help="The full trainings, or the short form for a first look. By default short for "
+            "[bold]run[/] and full for the others.",
+            show_default=False,
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        Option(help="Another number of epochs instead.", rich_help_panel=TRAINING),
+    ] = None
+    out: Annotated[Path, Option(help="Folder of all results.")] = Path("runs")
+    device: Annotated[str, Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=TRAINING)] = "cpu"
+    jobs: Annotated[
+        int,
+        Option(
+            help="Trainings at a time, each in a process with its share of the cores.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 1
+
+    def length(self, default: str) -> str:
+        """The regime.
+
+        Raises:
+            ValueError: if a number of epochs was given as well.
+        """
+        if self.regime is not None and self.epochs is not None:
+            raise ValueError(
+                f"give --regime {self.regime} or --epochs {self.epochs}, not both: each says how "
+                "long the trainings are"
+            )
+        return self.regime or default
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
+@dataclass(frozen=True)
+class NetworkOptions:
     """The network and what of it is trained."""
-    add = parser.add_argument_group("the network").add_argument
-    add("--backbone", default="default", help="glyph, efficientnet_lite0, torchvision:MODEL or "
-        "timm:MODEL (default: what suits the data set)")  # fmt: skip
-    add("--weights", default="pretrained", help="pretrained (default), none, or a file")
-    add("--train-trunk", action="store_true", help="not the head alone")
-    add("--train-batch-norm", action="store_true", help="with --train-trunk")
-    add("--crop", type=int, metavar="PIXELS", help="of the pictures (default: 227, or the model's)")
-    add("--learning-rate", type=float, help="of trunk and head (default: the data set's)")
-    add("--batch-size", type=int, help="default: the data set's")
-    add("--workers", type=int, default=0, help="processes that load images (default: 0)")
+
+    backbone: Annotated[
+        str,
+        Option(
+            help="glyph, efficientnet_lite0, torchvision:MODEL or timm:MODEL; default is what "
+            "suits the data set.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = "default"
+    weights: Annotated[
+        str, Option(help="pretrained, none, or a file.", rich_help_panel=NETWORK)
+    ] = "pretrained"
+    train_trunk: Annotated[
+        bool, Option("--train-trunk", help="Not the head alone.", rich_help_panel=NETWORK)
+    ] = False
+    train_batch_norm: Annotated[
+        bool, Option("--train-batch-norm", help="With --train-trunk.", rich_help_panel=NETWORK)
+    ] = False
+    crop: Annotated[
+        int | None,
+        Option(
+            metavar="PIXELS",
+            help="Side of the pictures. By default 227, or the model's.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    learning_rate: Annotated[
+        float | None,
+        Option(help="Of trunk and head. By default the data set's.", rich_help_panel=NETWORK),
+    ] = None
+    batch_size: Annotated[
+        int | None, Option(help="By default the data set's.", rich_help_panel=NETWORK)
+    ] = None
+    workers: Annotated[int, Option(help="Processes that load images.", rich_help_panel=NETWORK)] = 0
 
 
 def make_request(
-    options: argparse.Namespace,
+    dataset: str,
+    data: SourceOptions,
+    training: TrainingOptions,
+    network: NetworkOptions,
     losses: Sequence[str],
     seeds: Sequence[int],
+    folds: Sequence[int] | None,
+    regime: str,
     device: str | None = None,
 ) -> RunRequest:
-    """What the options of this module and ``--folds`` ask for.
+    """What the options ask for.
 
     Arguments:
-        options: of a command that has all of them.
+        dataset: its name.
+        data, training, network: as they were given.
         losses: their names.
         seeds: of the trainings.
-        device: instead of ``--device``, where every process has one of its own.
+        folds: of the training classes; ``None`` for those of the data set.
+        regime: where none was given.
+        device: instead of that of ``training``, where every process has one of its own.
 
     Raises:
-        ValueError: for a network that does not exist.
+        ValueError: for a network that does not exist, or two lengths of the training.
     """
+    from .backbones import BackboneChoice
+    from .backbones.choice import FROZEN, TRAINED
+    from .request import DataSource, RunRequest
+
     backbone = BackboneChoice(
-        options.backbone,
-        options.weights,
-        options.train_trunk,
-        TRAINED if options.train_batch_norm else FROZEN,
-        options.crop,
+        network.backbone,
+        network.weights,
+        network.train_trunk,
+        TRAINED if network.train_batch_norm else FROZEN,
+        network.crop,
     )
     return RunRequest(
         source=DataSource(
-            chosen_dataset(options),
-            options.data_root,
-            options.skip_broken,
-            backbone,
-            device or options.device,
+            dataset, data.data_root, data.skip_broken, backbone, device or training.device
         ),
         losses=tuple(losses),
         seeds=tuple(seeds),
-        folds=None if options.folds is None else tuple(options.folds),
-        out=options.out,
-        regime=options.regime,
-        epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        batch_size=options.batch_size,
-        jobs=options.jobs,
-        workers=options.workers,
+        folds=None if folds is None else tuple(folds),
+        out=training.out,
+        regime=training.length(regime),
+        epochs=training.epochs,
+        learning_rate=network.learning_rate,
+        batch_size=network.batch_size,
+        jobs=training.jobs,
+        workers=network.workers,
     )

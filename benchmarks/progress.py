@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -81,27 +79,6 @@ def print_written(paths: Iterable[Path], console: Console) -> None:
     """Say which files were written."""
     for path in paths:
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def short_warnings() -> Iterator[None]:
-    """Say warnings in a line each, for as long as the context lasts."""
-    usual = warnings.formatwarning
-    quiet_warnings()
-    try:
-        yield
-    finally:
-        warnings.formatwarning = usual
-
-
-def quiet_warnings() -> None:
-    """Say warnings in a line each, but for those that tell a user of the benchmark nothing."""
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    logging.getLogger("PML").setLevel(logging.ERROR)
-    # PML's trainer formats its loss for a bar that is not shown here.
-    warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True")
-    # A trial of a search may be ended within the warm-up.
-    warnings.filterwarnings("ignore", message="a HierarchicalProxyLoss was trained for")
 
 
 @contextmanager

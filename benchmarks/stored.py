@@ -166,7 +166,7 @@ def read_stored(
     if not results:
         raise ValueError(
             f"{folder} holds no finished run{''.join(f'; {message}' for message in damaged)}; "
-            "`python -m benchmarks run` makes some"
+            "`pml-hierarchical run` makes some"
         )
     configs = [result["config"] for result in results]
     folds = sorted({config["fold"] for config in configs})

@@ -29,7 +29,7 @@ FOLDER = "ablation"  # apart from the runs of `run`, which are tested
 
 @dataclass(frozen=True)
 class Ablation:
-    """What ``python -m benchmarks ablate`` was asked for, checked.
+    """What ``pml-hierarchical ablate`` was asked for, checked.
 
     Attributes:
         flat: the runs of the flat losses, which everything is compared with.

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.backbones import (
+from ..backbones import (
     DEFAULT,
     DEFAULT_BACKBONE,
     GLYPH,
     BackboneChoice,
     find_backbone,
 )
-from benchmarks.backbones.choice import PRETRAINED, RANDOM
-from benchmarks.datasets import (
+from ..backbones.choice import PRETRAINED, RANDOM
+from . import (
     cars196,
     cub,
     folder,
@@ -26,10 +26,10 @@ from benchmarks.datasets import (
     omniglot,
     sop,
 )
-from benchmarks.datasets.base import LabelledImages, RetrievalData
-from benchmarks.datasets.download import fetch
-from benchmarks.datasets.glyphs import load_glyphs
-from benchmarks.datasets.registry import DatasetEntry, Source, drawn, photographic
+from .base import LabelledImages, RetrievalData
+from .download import fetch
+from .glyphs import load_glyphs
+from .registry import DatasetEntry, Source, drawn, photographic
 
 __all__ = [
     "DATASETS",

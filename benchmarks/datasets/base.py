@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from benchmarks.backbones import LabelledPictures, Trunk
+from ..backbones import LabelledPictures, Trunk
 
 NUM_FOLDS = 4
 

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks.backbones.reading import READING_VERSION, read_picture
-from benchmarks.cache import cached_arrays, fingerprint
-from benchmarks.names import printable
+from ..backbones.reading import READING_VERSION, read_picture
+from ..cache import cached_arrays, fingerprint
+from ..names import printable
 
 DIGEST_BYTES = 16
 MISSING = "it does not exist"

@@ -8,10 +8,10 @@ import numpy as np
 from pytorch_metric_learning.datasets import Cars196
 from scipy.io import loadmat
 
-from benchmarks.datasets.download import Archive
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs, list_photographs
-from benchmarks.datasets.pml import read_halves
+from .download import Archive
+from .layout import Layout
+from .photographs import Photographs, list_photographs
+from .pml import read_halves
 
 LEVEL_NAMES = ("model", "make and body type", "body type")
 TRAINING_CLASSES = 98

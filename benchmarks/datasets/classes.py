@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.names import printable
+from ..names import printable
 
 Path = tuple[str, ...]
 

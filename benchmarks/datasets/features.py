@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.backbones import (
+from ..backbones import (
     EFFICIENTNET_LITE0,
     Backbone,
     Pictures,
     build_trunk,
     extract_features,
 )
-from benchmarks.backbones.extraction import build_frozen
-from benchmarks.backbones.reading import READING_VERSION
-from benchmarks.cache import cached_arrays
-from benchmarks.datasets.base import RetrievalData
-from benchmarks.datasets.broken import open_photograph
-from benchmarks.datasets.photographs import Photographs, usable
+from ..backbones.extraction import build_frozen
+from ..backbones.reading import READING_VERSION
+from ..cache import cached_arrays
+from .base import RetrievalData
+from .broken import open_photograph
+from .photographs import Photographs, usable
 
 FILES_PER_BLOCK = 10_000  # kept on disk block by block: an interruption costs minutes, not hours
 CPU_BATCH_SIZE, GPU_BATCH_SIZE = 8, 128

@@ -9,10 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.backbones.reading import is_picture, readable_suffixes
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs, list_photographs
-from benchmarks.names import printable
+from ..backbones.reading import is_picture, readable_suffixes
+from ..names import printable
+from .layout import Layout
+from .photographs import Photographs, list_photographs
 
 NAMED = 5  # folders, in a message
 

@@ -20,8 +20,8 @@ from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm import tqdm
 
-from benchmarks.cache import cached_arrays
-from benchmarks.datasets.base import RetrievalData
+from ..cache import cached_arrays
+from .base import RetrievalData
 
 RENDERER_VERSION = 1  # to be raised with every change of what is drawn
 PICTURE_SIZE = 32

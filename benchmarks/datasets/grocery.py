@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.datasets.broken import open_photograph
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs
-from benchmarks.datasets.pml import read_list
+from .broken import open_photograph
+from .layout import Layout
+from .photographs import Photographs
+from .pml import read_list
 
 LEVEL_NAMES = ("class", "coarse class", "kind")
 LISTS = ("train.txt", "val.txt", "test.txt")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pytorch_metric_learning.datasets import INaturalist2018
 
-from benchmarks.datasets.download import Archive
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs, list_photographs
-from benchmarks.datasets.pml import read_halves, read_list
+from .download import Archive
+from .layout import Layout
+from .photographs import Photographs, list_photographs
+from .pml import read_halves, read_list
 
 RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")  # and the species below
 LEVEL_NAMES = ("species", *reversed(RANKS))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from pytorch_metric_learning.datasets.base_dataset import BaseDataset
 
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs, list_photographs
-from benchmarks.datasets.pml import read_list
+from .layout import Layout
+from .photographs import Photographs, list_photographs
+from .pml import read_list
 
 LEVEL_NAMES = ("item", "category", "department")
 PARTS = ("train", "query", "gallery")

@@ -15,11 +15,11 @@ from PIL import Image, ImageOps
 from torchvision.datasets import Omniglot
 from tqdm import tqdm
 
-from benchmarks.backbones.reading import read_picture
-from benchmarks.datasets.base import RetrievalData
-from benchmarks.datasets.classes import number_classes
-from benchmarks.datasets.download import Archive
-from benchmarks.datasets.layout import Layout
+from ..backbones.reading import read_picture
+from .base import RetrievalData
+from .classes import number_classes
+from .download import Archive
+from .layout import Layout
 
 PICTURE_SIZE = 32
 LEVEL_NAMES = ("character", "alphabet")

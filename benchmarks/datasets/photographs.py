@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.datasets.base import LabelledImages
-from benchmarks.datasets.broken import broken_error, examine_all, open_photograph
-from benchmarks.datasets.classes import keep_images, number_classes
-from benchmarks.names import printable
+from ..names import printable
+from .base import LabelledImages
+from .broken import broken_error, examine_all, open_photograph
+from .classes import keep_images, number_classes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 from pytorch_metric_learning.datasets.base_dataset import BaseDataset
 
-from benchmarks.datasets.layout import Layout
+from .layout import Layout
 
 
 def read_list(file: Path) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.backbones import DEFAULT, GLYPH, BackboneChoice, find_backbone
-from benchmarks.backbones.choice import EFFICIENTNET_LITE0_NAME
-from benchmarks.datasets.base import LabelledImages, RetrievalData
-from benchmarks.datasets.download import Archive
-from benchmarks.datasets.features import load_photographs, see_drawings
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs, usable
+from ..backbones import DEFAULT, GLYPH, BackboneChoice, find_backbone
+from ..backbones.choice import EFFICIENTNET_LITE0_NAME
+from .base import LabelledImages, RetrievalData
+from .download import Archive
+from .features import load_photographs, see_drawings
+from .layout import Layout
+from .photographs import Photographs, usable
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DatasetEntry:
 
     Attributes:
         name: as in ``--dataset``.
-        description: one line for ``python -m benchmarks list``.
+        description: one line for ``pml-hierarchical list``.
         default_folds: the folds that are run unless others are asked for.
         needs_root: whether it is read from ``--data-root``.
         load: the data with what a network sees of it.

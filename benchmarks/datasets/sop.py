@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pytorch_metric_learning.datasets import StanfordOnlineProducts
 
-from benchmarks.datasets.download import Archive
-from benchmarks.datasets.layout import Layout
-from benchmarks.datasets.photographs import Photographs, list_photographs
-from benchmarks.datasets.pml import read_halves
+from .download import Archive
+from .layout import Layout
+from .photographs import Photographs, list_photographs
+from .pml import read_halves
 
 FOLDER = "Stanford_Online_Products"
 

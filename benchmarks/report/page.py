@@ -58,7 +58,7 @@ def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
 
 def command_line() -> str:
     """The command that made this report, as it can be typed."""
-    return shlex.join(["python", "-m", "benchmarks", *map(printable, sys.argv[1:])])
+    return shlex.join(["pml-hierarchical", *map(printable, sys.argv[1:])])
 
 
 def breakable(name: str) -> Markup:
@@ -89,7 +89,7 @@ def _write(title: str, sections: Sequence[Section], folder: Path) -> list[Path]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, block.png)
     environment = Environment(
-        loader=PackageLoader("benchmarks.report"),
+        loader=PackageLoader(__package__),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

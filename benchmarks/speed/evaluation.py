@@ -2,17 +2,16 @@
 
 At the size of Stanford Online Products, which takes PML 20 GB and minutes::
 
-    python -m benchmarks speed --what evaluation
+    pml-hierarchical speed --what evaluation
 
 and where PML does not fit::
 
-    python -m benchmarks speed --what evaluation --samples 500000 --superclasses 2000 12 \
+    pml-hierarchical speed --what evaluation --samples 500000 --superclasses 2000 12 \
         --sides floor ours
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,29 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tabulate import tabulate
 
+from .options import EVALUATION_SIDES, SpeedOptions
 from .record import write_record
 
-SIDES = ("floor", "ours", "ours_hierarchical", "pml")
+SIDES = EVALUATION_SIDES
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the measurement; the defaults are the test set of SOP."""
-    add = parser.add_argument_group("evaluation").add_argument
-    add("--samples", type=int, default=60_502, metavar="N")
-    add("--embedding-size", type=int, default=128, metavar="D")
-    add("--class-size", type=int, default=5, metavar="N", help="samples of a fine class")
-    add("--superclasses", type=int, nargs="*", default=[12], metavar="C",
-        help="how many classes each coarser level has")  # fmt: skip
-    add("--sides", nargs="+", choices=SIDES, default=SIDES)
-    add("--threads", type=int, default=torch.get_num_threads())
-    add("--device", default="cpu")
-    add("--seed", type=int, default=0)
-
-
-def run(args: argparse.Namespace) -> None:
+def run(args: SpeedOptions) -> None:
     """Measure the sides one after another, print the table and write the JSON."""
     with tempfile.TemporaryDirectory() as folder:
         embeddings, labels = make_embeddings(
@@ -101,8 +86,9 @@ def largest_difference(sides: dict[str, dict[str, Any]]) -> float | None:
 
 
 def _in_own_process(side: str, folder: str, threads: int, device: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.speed.side", side, folder, str(threads), device]
-    root = Path(__file__).parents[2]
+    module = f"{__package__}.side"
+    command = [sys.executable, "-m", module, side, folder, str(threads), device]
+    root = Path(__file__).parents[module.count(".")]  # the folder of the outermost package
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=root)
     if finished.returncode != 0:
         return {"failed": f"exit status {finished.returncode} (-9: out of memory)"}

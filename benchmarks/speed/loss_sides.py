@@ -15,6 +15,7 @@ from pml_hierarchical.losses import FastPath, HierarchicalProxyLoss
 
 from .formulas import FormulaLoss
 from .measuring import Step
+from .options import COMPILED
 
 LOSSES = {
     "proxy_anchor": pml_losses.ProxyAnchorLoss,
@@ -23,13 +24,6 @@ LOSSES = {
     "cosface": pml_losses.CosFaceLoss,
     "arcface": pml_losses.ArcFaceLoss,
 }
-# the bare products, the paper's formula and PML's loss of one level, the sum of PML's losses over
-# the levels, and HPL: in its warm-up, which is one level, with all, with all in less memory, and on
-# a tenth of the classes in each step
-SIDES = (
-    "products", "formula", "pml", "pml_levels", "ours_flat", "ours", "ours_saving", "ours_share",
-)  # fmt: skip
-COMPILED = "pml_compiled"  # the sum of PML's losses by torch.compile: a minute per case to compile
 CASE = ("loss", "classes", "embedding_size", "batch_size", "levels")
 
 

@@ -2,12 +2,11 @@
 
 ::
 
-    python -m benchmarks speed --what optimizers --classes 1000000 --embedding-sizes 128
+    pml-hierarchical speed --what optimizers --classes 1000000 --embedding-sizes 128
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from tabulate import tabulate
 
 from .measuring import interleave
+from .options import SpeedOptions
 from .record import write_record
 
 Make = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
@@ -32,7 +32,7 @@ OPTIMIZERS: dict[str, Make] = {
 }
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: SpeedOptions) -> None:
     """Measure, print the table and write the JSON."""
     torch.set_num_threads(args.threads)
     cases = []

@@ -2,13 +2,12 @@
 
 At the size of Stanford Online Products, and of a million classes::
 
-    python -m benchmarks speed --what reclustering --classes 11318
-    python -m benchmarks speed --what reclustering --classes 1000000 --repeats 2
+    pml-hierarchical speed --what reclustering --classes 11318
+    pml-hierarchical speed --what reclustering --classes 1000000 --repeats 2
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from typing import Any
 
@@ -20,12 +19,13 @@ from pml_hierarchical.losses import HierarchicalProxyLoss
 
 from .loss_sides import hierarchical, level_sizes, training_step
 from .measuring import Step, interleave, seconds_of
+from .options import SpeedOptions
 from .record import write_record
 
 EVERY = 100  # training steps between updates, the default of the loss
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: SpeedOptions) -> None:
     """Measure, print the table and write the JSON."""
     torch.set_num_threads(args.threads)
     cases = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import Any
 
@@ -10,12 +9,12 @@ import torch
 
 from ..environment import environment
 from ..files import write_whole
+from .options import SpeedOptions
 
 
-def write_record(args: argparse.Namespace, what: str, found: dict[str, Any]) -> None:
+def write_record(args: SpeedOptions, what: str, found: dict[str, Any]) -> None:
     """Write ``OUT/WHAT.json``: the figures, all options, versions, commit and machine."""
     options = {key: str(value) if key == "out" else value for key, value in vars(args).items()}
-    options.pop("command", None)  # a function of the command line's
     record = {"what": what, "options": options, **environment(torch.device(args.device)), **found}
     path = args.out / f"{what}.json"
     write_whole(path, json.dumps(record, indent=2) + "\n")

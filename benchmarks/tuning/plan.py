@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks tune`` was asked for, checked, and done."""
+"""What ``pml-hierarchical tune`` was asked for, checked, and done."""
 
 from __future__ import annotations
 

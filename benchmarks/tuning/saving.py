@@ -17,8 +17,8 @@ from .tuned import read_yaml
 
 _HEADER = """\
 # The best settings of each loss, found on validation classes alone by
-#   python -m benchmarks tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}
-# and read by `python -m benchmarks run --dataset {dataset} --tuned`. Rewritten by every search.
+#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}
+# and read by `pml-hierarchical run --dataset {dataset} --tuned`. Rewritten by every search.
 """
 
 

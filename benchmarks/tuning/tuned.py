@@ -83,7 +83,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         is_default = path.parent == FOLDER
         command = path.stem if is_default else f"DATASET --settings {path}"
         raise FileNotFoundError(
-            f"there are no tuned settings: {path} does not exist. `python -m benchmarks tune "
+            f"there are no tuned settings: {path} does not exist. `pml-hierarchical tune "
             f"{command}` searches them and writes this file"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -120,7 +120,7 @@ def apply_tuned(
         known = ", ".join(tuned) or "none"
         raise ValueError(
             f"there are no tuned settings for {spec.name!r}, only for {known}. "
-            f"`python -m benchmarks tune DATASET --losses {spec.name}` finds some"
+            f"`pml-hierarchical tune DATASET --losses {spec.name}` finds some"
         )
     found = tuned[spec.name]
     share = settings.epochs / found.epochs

@@ -1,21 +1,19 @@
-"""``python -m benchmarks speed --what evaluation``, run small."""
+"""``pml-hierarchical speed --what evaluation``, run small."""
 
-import argparse
 import json
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import speed
+from benchmarks.command_line import main
 from benchmarks.speed import evaluation, side
 from benchmarks.speed.evaluation import SIDES
 
 
 def run(folder, options):
-    parser = argparse.ArgumentParser()
-    speed.add_arguments(parser)
-    speed.run(parser.parse_args([*options.split(), "--what", "evaluation", "--out", str(folder)]))
+    command = ["speed", *options.split(), "--what", "evaluation", "--out", str(folder)]
+    assert main(command) == 0
     return json.loads((folder / "evaluation.json").read_text())
 
 

@@ -7,12 +7,12 @@ from rich.console import Console
 from small_data import small_request
 
 from benchmarks import ablation, suite, training
-from benchmarks.__main__ import main
 from benchmarks.ablation import runs
 from benchmarks.ablation.differences import against_flat, against_reference, collect_validation
 from benchmarks.ablation.runs import AblationOutcome, lay_out, plan_ablation, run_ablation
 from benchmarks.ablation.table import as_plain, write_tables
 from benchmarks.ablation.variants import CHANGES, REFERENCES, WHAT, Variant, chosen_variants
+from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
 from benchmarks.losses import hierarchical_bases
 from benchmarks.settings import SETTINGS
@@ -285,4 +285,3 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
     assert json.loads((out / "small" / "ablation.json").read_text())["part"] == "validation"
     assert main([*arguments[:-2], "--out", str(out), "--epochs", "2"]) == 2
     assert "other settings" in capsys.readouterr().err
-    assert ablation.DEFAULT_BASES == ("proxy_anchor", "proxy_nca")

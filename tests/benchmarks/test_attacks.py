@@ -21,7 +21,7 @@ from test_grocery import root as grocery_tree  # noqa: F401  a fixture
 from test_omniglot import root as omniglot_tree  # noqa: F401
 from test_report import make_store
 
-import benchmarks.__main__ as command_line
+from benchmarks import command_line
 from benchmarks.artifacts import read_retrievals, read_test, read_tree
 from benchmarks.backbones.reading import is_picture
 from benchmarks.backbones.weights import load_weights
@@ -38,7 +38,7 @@ from benchmarks.results import collect
 from benchmarks.stored import read_stored
 from benchmarks.training.checkpoints import CONTENT, read_checkpoint, unpack_folders
 
-EXPECTED = (ValueError, OSError)  # what benchmarks.__main__ turns into a message
+EXPECTED = (ValueError, OSError)  # what benchmarks.command_line turns into a message
 
 
 def cut(content, rng):
@@ -470,7 +470,7 @@ def test_fonts_that_cannot_be_read_are_passed_over():
 
 
 def test_the_command_ends_with_2_and_a_message(tmp_path, damage, monkeypatch, capsys):
-    monkeypatch.setattr(command_line, "write_sample_sheet", lambda data, path: None)
+    monkeypatch.setattr("benchmarks.describe.write_sample_sheet", lambda data, path: None)
     root = tmp_path / "cub"
     root.mkdir()
     BUILDERS["cub"](root)

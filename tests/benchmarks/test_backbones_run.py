@@ -9,8 +9,8 @@ from rich.console import Console
 from small_data import small_request
 
 from benchmarks import suite
-from benchmarks.__main__ import main
 from benchmarks.backbones import BackboneChoice
+from benchmarks.command_line import main
 from benchmarks.report import embedding_map
 from benchmarks.settings import SETTINGS, TrainingSettings
 

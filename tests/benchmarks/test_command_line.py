@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.command_line import main
 from benchmarks.losses import find_loss
 from benchmarks.tuning import tuned
 
@@ -46,7 +46,7 @@ def test_tuned_without_its_file_names_the_command(small_dataset, tmp_path, monke
     assert main(["run", "small", "--tuned", "--losses", "arcface", "--out", out]) == 2
     error = capsys.readouterr().err
     assert "small.yaml does not exist" in error
-    assert "`python -m benchmarks tune small`" in error
+    assert "`pml-hierarchical tune small`" in error
     assert not (tmp_path / "runs").exists()
     common = ["--epochs", "1", "--losses", "arcface", "--out", out]
     assert main(["tune", "small", "--trials", "1", *common]) == 0  # what the message says works

@@ -7,7 +7,7 @@ from PIL import Image
 from rich.console import Console
 from small_data import make_small_data
 
-from benchmarks.__main__ import main
+from benchmarks.command_line import main
 from benchmarks.describe import SHEET_COLUMNS, describe, sample_rows, write_sample_sheet
 
 

@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from dataset_trees import build_cub
 
-from benchmarks.__main__ import main
+from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS, download_dataset
 from benchmarks.datasets.download import Archive, fetch
 

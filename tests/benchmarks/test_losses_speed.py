@@ -1,30 +1,22 @@
-"""``python -m benchmarks speed --what losses``, run small."""
+"""``pml-hierarchical speed --what losses``, run small."""
 
-import argparse
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import speed
+from benchmarks.command_line import main
 from benchmarks.speed.formulas import FORMULAS
 from benchmarks.speed.loss_report import ratio
-from benchmarks.speed.loss_sides import (
-    COMPILED,
-    LOSSES,
-    SIDES,
-    PMLLevels,
-    hierarchical,
-    level_sizes,
-)
+from benchmarks.speed.loss_sides import LOSSES, PMLLevels, hierarchical, level_sizes
 from benchmarks.speed.measuring import interleave, peak_bytes
+from benchmarks.speed.options import COMPILED, LOSS_SIDES
 
 
 def run(folder, options):
-    parser = argparse.ArgumentParser()
-    speed.add_arguments(parser)
-    speed.run(parser.parse_args(f"--what losses {options} --out {folder}".split()))
+    assert main(f"speed --what losses {options} --out {folder}".split()) == 0
     assert (folder / "losses.png").read_bytes().startswith(b"\x89PNG")
     return json.loads((folder / "losses.json").read_text())
 
@@ -36,7 +28,7 @@ def test_small(tmp_path, capsys):
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     assert len(record["cases"]) == 8
     for case in record["cases"]:
-        assert set(case["seconds"]) == set(case["peak_bytes"]) == set(SIDES)
+        assert set(case["seconds"]) == set(case["peak_bytes"]) == set(LOSS_SIDES)
         assert all(len(seconds) == 3 for seconds in case["seconds"].values())
     lines = capsys.readouterr().out.splitlines()
     assert "ours / pml" in lines[0]
@@ -126,10 +118,8 @@ def test_peak_is_what_a_step_takes():
 
 @pytest.mark.parametrize("what", ["reclustering", "optimizers"])
 def test_other_measurements(what, tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    speed.add_arguments(parser)
     options = "--classes 40 60 --embedding-sizes 8 --batch-sizes 4 --repeats 2 --threads 1"
-    speed.run(parser.parse_args(f"--what {what} {options} --out {tmp_path}".split()))
+    assert main(f"speed --what {what} {options} --out {tmp_path}".split()) == 0
     cases = json.loads((tmp_path / f"{what}.json").read_text())["cases"]
     assert {case["classes"] for case in cases} == {40, 60}
     lines = capsys.readouterr().out.splitlines()
@@ -142,7 +132,7 @@ def test_compiled_side_only_if_asked(tmp_path, capsys):
         record = run(tmp_path, f"{options} --loss-sides ours pml_compiled")
     assert set(record["cases"][0]["seconds"]) == {"ours", COMPILED}
     assert "ours / pml_compiled" in capsys.readouterr().out
-    assert COMPILED not in SIDES
+    assert COMPILED not in LOSS_SIDES
 
 
 @pytest.mark.parametrize(
@@ -150,13 +140,13 @@ def test_compiled_side_only_if_asked(tmp_path, capsys):
     [
         ("--device cuda:77", "--device cuda:77 is not available here"),
         ("--classes 10 --levels 5", "--levels 5 are too many for --classes 10: .* 10, 3, 2, 2, 2"),
+        ("--what loses", "--what must be among losses, .*; got loses"),
+        ("--loss-sides ours fast", "--loss-sides must be among .*, pml_compiled; got fast"),
         ("--repeats 0", "--repeats must be at least 1, got 0"),
         ("--batch-sizes 4 0", "--batch-sizes must be at least 1, got 0"),
     ],
 )
-def test_bad_options_are_found_before_anything_is_measured(options, message, tmp_path):
-    parser = argparse.ArgumentParser()
-    speed.add_arguments(parser)
-    with pytest.raises(ValueError, match=message):
-        speed.run(parser.parse_args([*options.split(), "--out", str(tmp_path / "speed")]))
+def test_bad_options_are_found_before_anything_is_measured(options, message, tmp_path, capsys):
+    assert main(["speed", *options.split(), "--out", str(tmp_path / "speed")]) == 2
+    assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "speed").exists()

@@ -19,7 +19,7 @@ from matplotlib.font_manager import fontManager
 from test_report import make_store
 from test_report_latex import check_table
 
-from benchmarks.__main__ import main
+from benchmarks.command_line import main
 from benchmarks.datasets.features import load_photographs
 from benchmarks.datasets.folder import list_folder
 from benchmarks.files import write_whole

@@ -7,8 +7,8 @@ from rich.console import Console
 from small_data import SMALL_SETTINGS, small_request
 
 from benchmarks import suite
-from benchmarks.__main__ import main
 from benchmarks.backbones import BackboneChoice
+from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
 from benchmarks.losses import DEFAULT_LOSSES
 from benchmarks.run_config import RunConfig
@@ -105,16 +105,15 @@ def test_run_is_short_and_the_others_full_unless_told(small_dataset, tmp_path, m
     monkeypatch.setitem(SETTINGS, "small", replace(SMALL_SETTINGS, short_epochs=1))
     trained = []
     monkeypatch.setattr(suite, "run", lambda planned, console: trained.extend(planned.runs))
-    monkeypatch.setattr("benchmarks.run_command.collect", lambda stored: (_ for _ in ()).throw(
+    monkeypatch.setattr("benchmarks.results.collect", lambda stored: (_ for _ in ()).throw(
         ValueError("enough")
     ))  # fmt: skip
     for arguments in ([], ["--regime", "full"], ["--epochs", "2"]):
         command = ["run", "small", "--losses", "proxy_nca", "--out", str(tmp_path), *arguments]
         assert main(command) == 2
     assert [run.settings.epochs for run in trained] == [1, 3, 2]
-    with pytest.raises(SystemExit):
-        main(["run", "small", "--epochs", "2", "--regime", "full"])
-    assert "not allowed with argument" in capsys.readouterr().err
+    assert main(["run", "small", "--epochs", "2", "--regime", "full"]) == 2
+    assert "give --regime full or --epochs 2, not both" in capsys.readouterr().err
 
 
 def test_what_identifies_a_run_has_its_length_but_not_the_regime(small_dataset, tmp_path):

@@ -7,7 +7,7 @@ from PIL import Image
 from small_data import SMALL_SETTINGS, make_small_data
 
 from benchmarks import suite
-from benchmarks.__main__ import main
+from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS, DatasetEntry
 from benchmarks.datasets.base import NUM_FOLDS, LabelledImages, split_by_class
 from benchmarks.settings import SETTINGS

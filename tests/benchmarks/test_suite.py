@@ -7,7 +7,7 @@ from rich.console import Console
 from small_data import make_small_data
 
 from benchmarks import suite, training
-from benchmarks.__main__ import main
+from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
 from benchmarks.report import embedding_map
 from benchmarks.results import HIERARCHY_NAMES, collect

@@ -14,8 +14,8 @@ from rich.console import Console
 from small_data import SMALL_SETTINGS, small_request
 
 from benchmarks import files, suite
-from benchmarks.__main__ import main
 from benchmarks.augmentation import RandomAffine
+from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
 from benchmarks.settings import SETTINGS
 from benchmarks.training import Session

@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 from small_data import make_small_data, small_request
 
-from benchmarks.__main__ import main
+from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
 from benchmarks.datasets.base import RetrievalData
 from benchmarks.losses import DEFAULT_LOSSES, find_loss

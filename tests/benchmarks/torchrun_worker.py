@@ -10,8 +10,7 @@ import torch
 import torch.distributed as dist
 from rich.console import Console
 
-from benchmarks import __main__ as command_line
-from benchmarks import suite
+from benchmarks import command_line, suite
 from benchmarks.augmentation import RandomAffine
 from benchmarks.datasets import DATASETS, DatasetEntry
 from benchmarks.distributed import is_helper, process_group, with_whole_batches

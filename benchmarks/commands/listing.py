@@ -1,18 +1,16 @@
-"""``python -m benchmarks list``: the data sets and the losses by their names."""
+"""``pml-hierarchical list``: the data sets and the losses by their names."""
 
 from __future__ import annotations
-
-import argparse
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from .datasets import DATASETS
-from .losses import ALL_LOSSES, HPL_PREFIXES, hierarchical_bases
 
+def show_names() -> None:
+    """Show the names of data sets and losses."""
+    from ..datasets import DATASETS
+    from ..losses import ALL_LOSSES, HPL_PREFIXES, hierarchical_bases
 
-def run(_: argparse.Namespace) -> None:
-    """Print the tables."""
     console = Console()
     datasets = Table("data set", "what it is", "needs", title="Data sets", title_justify="left")
     for entry in DATASETS.values():

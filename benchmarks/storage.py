@@ -10,7 +10,7 @@ import json
 import math
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .hierarchy import Hierarchy
+from pml_hierarchical import Hierarchy
 
 _NAMES = ("embeddings", "labels")  # of arrays that share a file
 
@@ -49,7 +49,9 @@ def _reading(path: Path, expected: str) -> Iterator[None]:
         ) from error
 
 
-def load_array(path: str | Path, name: str, must_be_named: bool = False) -> np.ndarray | Tensor:
+def load_array(
+    path: str | Path, name: str, must_be_named: bool = False, prefixes: Sequence[str] = ("",)
+) -> np.ndarray | Tensor:
     """Open an array without reading it.
 
     ``.npy`` files, the arrays of ``numpy.savez`` and tensors of ``torch.save`` are mapped into
@@ -57,7 +59,8 @@ def load_array(path: str | Path, name: str, must_be_named: bool = False) -> np.n
 
     ``.npz`` and ``.pt`` files may hold several arrays; ``name``, ``"embeddings"`` or ``"labels"``,
     is the one wanted. The only array of a file may have another name, but not that of the other
-    one, and not if it ``must_be_named``, as where a file was given for its embeddings.
+    one, and not if it ``must_be_named``, as where a file was given for its embeddings. Arrays of
+    several may have one of ``prefixes`` before their name; the first that is there is taken.
 
     Raises:
         FileError: if there is no such file, it cannot be read, its checksum is wrong, or it does
@@ -67,11 +70,11 @@ def load_array(path: str | Path, name: str, must_be_named: bool = False) -> np.n
     with _reading(path, f"{name} in a .npy, .npz or .pt file"):
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
-                chosen = _choose(arrays.files, name, path, must_be_named)
+                chosen = _choose(arrays.files, name, path, must_be_named, prefixes)
                 mapped = _map_stored(path, f"{chosen}.npy")
                 return arrays[chosen] if mapped is None else mapped
         if path.suffix in (".pt", ".pth"):
-            return _from_torch(path, name, must_be_named)
+            return _from_torch(path, name, must_be_named, prefixes)
         if path.suffix != ".npy":
             raise FileError(f"{path}: expected a .npy, .npz or .pt file")
         if must_be_named:
@@ -82,6 +85,15 @@ def load_array(path: str | Path, name: str, must_be_named: bool = False) -> np.n
         return array
 
 
+def array_names(path: str | Path) -> list[str]:
+    """The names of the arrays of an ``.npz`` file; none for other files."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        return []
+    with _reading(path, "arrays in an .npz file"), np.load(path, allow_pickle=False) as arrays:
+        return list(arrays.files)
+
+
 def load_hierarchy(path: str | Path) -> Hierarchy:
     """Read what ``Hierarchy.to_dict`` gave, from JSON; a :class:`FileError` for anything else."""
     path = Path(path)
@@ -89,7 +101,7 @@ def load_hierarchy(path: str | Path) -> Hierarchy:
         return Hierarchy.from_dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _from_torch(path: Path, name: str, must_be_named: bool) -> Tensor:
+def _from_torch(path: Path, name: str, must_be_named: bool, prefixes: Sequence[str]) -> Tensor:
     if is_zip := zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -101,7 +113,7 @@ def _from_torch(path: Path, name: str, must_be_named: bool) -> Tensor:
         with path.open("rb") as file:
             held = torch.load(file, map_location="cpu", weights_only=True)
     if isinstance(held, dict):
-        held = held[_choose(list(held), name, path, must_be_named)]
+        held = held[_choose(list(held), name, path, must_be_named, prefixes)]
     elif must_be_named:
         raise FileError(f"{path} holds no {name}: give them in a file of their own")
     if not isinstance(held, Tensor):
@@ -111,9 +123,12 @@ def _from_torch(path: Path, name: str, must_be_named: bool) -> Tensor:
     return held
 
 
-def _choose(names: list[Any], wanted: str, path: Path, must_be_named: bool) -> Any:
-    if wanted in names:
-        return wanted
+def _choose(
+    names: list[Any], wanted: str, path: Path, must_be_named: bool, prefixes: Sequence[str]
+) -> Any:
+    for prefix in prefixes:
+        if f"{prefix}{wanted}" in names:
+            return f"{prefix}{wanted}"
     if len(names) == 1 and names[0] not in _NAMES and not must_be_named:
         return names[0]
     shown = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")

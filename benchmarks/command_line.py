@@ -1,0 +1,151 @@
+"""The command line: ``pml-hierarchical run``, ``tune``, ``report`` and others, as a typer app."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from pml_hierarchical import __version__
+
+from .commands.ablate import ablate
+from .commands.describe import describe
+from .commands.evaluate import evaluate
+from .commands.listing import show_names
+from .commands.report import report
+from .commands.run import run
+from .commands.speed import speed
+from .commands.tune import tune
+from .names import one_line
+from .several_values import SeveralValues
+from .warning_lines import short_warnings
+
+PROGRAM = "pml-hierarchical"
+INTERRUPTED = 130  # as a shell reports a command ended by Ctrl-C
+UsageError, ClickException = typer.BadParameter.__mro__[1:3]  # typer names neither
+_EXTRAS: dict[str, str] = {}  # the extra of the package that each command needs
+
+app = typer.Typer(
+    name=PROGRAM,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dataclass
+class _State:
+    debug: bool = False
+    command: str = ""
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_every_command(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Hierarchical proxy losses for pytorch-metric-learning: train, compare, search."""
+    state = context.find_object(_State) or _State()
+    state.debug, state.command = debug, str(context.invoked_subcommand)
+    if _is_torchrun() and state.command != "run":
+        raise ValueError(
+            "torchrun is for `run`, whose runs several processes train together; start this "
+            "command without it"
+        )
+
+
+def _add(panel: str, extra: str, commands: dict[str, Callable[..., None]]) -> None:
+    for name, command in commands.items():
+        app.command(name, cls=SeveralValues, rich_help_panel=panel)(command)
+        _EXTRAS[name] = extra
+
+
+_add(
+    "Compare losses",
+    "benchmarks",
+    {
+        "run": run,
+        "tune": tune,
+        "ablate": ablate,
+        "report": report,
+        "describe": describe,
+        "list": show_names,
+        "speed": speed,
+    },
+)
+_add("Your embeddings", "", {"evaluate": evaluate})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    state = _State()
+    try:
+        with short_warnings():
+            return int(app(given, prog_name=PROGRAM, standalone_mode=False, obj=state) or 0)
+    except (typer.Abort, KeyboardInterrupt):
+        _say("\ninterrupted: finished work is kept, and the same command continues from there")
+        return INTERRUPTED
+    except Exception as error:
+        message = _explained(error, state.command)
+        if message is None or state.debug:
+            raise
+        _say(f"error: {one_line(message)}")
+        return 2
+
+
+def _explained(error: Exception, command: str) -> str | None:
+    """What a user can do about an error; ``None`` if it is a fault of the program."""
+    if isinstance(error, ClickException):
+        context: Any = getattr(error, "ctx", None)
+        place = context.command_path if context is not None else PROGRAM
+        return f"{error.format_message()} (see `{place} --help`)"  # type: ignore[attr-defined]
+    if isinstance(error, ModuleNotFoundError):
+        ours = (__package__ or "").partition(".")[0], "pml_hierarchical"
+        extra = _EXTRAS.get(command)
+        if not extra or (error.name or "").partition(".")[0] in ours:
+            return None
+        return (
+            f"`{command}` needs {error.name}, which is not installed: "
+            f'pip install "pml-hierarchical[{extra}]"'
+        )
+    if isinstance(error, (ValueError, TypeError, OSError, MemoryError, sqlite3.OperationalError)):
+        full = getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error)
+        # the record keeper's tables say it in words
+        now = ". What is finished is kept: free some space and start the same command again"
+        return f"{str(error) or type(error).__name__}{now if full else ''}"
+    return None
+
+
+def _is_torchrun() -> bool:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return False
+    from .distributed import launched_together
+
+    return launched_together()
+
+
+def _say(message: str) -> None:
+    """Print an error; of several processes that torchrun started, one of them does."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        print(message, file=sys.stderr, flush=True)
+        return
+    from .distributed import say_once
+
+    say_once(message)

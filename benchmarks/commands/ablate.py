@@ -1,0 +1,65 @@
+"""``pml-hierarchical ablate``: what single settings of HPL change, on validation classes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from rich.console import Console
+from typer import Option
+
+from ..option_groups import with_groups
+from ..options import (
+    TRAINING,
+    DataOptions,
+    Folds,
+    NetworkOptions,
+    TrainingOptions,
+    make_request,
+)
+
+
+@with_groups
+def ablate(
+    data: DataOptions,
+    training: TrainingOptions,
+    network: NetworkOptions,
+    bases: Annotated[
+        list[str], Option(metavar="LOSS...", help="Flat proxy losses, see [bold]list[/].")
+    ] = ["proxy_anchor", "proxy_nca"],  # noqa: B006  # typer copies it
+    what: Annotated[
+        list[str] | None,
+        Option(
+            metavar="ARGUMENT...",
+            help="Arguments of HPL to vary, one at a time, or single variants such as hpl_given or "
+            "hpl:coarse_proxies=fixed. By default coarse_proxies, clusterer and num_superclasses.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[
+        list[int],
+        Option(metavar="SEED...", help="One training for each.", rich_help_panel=TRAINING),
+    ] = [0, 1],  # noqa: B006
+    folds: Folds = None,
+) -> None:
+    """Show what single settings of HPL change, on validation classes.
+
+    Trains what is missing, prints the table and writes it as Markdown and JSON.
+    """
+    from ..ablation.differences import collect_validation
+    from ..ablation.runs import plan_ablation, run_ablation
+    from ..ablation.table import write_tables
+    from ..ablation.variants import WHAT
+    from ..datasets import download_dataset
+    from ..progress import print_written
+    from ..settings import FULL
+
+    console = Console()
+    dataset = data.chosen()
+    request = make_request(dataset, data, training, network, bases, seeds, folds, FULL)
+    planned = plan_ablation(request, what or WHAT)
+    if data.download:
+        download_dataset(dataset, data.data_root)
+    outcome = run_ablation(planned, console)
+    text, paths = write_tables(outcome, collect_validation(outcome))
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    print_written(paths, console)

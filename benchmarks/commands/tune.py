@@ -1,0 +1,64 @@
+"""``pml-hierarchical tune``: the same search for every loss, on validation classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from typer import Option
+
+from ..option_groups import with_groups
+from ..options import (
+    TRAINING,
+    DataOptions,
+    Losses,
+    NetworkOptions,
+    TrainingOptions,
+    make_request,
+)
+
+
+@with_groups
+def tune(
+    data: DataOptions,
+    training: TrainingOptions,
+    network: NetworkOptions,
+    losses: Losses = None,
+    trials: Annotated[
+        int, Option(help="For every loss, the one with the untuned settings included.")
+    ] = 20,
+    folds: Annotated[
+        list[int],
+        Option(
+            metavar="FOLD...", help="Which validation classes decide.", rich_help_panel=TRAINING
+        ),
+    ] = [0],  # noqa: B006  # typer copies it
+    seed: Annotated[int, Option(help="Of search and trainings.", rich_help_panel=TRAINING)] = 0,
+    settings: Annotated[
+        Path | None,
+        Option(help="The YAML file to write. By default that of the data set."),
+    ] = None,
+) -> None:
+    """Search settings, with the same budget for every loss.
+
+    The best settings go into a YAML file that [bold]run --tuned[/] reads; a table and a plot show
+    all trials. Finished trials are kept.
+    """
+    from ..datasets import download_dataset
+    from ..losses import DEFAULT_LOSSES
+    from ..progress import print_written
+    from ..settings import FULL
+    from ..tuning.plan import plan_tuning, run_tuning
+    from ..tuning.report import write_trials
+
+    console = Console()
+    dataset = data.chosen()
+    request = make_request(
+        dataset, data, training, network, losses or DEFAULT_LOSSES, [seed], folds, FULL
+    )
+    tuning = plan_tuning(request, trials, settings)
+    if data.download:
+        download_dataset(dataset, data.data_root)
+    run_tuning(tuning, console)
+    print_written([tuning.settings, *write_trials(tuning.folder)], console)

@@ -1,0 +1,166 @@
+"""Metrics of embeddings that lie in files."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_metric_learning import distances
+
+from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
+from pml_hierarchical.accuracy.inputs import Embeddings
+
+from .commands.evaluate import EvaluateOptions
+from .names import one_line
+from .storage import array_names, load_array, load_hierarchy
+
+_DISTANCES: dict[str, Callable[[], distances.BaseDistance]] = {
+    "cosine": distances.CosineSimilarity,
+    "dot": lambda: distances.DotProductSimilarity(normalize_embeddings=False),
+    "euclidean": lambda: distances.LpDistance(normalize_embeddings=False),
+    "manhattan": lambda: distances.LpDistance(normalize_embeddings=False, p=1),
+}
+# how the arrays are called in the test.npz of a run, beside their plain names
+_OF_QUERIES, _OF_GALLERY = ("", "test_"), ("", "gallery_", "test_")
+
+
+def evaluate(options: EvaluateOptions) -> None:
+    """Evaluate, print the table and write the JSON.
+
+    Raises:
+        ValueError: for files that do not hold what they should, or do not fit together.
+    """
+    query = load_array(options.embeddings, "embeddings", prefixes=_OF_QUERIES)
+    labels = _labels(options.labels, options.embeddings, _OF_QUERIES)
+    gallery = gallery_labels = None
+    if options.gallery is not None:
+        gallery = load_array(options.gallery, "embeddings", prefixes=_OF_GALLERY)
+        gallery_labels = _labels(options.gallery_labels, options.gallery, _OF_GALLERY)
+    elif options.gallery_labels is not None or options.gallery_includes_queries:
+        raise ValueError("an option of the gallery was given without --gallery")
+    elif "gallery_embeddings" in array_names(options.embeddings):
+        gallery = load_array(options.embeddings, "embeddings", prefixes=("gallery_",))
+        gallery_labels = load_array(options.embeddings, "labels", prefixes=("gallery_",))
+    calculator = _calculator(options)
+    try:
+        metrics = calculator.get_accuracy(
+            query, labels, gallery, gallery_labels, options.gallery_includes_queries
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(_with_files(str(error), options)) from error
+    if gallery is not None and not options.gallery_includes_queries:
+        _warn_if_queries_find_themselves(query, gallery)
+    print(_table(metrics, calculator.num_lone_queries))
+    if options.output is not None:
+        result = {
+            "num_queries": len(query),
+            "num_references": len(query if gallery is None else gallery),
+            "embedding_size": int(query.shape[1]),
+            "distance": options.distance,
+            "queries_without_partner": list(calculator.num_lone_queries.values()),
+            "metrics": metrics,
+        }
+        # JSON has no NaN: metrics that no query has a value for become null
+        result = json.loads(json.dumps(result), parse_constant=lambda _: None)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(result, indent=2) + "\n")
+        print(one_line(f"written to {options.output}"))
+
+
+def _labels(path: str | None, embeddings: str, prefixes: tuple[str, ...]) -> Any:
+    """Labels from their file, or from that of the embeddings."""
+    return load_array(embeddings if path is None else path, "labels", path is None, prefixes)
+
+
+def _table(metrics: Mapping[str, float], num_lone_queries: Mapping[int, int]) -> str:
+    """One line per metric: a column for each level, or the one value of the hierarchy."""
+    lines: dict[str, list[str]] = {}
+    for key, value in metrics.items():
+        lines.setdefault(key.partition("_level")[0], []).append(f"{value:.4f}")
+    lines["queries without a partner"] = [str(count) for count in num_lone_queries.values()]
+    width = max(map(len, lines))
+    table = {"metric": [f"level {level}" for level in num_lone_queries]} | lines
+    return "\n".join(
+        f"{name:<{width}}" + "".join(f"  {cell:>8}" for cell in cells)
+        for name, cells in table.items()
+    )
+
+
+def _calculator(options: EvaluateOptions) -> HierarchicalAccuracyCalculator:
+    clustering = () if options.clustering or options.include else ("NMI", "AMI")
+    same = ("avg_of_avgs", "at_k", "block_size")
+    return HierarchicalAccuracyCalculator(
+        include=tuple(options.include or ()),
+        exclude=(*(options.exclude or ()), *clustering),
+        hierarchy=None if options.hierarchy is None else load_hierarchy(options.hierarchy),
+        distance=_DISTANCES[options.distance](),
+        device=None if options.device is None else _device(options.device),
+        k=_k(options.k),
+        progress_bar=not options.quiet,
+        **{name: getattr(options, name) for name in same},
+    )
+
+
+def _with_files(message: str, options: EvaluateOptions) -> str:
+    """An error of the calculator, with the files of the arrays that it names."""
+    files = {
+        "query": options.embeddings,
+        "query_labels": options.labels or options.embeddings,
+        "reference": options.gallery or options.embeddings,
+        "reference_labels": options.gallery_labels
+        or options.gallery
+        or options.labels
+        or options.embeddings,
+    }
+    words = message.replace(",", " ").replace(":", " ").split()
+    named = [f"{name} is {file}" for name, file in files.items() if name in words]
+    return f"{message} ({', '.join(named or [f'query is {options.embeddings}'])})"
+
+
+def _warn_if_queries_find_themselves(query: Any, gallery: Any) -> None:
+    """Warn if more queries equal a row of the gallery than the duplicates inside it explain."""
+    ours, others = _row_hashes(query), _row_hashes(gallery)
+    found, num = int(np.isin(ours, others).sum()), len(ours)
+    counts = np.unique(others, return_counts=True)[1]
+    chance = counts[counts > 1].sum() / len(others)
+    expected = num * chance + 3 * math.sqrt(num * chance * (1 - chance))
+    if found > expected and found >= num / 100:
+        print(
+            f"warning: {found} of {num} queries are equal to a row of the gallery. If those rows "
+            "are the queries themselves, they find themselves and the numbers are too good: give "
+            "--gallery-includes-queries if the gallery begins with the queries, or leave them out",
+            file=sys.stderr,
+        )
+
+
+def _row_hashes(values: Any) -> np.ndarray:
+    embeddings = Embeddings(values, "embeddings", torch.device("cpu"))
+    parts = []
+    for start, stop in embeddings.slices():
+        rows = embeddings.rows(start, stop, torch.float32).numpy() + 0.0  # -0 is 0
+        parts.append(np.fromiter((hash(row.tobytes()) for row in rows), np.int64, len(rows)))
+    return np.concatenate(parts)
+
+
+def _device(text: str) -> torch.device:
+    """A device that can compute, in ``float64`` too."""
+    try:
+        device = torch.device(text)
+        torch.zeros(1, dtype=torch.float64, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise ValueError(f"--device: cannot compute on {text!r}: {reason}") from error
+    return device
+
+
+def _k(text: str | None) -> int | str | None:
+    if text is None or text == "max_bin_count":
+        return text
+    if not text.isdecimal():
+        raise ValueError(f"--k must be a positive integer or max_bin_count, got {text!r}")
+    return int(text)
