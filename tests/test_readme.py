@@ -3,11 +3,15 @@
 import gc
 import importlib.util
 import re
+import shutil
+import sys
 import warnings
 
 import pytest
 from doc_pages import ONE_PROGRAM, PAGES, ROOT, blocks, name_of
+from search_workspace import make_workspace
 
+import benchmarks
 from benchmarks.tuning import tuned_file
 
 README, PACKAGE = ROOT / "README.md", ROOT / "pml_hierarchical"
@@ -41,10 +45,22 @@ def programs():
 PROGRAMS = list(programs())
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("searched")
+    make_workspace(folder)
+    return folder
+
+
 @pytest.mark.filterwarnings(f"ignore:{OF_PML}")
 @pytest.mark.filterwarnings("ignore:a HierarchicalProxyLoss was trained for")
 @pytest.mark.parametrize("code", PROGRAMS)
-def test_python_block(code):
+def test_python_block(code, request, monkeypatch, tmp_path):
+    if "pml_hierarchical.search" in code or "search_page" in code:
+        shutil.copytree(request.getfixturevalue("searched"), tmp_path, dirs_exist_ok=True)
+        monkeypatch.chdir(tmp_path)
+        # where the suite is in an installed package
+        monkeypatch.setitem(sys.modules, "pml_hierarchical.benchmarks", benchmarks)
     exec(compile(code, "documentation", "exec"), {"__name__": "__main__"})
 
 
@@ -62,7 +78,16 @@ def test_python_block_of_the_readme_gives_no_warning(code):
 
 def test_there_are_programs():
     pages = {program.id.rpartition("-")[0] for program in PROGRAMS}
-    named = ("loss", "trees", "evaluation", "speed", "tuning", "training_loops", "tracking")
+    named = (
+        "own_pictures",
+        "loss",
+        "trees",
+        "evaluation",
+        "speed",
+        "tuning",
+        "training_loops",
+        "tracking",
+    )
     assert pages >= {f"docs/{name}.md" for name in (*named, "ten_minutes")}
 
 
