@@ -94,6 +94,7 @@ def test_in_a_browser(address):
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         for width, scheme in ((400, "light"), (1400, "dark")):
             tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            tab.set_default_timeout(60_000)  # of a busy machine
             asked = []
             tab.on("request", lambda request, asked=asked: asked.append(request.url))
             for page in ("", "loss/", "reference/losses/", "results/report/"):
@@ -104,5 +105,5 @@ def test_in_a_browser(address):
             assert scheme_of_page == {"light": "default", "dark": "slate"}[scheme]
             assert [url for url in asked if not url.startswith((address, "data:"))] == []
         tab.locator(".md-search__input").fill("count_steps_of")
-        tab.locator(".md-search-result__item").first.wait_for(timeout=10_000)
+        tab.locator(".md-search-result__item").first.wait_for()
         browser.close()
