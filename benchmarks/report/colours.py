@@ -45,7 +45,7 @@ RIGHT, WRONG = Colour("#007a5a", "#2acc9a"), Colour("#c04a00", "#ff8a4c")
 
 # lengths of lines and gaps; () for an unbroken line
 DASHES = ((), (6, 2), (8, 2, 2, 2), (3, 2), (10, 2, 2, 2, 2, 2))
-GIVEN_DASH = (1, 2)
+DOTS = (1, 2)  # where the tree is given
 THIN, THICK = 1.5, 3.0
 
 
@@ -79,8 +79,11 @@ def look_of(loss: str) -> Look:
     """
     prefix, colon, base = loss.partition(":")
     place = _place(base if colon else loss)
-    dash = GIVEN_DASH if prefix == "hpl_given" else DASHES[place // len(PALETTE) % len(DASHES)]
-    return Look(PALETTE[place % len(PALETTE)], dash, THICK if colon else THIN)
+    group, shade = divmod(place, len(PALETTE))
+    dash = DASHES[group % len(DASHES)]
+    if prefix == "hpl_given":
+        dash = (DOTS[0], DOTS[1] * (1 + group % len(DASHES)))
+    return Look(PALETTE[shade], dash, THICK if colon else THIN)
 
 
 def _place(flat: str) -> int:

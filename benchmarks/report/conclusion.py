@@ -86,14 +86,11 @@ def _hierarchy(summary: Summary) -> str:
 
 
 def _certainty(summary: Summary, short: Epochs | None) -> str:
-    said = [*_of_lead(summary), *of_gains([gain_intervals(summary)])]
-    if not said:
-        said = [
-            "there is one run of each loss, so nothing has an interval and any difference may be "
-            "chance"
-            if len(summary.losses) > 1
-            else "there is one run, so the score has no interval"
-        ]
+    if summary.runs.groupby("loss").size().max() < 2:
+        single = "there is one run of each loss" if len(summary.losses) > 1 else "there is one run"
+        said = [f"{single}, so nothing has an interval and any difference may be chance"]
+    else:
+        said = [_of_lead(summary), *of_gains([gain_intervals(summary)])]
     if short is not None:
         said.append(
             f"with trainings of {short[0]} of the full {short[1]} epochs, this does not show which "
@@ -102,36 +99,36 @@ def _certainty(summary: Summary, short: Epochs | None) -> str:
     return f"How sure: {'; '.join(said)}."
 
 
-def _of_lead(summary: Summary) -> list[str]:
+def _of_lead(summary: Summary) -> str:
     losses = by_score(summary)
     if len(losses) == 1:
         mean, half = mean_and_interval(summary.values(losses[0], SCORE))
-        if math.isnan(half):
-            return []
-        return [f"the 95% interval of its score is {mean - half:.1f} to {mean + half:.1f}%"]
-    differences = summary.paired_differences(*losses[:2], SCORE)
+        return f"the 95% interval of the score is {mean - half:.1f} to {mean + half:.1f}%"
+    differences = summary.paired_differences(losses[0], losses[1], SCORE)
     mean, half = mean_and_interval(differences)
     if math.isnan(half):
-        return []
-    interval = f"{_signed(mean - half)} to {_signed(mean + half)} points"
-    runs = f"{len(differences)} pairs of runs"
+        return (
+            "the best two losses do not share two seeds or folds, so their difference has no "
+            "interval and may be chance"
+        )
+    interval = (
+        f"over {len(differences)} pairs of runs the 95% interval of the lead is "
+        f"{_signed(mean - half)} to {_signed(mean + half)} points"
+    )
     if abs(mean) > half:
-        return [f"over {runs} the 95% interval of the lead is {interval}, which does not include 0"]
-    return [
-        f"over {runs} the 95% interval of the lead is {interval}, which includes 0: the first two "
-        "losses are not told apart"
-    ]
+        return f"{interval}, which does not include 0"
+    return f"{interval}, which includes 0: the best two losses cannot be told apart"
 
 
 def of_gains(intervals: Sequence[Sequence[tuple[float, float]]]) -> list[str]:
-    """How many differences by the hierarchy are beyond chance, of those that have an interval."""
+    """How many differences by the hierarchy have an interval without 0, of those that have one."""
     known = [(mean, half) for found in intervals for mean, half in found if not math.isnan(half)]
     if not known:
         return []
     better = sum(mean > half for mean, half in known)
     worse = sum(-mean > half for mean, half in known)
     return [
-        f"of the {len(known)} differences in {SCORE_NAME} by the hierarchy, over all levels, "
+        f"of the {len(known)} differences in {SCORE_NAME} by the hierarchy, one per level, "
         f"{better} are better and {worse} are worse with an interval that does not include 0"
     ]
 

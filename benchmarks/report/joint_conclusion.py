@@ -30,11 +30,12 @@ def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epoch
         if values:
             gains.append(f"{span(values)} on {name}")
         if len(losses) > 1:
-            mean, half = mean_and_interval(summary.paired_differences(*losses[:2], SCORE))
+            lead = summary.paired_differences(losses[0], losses[1], SCORE)
+            mean, half = mean_and_interval(lead)
             with_interval += not math.isnan(half)
             told_apart += abs(mean) > half
     order = sorted(winners.items(), key=lambda item: -len(item[1]))
-    best = listed([f"{loss} on {listed(names)}" for loss, names in order])
+    best = listed([f"with {loss} on {listed(names)}" for loss, names in order])
     hierarchy = (
         f"Compared with their base losses, hierarchical losses change it by {listed(gains)}."
         if gains
@@ -45,15 +46,15 @@ def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epoch
         f"the lead of the best loss has an interval that does not include 0 on {told_apart} of "
         f"{len(summaries)} data sets"
         if with_interval
-        else "no data set has several runs of its best two losses, so that their differences may "
-        "be chance",
+        else "on no data set do the best two losses have an interval, so any difference may be "
+        "chance",
         *of_gains([gain_intervals(summary) for summary in summaries.values()]),
     ]
     if short:
         sure.append(f"on {listed(list(short))} the trainings are shorter than full ones")
     return Conclusion(
         (
-            f"The best {SCORE_NAME} at the finest level has {best}.",
+            f"{SCORE_NAME} at the finest level is best {best}.",
             hierarchy,
             f"How sure: {'; '.join(sure)}.",
         )

@@ -38,7 +38,7 @@ def curve_panels(
     by_second = _figure("seconds of training and validation", accuracy)
     by_step = _figure("epoch", share)
     ends = [curve.training_loss.max() for curve in curves.values() if len(curve.training_loss)]
-    by_step.y_range = Range1d(0, min(1.5, 1.05 * max(ends, default=1.0)))
+    by_step.y_range = Range1d(start=0, end=min(1.5, 1.05 * max(ends, default=1.0)))
     for loss, curve in curves.items():
         name = full_name(loss)
         lines = (

@@ -126,8 +126,8 @@ def settings_grid(stored: StoredRuns, summary: Summary) -> Grid:
                 f"{np.mean([run['seconds'] for run in chosen]):.0f}",
             ]
             rows.append(Row(full_name(loss), tuple(map(Cell, cells)), loss))
-    names = ("on the command line", "settings of the loss", "of the training")
-    names += ("runs", "epochs", "best epoch", "s / run")
+    names = ["on the command line", "settings of the loss", "of the training"]
+    names += ["runs", "epochs", "best epoch", "s / run"]
     keep = [i for i in range(len(names)) if i != 2 or any(r.cells[2].text != MISSING for r in rows)]
     return Grid(
         "Settings",

@@ -80,9 +80,7 @@ def as_png(figure: Figure) -> bytes:
         text.set_text(content)
         text.set_parse_math(False)
         text.set_fontfamily(families_for(content))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
-    return buffer.getvalue()
+    return _drawn(figure)
 
 
 def as_pngs(figure: Figure) -> tuple[bytes, bytes]:
@@ -90,7 +88,14 @@ def as_pngs(figure: Figure) -> tuple[bytes, bytes]:
     light = as_png(figure)
     for artist in figure.findobj():
         _darken(artist)
-    return light, as_png(figure)
+    figure.set_layout_engine("none")  # everything stays in its place, which takes time to find
+    return light, _drawn(figure)
+
+
+def _drawn(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    return buffer.getvalue()
 
 
 def _darken(artist: Artist) -> None:
