@@ -18,6 +18,7 @@ from pml_hierarchical.losses import HierarchicalProxyLoss
 
 from .datasets.base import RetrievalData
 from .files import DamagedFileError, read_arrays, write_arrays
+from .tree_page.samples import chosen_samples, encoded, packed
 
 TEST_FILE = "test.npz"
 RETRIEVALS_FILE = "retrievals.npz"
@@ -69,7 +70,13 @@ def keep_retrievals(data: RetrievalData, test: dict[str, np.ndarray], folder: Pa
     write_arrays(folder / RETRIEVALS_FILE, arrays)
 
 
-def keep_tree(data: RetrievalData, train: np.ndarray, loss: torch.nn.Module, folder: Path) -> None:
+def keep_tree(
+    data: RetrievalData,
+    train: np.ndarray,
+    loss: torch.nn.Module,
+    folder: Path,
+    updates: Sequence[torch.Tensor] = (),
+) -> None:
     """Keep the tree of a hierarchical loss at its end, with pictures of some of its classes.
 
     The file has ``classes`` (C,), the data set's fine classes that were trained, in the order of
@@ -77,7 +84,20 @@ def keep_tree(data: RetrievalData, train: np.ndarray, loss: torch.nn.Module, fol
     ``superclasses`` (levels above the finest, C), the superclass of each class at each of the
     loss's levels; ``shown`` and ``pictures`` (n, 64, 64, 3) ``uint8``: the classes, as rows
     of ``classes``, of which there is a picture: up to 8 of each of the 12 largest superclasses of
-    the level above the finest. Losses without a tree leave no file.
+    the level above the finest.
+
+    For the page of the tree it has ``history`` (updates, levels above the finest, C), the
+    superclasses after each update up to the state of the loss; ``is_given`` (levels above the
+    finest,); ``counts`` (C,), how many images of each class were trained; and small pictures of
+    all superclasses: ``sample_classes`` (m,), rows of ``classes``, and ``samples`` and
+    ``sample_ends``, the bytes of WebP files. Losses without a tree leave no file.
+
+    Arguments:
+        data: the data set.
+        train: indices of the images that were trained.
+        loss: with the state that is kept.
+        folder: of the run.
+        updates: after each update of the loss its superclasses, ``(levels above the finest, C)``.
     """
     if not isinstance(loss, HierarchicalProxyLoss) or loss.hierarchy is None:
         return
@@ -91,12 +111,20 @@ def keep_tree(data: RetrievalData, train: np.ndarray, loss: torch.nn.Module, fol
         [np.flatnonzero(superclasses[0] == s)[:CLASSES_PER_SUPERCLASS] for s in largest]
     )
     first = {c: i for i, c in reversed(list(zip(train, data.labels[train, 0], strict=True)))}
+    labels = np.searchsorted(classes, data.labels[train, 0])
+    rows, sample_classes = chosen_samples(labels, superclasses[0])
+    known = [update.numpy() for update in updates[: loss.num_updates]]
     arrays = {
         "classes": classes,
         "class_labels": data.labels[[first[c] for c in classes]],
         "superclasses": superclasses,
         "shown": shown,
         "pictures": np.stack([picture(data, first[classes[row]]) for row in shown]),
+        "history": np.stack(known) if known else np.zeros((0, *superclasses.shape), np.int16),
+        "is_given": np.array(loss.is_given[1:]),
+        "counts": np.bincount(labels),
+        "sample_classes": sample_classes,
+        **packed([encoded(data.picture(int(i))) for i in train[rows]]),
     }
     write_arrays(folder / TREE_FILE, arrays)
 

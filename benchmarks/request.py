@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .backbones import DEFAULT_BACKBONE, BackboneChoice
 from .datasets import load_dataset
 from .datasets.base import RetrievalData
+from .given_settings import GivenSettings
 from .settings import FULL
 
 
@@ -52,6 +53,7 @@ class RunRequest:
         batch_size: instead of the data set's.
         jobs: how many runs take place at a time.
         workers: processes that load images for a run.
+        given: settings that were chosen for these runs, over those of the data set and of a search.
     """
 
     source: DataSource
@@ -65,6 +67,7 @@ class RunRequest:
     batch_size: int | None = None
     jobs: int = 1
     workers: int = 0
+    given: GivenSettings = field(default_factory=GivenSettings)
 
     @property
     def folder(self) -> Path:

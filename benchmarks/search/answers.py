@@ -29,12 +29,14 @@ class Answer:
         rank: 1 for the most similar.
         similarity: the cosine of the two embeddings, in -1..1.
         picture: the file.
+        path: of the file below the gallery's folder.
         classes: its class at every level, the finest first; empty in a gallery without a tree.
     """
 
     rank: int
     similarity: float
     picture: Path
+    path: str
     classes: tuple[str, ...]
 
     @property
@@ -72,10 +74,12 @@ class Answers:
     Attributes:
         queries: in the order in which they were given.
         level: of the classes that group the answers, or ``None``.
+        root: the folder of the gallery's pictures.
     """
 
     queries: tuple[Query, ...]
     level: int | None
+    root: Path
 
 
 def find_answers(
@@ -126,6 +130,7 @@ def find_answers(
                     rank,
                     float(np.clip(similarity, -1, 1)),
                     root / index.paths[row],
+                    index.paths[row],
                     classes(None if index.classes is None else index.classes[row]),
                 )
                 for rank, (similarity, row) in enumerate(
@@ -133,7 +138,7 @@ def find_answers(
                 )
             )
             queries.append(Query(file, classes(guessed[number]), answers))
-    return Answers(tuple(queries), level)
+    return Answers(tuple(queries), level, root)
 
 
 def _checked_level(tree: Hierarchy | None, level: int | None, is_needed: bool) -> int | None:

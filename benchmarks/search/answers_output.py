@@ -41,6 +41,9 @@ def write_answers(found: Answers, form: str, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(text)
         return
+    if out.exists() and not out.is_file():  # such as /dev/stdout, which must not be replaced
+        out.write_text(text, encoding="utf-8")
+        return
     write_whole(out, text)
     print_written([out], Console(stderr=True))
 
@@ -92,11 +95,13 @@ def _table(found: Answers) -> str:
     is_terminal = sys.stdout.isatty()
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=_width())
     for query in found.queries:
-        console.print(_table_of(query, found.level))
-    return console.file.getvalue()  # type: ignore[attr-defined]
+        console.print(_table_of(query, found))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def _table_of(query: Query, level: int | None) -> Table:
+def _table_of(query: Query, found: Answers) -> Table:
+    level = found.level
     nearest = f" (nearest class: {query.classes[0]})" if query.classes else ""
     table = Table(title=f"{printable(query.picture)}{nearest}", title_justify="left")
     if level is not None:
@@ -106,14 +111,14 @@ def _table_of(query: Query, level: int | None) -> Table:
     table.add_column("distance", justify="right")
     if level is not None and level != 0:
         table.add_column("class")
-    table.add_column("picture", overflow="fold")
+    table.add_column(f"picture in {printable(found.root)}", overflow="fold")
     for name, answers in query.groups(level).items():
         for number, answer in enumerate(answers):
             title = f"{name} ({len(answers)} of {len(query.answers)})" if number == 0 else ""
             cells = [] if level is None else [title]
             cells += [str(answer.rank), f"{answer.similarity:.3f}", f"{answer.distance:.3f}"]
             cells += [answer.classes[0]] if level else []
-            table.add_row(*cells, printable(answer.picture))
+            table.add_row(*cells, printable(answer.path))
         table.add_section()
     return table
 

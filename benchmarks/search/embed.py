@@ -9,23 +9,25 @@ import typer
 
 
 def embed(
-    model: Annotated[Path, typer.Argument(help="folder of the model, of `train` or `export`")],
+    model: Annotated[
+        Path, typer.Argument(help="Folder of the model, of [bold]train[/] or [bold]export[/].")
+    ],
     pictures: Annotated[
         list[Path],
         typer.Argument(
-            help="folders, picture files, or text files with the path of a picture "
-            "per line, relative to the text file"
+            help="Folders, picture files, or text files with the path of a picture "
+            "per line, relative to the text file."
         ),
     ],
     out: Annotated[
-        Path, typer.Option(help="folder of the embeddings; what it holds already is kept")
+        Path, typer.Option(help="Folder of the embeddings; what it holds already is kept.")
     ] = Path("embeddings"),
     skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="leave out files that cannot be read")
+        bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="pictures at a time")] = 32,
-    workers: Annotated[int, typer.Option(min=1, help="threads that read pictures")] = 2,
-    device: Annotated[str, typer.Option(help="of the network: cpu, cuda, mps")] = "cpu",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2,
+    device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:
     """Embed pictures for a gallery, batch by batch to disk.
 
@@ -43,7 +45,10 @@ def embed(
     from .embed_pictures import find_pictures
 
     loaded = RetrievalModel.load(model, checked_device(device))
-    found = find_pictures(pictures, skip_broken)
+    try:
+        found = find_pictures(pictures, skip_broken)
+    except ValueError as error:
+        raise ValueError(f"{error}. Leave such files out with --skip-broken") from error
     settings = EmbedSettings(out, skip_broken, batch_size, workers)
     console = Console()
     with only_one_in(out):

@@ -57,7 +57,7 @@ def embed_into(
     Raises:
         ValueError, OSError: see :func:`pml_hierarchical.search.embed`.
     """
-    paths = list(pictures.paths)
+    paths, left_out = list(pictures.paths), [str(file) for file in pictures.left_out]
 
     def embed_them() -> np.ndarray:
         return embed_files(
@@ -74,14 +74,14 @@ def embed_into(
         embeddings = embed_them()
     except BrokenPicturesError as error:
         broken = set(error.reasons)
-        message = f"{len(broken):,} of {len(paths):,} pictures cannot be read: {named(broken)}"
+        wrong = f"{named(broken)}: cannot be read ({len(broken):,} of {len(paths):,} pictures)"
         if not settings.skip_broken:
-            reason = next(iter(error.reasons.values()))
             raise OSError(
-                f"{message} ({reason}). All others are embedded and kept: replace these, or leave "
-                "them out with --skip-broken, and start the same command again"
+                f"{wrong}. All others are embedded and kept: replace these, or leave them out with "
+                "--skip-broken, and start the same command again"
             ) from error
-        warnings.warn(f"{message}; they are left out", stacklevel=2)
+        warnings.warn(f"left out: {wrong}", stacklevel=2)
+        left_out += [str(pictures.root / path) for path in broken]
         paths = [path for path in paths if path not in broken]
         embeddings = embed_them()
     classes, known = classes_of(model, paths, pictures.root, embeddings)
@@ -90,11 +90,12 @@ def embed_into(
         "known": known.tolist(),
         "model": str(folder.resolve()),
         "inputs": [str(path) for path in pictures.inputs],
+        "left_out": left_out,
     }
     write_whole(settings.out / LIST_FILE, json.dumps(described))
     shutil.copyfile(folder / MODEL_FILE, settings.out / MODEL_FILE)
     n, d = embeddings.shape
-    of_classes = "" if classes is None else f", {known.sum():,} with a class known by their folder"
+    of_classes = "" if classes is None else f", {known.sum():,} of them in folders of known classes"
     return f"{n:,} pictures, {d} dimensions, {embeddings.nbytes / 2**20:.1f} MiB{of_classes}"
 
 

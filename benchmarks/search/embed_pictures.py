@@ -27,23 +27,23 @@ class FoundPictures:
         root: the folder that holds them all, absolute.
         paths: relative to it.
         inputs: the folders, files and lists they come from, absolute.
+        left_out: files among them that are missing or no pictures.
     """
 
     root: Path
     paths: tuple[str, ...]
     inputs: tuple[Path, ...]
+    left_out: tuple[Path, ...] = ()
 
 
-def find_pictures(
-    inputs: Sequence[Path], skip_broken: bool = False, check: bool = True
-) -> FoundPictures:
+def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> FoundPictures:
     """The pictures in folders and below, in lists, and those given as files.
 
     Arguments:
         inputs: folders; picture files; text files that name a picture per line, relative to
             themselves.
-        skip_broken: leave out what is missing or no picture, with a warning.
-        check: look at the first bytes of each file.
+        skip_broken: leave out what is missing or no picture, with a warning. ``None`` looks at
+            the names alone and says nothing.
 
     Raises:
         FileNotFoundError: if an input does not exist, or there are no pictures.
@@ -52,7 +52,7 @@ def find_pictures(
     files: list[Path] = []
     for given in map(_absolute, inputs):
         if given.is_dir():
-            files += _in_folder(given)
+            files += _in_folder(given, skip_broken is not None)
         elif given.suffix.lower() in LIST_SUFFIXES and given.is_file():
             files += _in_list(given)
         elif given.exists():
@@ -60,8 +60,14 @@ def find_pictures(
         else:
             raise FileNotFoundError(f"there is no file or folder {printable(given)}")
     files = list(dict.fromkeys(files))
-    if check:
-        files = _checked(files, skip_broken)
+    broken = [] if skip_broken is None else _broken(files)
+    if broken:
+        wrong = f"{named(broken)}: missing or no picture ({len(broken):,} of {len(files):,} files)"
+        if not skip_broken:
+            raise ValueError(wrong)
+        warnings.warn(f"left out: {wrong}", stacklevel=2)
+        without = set(broken)
+        files = [file for file in files if file not in without]
     if not files:
         places = ", ".join(map(printable, inputs))
         raise FileNotFoundError(
@@ -71,7 +77,7 @@ def find_pictures(
     only = _absolute(inputs[0])
     root = only if len(inputs) == 1 and only.is_dir() else _folder_of_all(files)
     paths = tuple(os.path.relpath(file, root) for file in files)
-    return FoundPictures(root, paths, tuple(map(_absolute, inputs)))
+    return FoundPictures(root, paths, tuple(map(_absolute, inputs)), tuple(broken))
 
 
 def named(files: Iterable[str | Path]) -> str:
@@ -85,13 +91,13 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # links stay as they were given
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Path, warn: bool) -> list[Path]:
     found = search(folder)
-    if found.others:
+    if found.others and warn:
         warnings.warn(
-            f"{len(found.others):,} files in {printable(folder)} are not used, since they are no "
-            f"pictures: {named(found.others)}",
-            stacklevel=2,
+            f"not used, since they are no pictures: {named(found.others)} "
+            f"({len(found.others):,} files)",
+            stacklevel=3,
         )
     return found.images
 
@@ -101,17 +107,12 @@ def _in_list(file: Path) -> list[Path]:
     return [_absolute(file.parent / line) for line in lines if line.strip()]
 
 
-def _checked(files: list[Path], skip_broken: bool) -> list[Path]:
+def _broken(files: list[Path]) -> list[Path]:
+    """Those that are missing, or do not begin as pictures do."""
     with ThreadPool(THREADS) as pool:
         checks = pool.imap(is_picture, files, chunksize=256)
-        usable = list(tqdm(checks, "checking files", len(files), unit="file", delay=2))
-    broken = [file for file, is_usable in zip(files, usable, strict=True) if not is_usable]
-    if broken:
-        wrong = f"{len(broken):,} of {len(files):,} files are missing or no pictures"
-        if not skip_broken:
-            raise ValueError(f"{wrong}: {named(broken)}. Leave them out with --skip-broken")
-        warnings.warn(f"{wrong} and are left out: {named(broken)}", stacklevel=3)
-    return [file for file, is_usable in zip(files, usable, strict=True) if is_usable]
+        bar = tqdm(checks, "checking files", len(files), unit="file", delay=2)
+        return [file for file, is_usable in zip(files, bar, strict=True) if not is_usable]
 
 
 def _folder_of_all(files: Sequence[Path]) -> Path:

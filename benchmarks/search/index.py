@@ -19,13 +19,13 @@ class Kind(str, Enum):
 
 
 def index(
-    embeddings: Annotated[Path, typer.Argument(help="folder that `embed` wrote")],
-    out: Annotated[Path, typer.Option(help="folder of the gallery")] = Path("gallery"),
+    embeddings: Annotated[Path, typer.Argument(help="Folder that [bold]embed[/] wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the gallery.")] = Path("gallery"),
     kind: Annotated[
         Kind,
         typer.Option(
             help="exact: every picture is compared. ivf, hnsw: approximate, for millions. auto: "
-            "exact up to 200,000 pictures, ivf above"
+            "exact up to 200,000 pictures, ivf above."
         ),
     ] = Kind.AUTO,
 ) -> None:

@@ -42,8 +42,8 @@ def changes_since(index: Index) -> Changes:
     inputs = [Path(one) for one in index.about["inputs"] if Path(one).exists()]
     new = 0
     if inputs and gone < len(index):
-        found = find_pictures(inputs, check=False)
-        known = {str(root / path) for path in index.paths}
+        found = find_pictures(inputs, skip_broken=None)
+        known = {str(root / path) for path in index.paths} | set(index.about["left_out"])
         new = sum(str(found.root / path) not in known for path in found.paths)
     return Changes(changed, gone, new)
 
@@ -56,7 +56,7 @@ def age_warning(index: Index, gallery: Path) -> str | None:
     parts = {"changed": changes.changed, "gone": changes.gone, "new": changes.new}
     counts = ", ".join(f"{number:,} {what}" for what, number in parts.items() if number)
     return (
-        f"the gallery {printable(gallery)} is older than its {len(index):,} pictures ({counts}). "
+        f"{printable(gallery)} is older than its {len(index):,} pictures ({counts}). "
         f"Update it: {update_command(index, gallery)}"
     )
 
@@ -65,6 +65,7 @@ def update_command(index: Index, gallery: Path) -> str:
     """The commands that embed what changed and index again, as they can be typed."""
     about = index.about
     embed = ["embed", about["model"], *about["inputs"], "--out", about["embeddings_folder"]]
+    embed += ["--skip-broken"] if about["left_out"] else []
     make = ["index", about["embeddings_folder"], "--out", str(gallery), "--kind", index.kind]
     return " && ".join(
         shlex.join(["pml-hierarchical", *map(printable, one)]) for one in (embed, make)

@@ -12,7 +12,7 @@ from pml_hierarchical.search import Index
 
 from .embed_folder import MODEL_FILE, read_embeddings, tree_of
 
-KEPT = ("root", "sizes", "times", "fingerprint", "model", "inputs", "known")
+KEPT = ("root", "sizes", "times", "fingerprint", "model", "inputs", "known", "left_out")
 NUM_QUERIES = 200  # to measure the recall
 
 

@@ -19,39 +19,41 @@ class Format(str, Enum):
 
 
 def search(
-    gallery: Annotated[Path, typer.Argument(help="folder that `index` wrote")],
+    gallery: Annotated[Path, typer.Argument(help="Folder that [bold]index[/] wrote.")],
     pictures: Annotated[
-        list[Path], typer.Argument(help="picture files, folders, or text files that list pictures")
+        list[Path], typer.Argument(help="Picture files, folders, or text files that list pictures.")
     ],
-    k: Annotated[int, typer.Option("-k", min=1, help="answers for each picture")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Answers for each picture.")] = 10,
     level: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="group the answers by the classes of this level of the tree, 0 for the finest; "
-            "by default 1, the superclasses, if there are any",
+            help="Group the answers by the classes of this level of the tree, 0 for the finest; "
+            "by default 1, the superclasses, if there are any.",
         ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="search these classes of the level alone; may be repeated"),
+        typer.Option(help="Names of classes of the level; all others are not searched."),
     ] = None,
     output_format: Annotated[
         Format,
-        typer.Option("--format", help="page is one HTML file with the pictures in it"),
+        typer.Option("--format", help="A page is one HTML file with the pictures in it."),
     ] = Format.TABLE,
     out: Annotated[
         Path | None,
-        typer.Option(help="file to write; printed by default, a page is answers.html"),
+        typer.Option(
+            help="File to write. By default answers are printed, and a page is answers.html."
+        ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="folder of the model that made the gallery; by default where it was"),
+        typer.Option(help="Folder of the model that made the gallery; by default where it was."),
     ] = None,
     check: Annotated[
-        bool, typer.Option(help="see whether pictures of the gallery were changed")
+        bool, typer.Option(help="Whether to see if pictures of the gallery were changed since.")
     ] = True,
-    device: Annotated[str, typer.Option(help="of the network: cpu, cuda, mps")] = "cpu",
+    device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:
     """Find the pictures of a gallery that are most like the given ones."""
     import warnings
@@ -68,7 +70,7 @@ def search(
     index = Index.load(gallery)
     loaded = load_model(index, gallery, model, checked_device(device))
     queries = find_pictures(pictures)
+    found = find_answers(index, loaded, queries, k, level, only or ())
     if check and (warning := age_warning(index, gallery)):
         warnings.warn(warning, stacklevel=2)
-    found = find_answers(index, loaded, queries, k, level, only or ())
     write_answers(found, output_format.value, out)

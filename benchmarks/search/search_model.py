@@ -31,21 +31,21 @@ def load_model(
     place = Path(index.about["model"]) if folder is None else folder
     if folder is None and not place.is_dir():
         raise FileNotFoundError(
-            f"the model that made the gallery {printable(gallery)} is no longer in "
+            f"the model that made {printable(gallery)} is no longer in "
             f"{printable(place)}: give its folder with --model"
         )
     model = RetrievalModel.load(place, device)
     made_by = index.about["fingerprint"]
     if model.fingerprint != made_by:
         raise ValueError(
-            f"the gallery {printable(gallery)} was made by another model than {printable(place)}: "
+            f"{printable(gallery)} was made by another model than {printable(place)}: "
             f"{index.engine.d} dimensions and fingerprint {made_by[:12]}, but this model has "
             f"{model.embedding_size} and {model.fingerprint[:12]}. Give the gallery's model with "
             "--model, or embed and index its pictures with this one"
         )
     if index.hierarchy != tree_of(model.class_names, model.hierarchy):
         warnings.warn(
-            f"the model has other classes than the gallery {printable(gallery)}, whose names are "
+            f"the model has other classes than {printable(gallery)}, whose names are "
             f"shown. Update it: {update_command(index, gallery)}",
             stacklevel=2,
         )

@@ -51,6 +51,7 @@ def write_checkpoint(session: Session, path: Path) -> None:
         "stopped_early": session.stopped_early,
         "epoch_seconds": list(session.epoch_seconds),
         "update_seconds": list(session.update_seconds),
+        **_superclasses(session.update_superclasses),
         "config": json.loads(json.dumps(session.config.to_dict())),
         **{
             name: {key: value.state_dict() for key, value in getattr(trainer, name).items()}
@@ -109,6 +110,10 @@ def remove_checkpoints(folder: Path) -> None:
     """Remove what only an interrupted run needs."""
     for name in (LAST, BEST):
         (folder / name).unlink(missing_ok=True)
+
+
+def _superclasses(updates: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {"update_superclasses": torch.stack(updates)} if updates else {}
 
 
 def pack_folders(folder: Path) -> dict[str, torch.Tensor]:

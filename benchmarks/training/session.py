@@ -97,6 +97,8 @@ class Session:
         stopped_early: whether ``stop`` ended the training before its last epoch.
         epoch_seconds: since the start of the training until the end of each epoch's validation.
         update_seconds: what each update of a hierarchical loss's superclasses took.
+        update_superclasses: after each update the superclass of each class, ``(levels above the
+            finest, C)``; empty for a loss that discovers none.
 
     Arguments:
         config: what is trained.
@@ -149,6 +151,7 @@ class Session:
         self.stopped_early = False
         self.epoch_seconds: list[float] = []
         self.update_seconds: list[float] = []
+        self.update_superclasses: list[torch.Tensor] = []
         if checkpoint is not None:
             self._go_on(checkpoint)
 
@@ -216,6 +219,7 @@ class Session:
         self.stopped_early = checkpoint["stopped_early"]
         self.epoch_seconds = checkpoint["epoch_seconds"]
         self.update_seconds = checkpoint["update_seconds"]
+        self.update_superclasses = [*checkpoint.get("update_superclasses", ())]
         # the history is asked for by it, which otherwise the first validation sets
         self.tester.reference_split_names["val"] = ["val"]
         self.progress.advance(self.finished_epochs * self.config.settings.iterations_per_epoch)
@@ -237,6 +241,9 @@ class Session:
             and loss.num_updates > len(self.update_seconds)
         ):
             self.update_seconds.append(loss.update_seconds)
+            if not all(loss.is_given):
+                dtype = torch.int16 if loss.sizes[1] < 2**15 else torch.int32
+                self.update_superclasses.append(loss.class_labels.T[1:].to("cpu", dtype))
 
     def validate(self, trainer: Any) -> None:
         """Evaluate the models on the validation classes."""

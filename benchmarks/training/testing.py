@@ -92,5 +92,5 @@ def test(session: Session, epoch: int) -> dict[str, float]:
         arrays[f"{part}_labels"] = session.data.labels[getattr(split, part)]
     write_arrays(session.folder / TEST_FILE, arrays)
     keep_retrievals(session.data, arrays, session.folder)
-    keep_tree(session.data, split.train, session.loss, session.folder)
+    keep_tree(session.data, split.train, session.loss, session.folder, session.update_superclasses)
     return {key: value for key, value in accuracies["test"].items() if key != "epoch"}

@@ -72,7 +72,9 @@ def embed(
 
     reasons, recorded = dict[str, str](), time.monotonic()
     todo = np.flatnonzero(~done).tolist()
-    bar = tqdm(total=len(done), initial=len(done) - len(todo), disable=not show_progress)
+    bar = tqdm(
+        None, "embedding", len(done), initial=done.sum(), disable=not show_progress or done.all()
+    )
     try:
         with bar, ThreadPool(workers) as pool, torch.inference_mode():
             coming = pool.map_async(read, todo[:batch_size])

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torchvision import transforms
+from torchvision import models, transforms
 
 from ..hierarchy import Hierarchy
 from ..trees import name_superclasses
@@ -46,11 +46,16 @@ def build(stage: Any) -> Any:
     """
     if isinstance(stage, (list, tuple)):
         return torch.nn.Sequential(*map(build, stage))
+    if not isinstance(stage, Mapping) or "builder" not in stage:
+        raise ValueError(f"a model has no part {stage!r}: expected a dict with a builder")
     builder, arguments = str(stage["builder"]), dict(stage.get("arguments", {}))
     (package, _, path), (place, _, name) = builder.partition("."), builder.rpartition(".")
     is_layer = place == "torch.nn" and isinstance(getattr(torch.nn, name, None), type)
     is_step = place == "torchvision.transforms" and name in _TRANSFORMS
     is_network = builder in _NETWORKS and arguments.keys() <= _ARGUMENTS
+    is_network &= ":" not in str([*arguments.values()])  # names of places to fetch from
+    if place == "torchvision.models":  # the others fetch weights of parts
+        is_network &= arguments.get("name") in models.list_models(module=models)
     if not (is_layer or is_step or is_network):
         known = f"torch.nn.*, torchvision.transforms.{{{','.join(_TRANSFORMS)}}}, {[*_NETWORKS]}"
         raise ValueError(f"a model has no part {stage}: expected one of {known}")
@@ -114,8 +119,9 @@ class RetrievalModel(torch.nn.Module):
             with torch.inference_mode():
                 (self.embedding_size,) = self.eval().network(blank).shape[1:]
             vectors = torch.as_tensor(proxies).detach().float().reshape(-1, self.embedding_size)
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"weights, layers and transform do not fit: {error}") from error
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split()[:50])
+            raise ValueError(f"weights, layers and transform do not fit: {reason}") from error
         self.register_buffer("proxies", vectors.cpu().clone())
         self.hierarchy = hierarchy
         if hierarchy is not None:
@@ -136,6 +142,8 @@ class RetrievalModel(torch.nn.Module):
         An ``OSError`` names a file that is no picture.
         """
         self.eval()
+        is_one = isinstance(pictures, (str, Path, Image.Image))
+        pictures = [pictures] if is_one else pictures
         found = [np.empty((0, self.embedding_size), np.float32)]
         for start in range(0, len(pictures), batch_size):
             some = [

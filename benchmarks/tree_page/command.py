@@ -1,0 +1,182 @@
+"""The command ``tree``: the tree of a checkpoint as a page, or as a file for other tools."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from .found import FoundTree
+
+
+class Format(str, Enum):
+    """What the command writes."""
+
+    html = "html"
+    json = "json"
+    csv = "csv"
+    newick = "newick"
+    dot = "dot"
+    text = "text"
+
+
+class NameBy(str, Enum):
+    """After what superclasses are named."""
+
+    word = "word"
+    member = "member"
+
+
+def tree(
+    checkpoint: Annotated[
+        Path,
+        Argument(
+            metavar="CHECKPOINT",
+            help="A checkpoint of the loss (.pt, .safetensors), a run's folder, a model's folder, "
+            "proxies (.npy, .npz, .pt) or a tree (.json, .csv, .nwk, .dot).",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        Option(help="The file; by default tree.html, and the terminal for other formats."),
+    ] = None,
+    format: Annotated[
+        Format | None,
+        Option(help="By default that of the suffix of --out, else html."),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        Option(help="A text file with the names of the classes, one per line."),
+    ] = None,
+    num_superclasses: Annotated[
+        str | None,
+        Option(
+            metavar="K[,K2...]",
+            help="Into how many superclasses proxies are clustered; several levels by commas, the "
+            "finest first. By default the square root of the number of classes.",
+        ),
+    ] = None,
+    name_by: Annotated[
+        NameBy,
+        Option(
+            help="Name superclasses after the word that is commonest among their members, or after "
+            "the member nearest to their mean."
+        ),
+    ] = NameBy.word,
+    pictures: Annotated[
+        Path | None,
+        Option(help="A folder with a folder of pictures for each class, shown on the page."),
+    ] = None,
+    history: Annotated[
+        Path | None,
+        Option(
+            help="The superclasses after each update (.npy, updates x levels x classes), to show "
+            "how stable they were. Runs of the suite have their own."
+        ),
+    ] = None,
+) -> None:
+    """Show the tree of a loss as a page, or export it (JSON, CSV, Newick, DOT, text)."""
+    from rich.console import Console
+
+    from ..files import write_whole
+    from ..progress import print_written
+    from .files import exported
+    from .sources import read_array, read_source
+
+    kind = _kind(out, format)
+    found = read_source(checkpoint)
+    named = _named(found, checkpoint, names, num_superclasses, name_by)
+    if kind == "html":
+        out = out or Path("tree.html")
+        table = found.history if history is None else read_array(history)
+        _write_page(out, checkpoint, found, named, pictures, table)
+    elif pictures is not None or history is not None:
+        option = "--pictures" if pictures is not None else "--history"
+        raise ValueError(f"{option} is shown on the page alone, and the format is {kind}")
+    elif out is None:
+        print(exported(named, kind), end="")
+    else:
+        write_whole(out, exported(named, kind))
+    if out is not None:
+        print_written([out], Console())
+
+
+def _kind(out: Path | None, chosen: Format | None) -> str:
+    from .files import SUFFIXES
+
+    if chosen is not None:
+        return chosen.value
+    if out is None:
+        return "html"
+    kind = SUFFIXES.get(out.suffix.lower())
+    if kind is None:
+        raise ValueError(
+            f"--out {out} has no suffix that says the format: give --format, or one of "
+            f"{', '.join(SUFFIXES)}"
+        )
+    return kind
+
+
+def _named(
+    found: FoundTree,
+    checkpoint: Path,
+    names: Path | None,
+    num_superclasses: str | None,
+    name_by: NameBy,
+) -> Any:
+    """The tree with a name for every class, clustered if there are proxies alone."""
+    from .found import clustered
+    from .names import named_tree, read_names
+
+    vectors, tree = found.vectors, found.tree
+    if tree is None:
+        assert vectors is not None
+        tree = clustered(vectors, _numbers(num_superclasses))
+    elif num_superclasses is not None:
+        raise ValueError(
+            f"{checkpoint} holds a tree already: --num-superclasses is for proxies without one"
+        )
+    if name_by is NameBy.member and vectors is None:
+        raise ValueError(f"--name-by member needs proxies, and {checkpoint} has none")
+    given = found.names if names is None else read_names(names)
+    return named_tree(tree, given, vectors if name_by is NameBy.member else None)
+
+
+def _numbers(text: str | None) -> Any:
+    if text is None:
+        return "auto"
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(
+            f"--num-superclasses takes integers such as 20 or 100,10; got {text!r}"
+        ) from error
+
+
+def _write_page(
+    out: Path,
+    checkpoint: Path,
+    found: FoundTree,
+    tree: Any,
+    pictures: Path | None,
+    history: Any,
+) -> None:
+    from .page import write_tree_page
+    from .sources import pictures_of_classes
+
+    shown, counts = found.pictures, found.counts
+    if pictures is not None:
+        shown, counts = pictures_of_classes(pictures, tree.names[0])
+    write_tree_page(
+        out,
+        tree,
+        pictures=shown,
+        counts=counts,
+        history=history,
+        given=found.given,
+        title=f"Tree of {found.title or checkpoint.resolve().name}",
+        note=found.note,
+    )

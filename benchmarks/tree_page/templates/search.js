@@ -1,0 +1,120 @@
+"use strict";
+// Search by name: matches are marked, and the way to them is unfolded.
+const query = document.getElementById("query"), only = document.getElementById("only");
+const steps = { "-1": document.getElementById("previous"), 1: document.getElementById("next") };
+const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+
+let folded = null;         // the names without case and accents, made by the first search
+let found = [];            // matching keys, in the order of the tree
+let openBefore = null;     // what was unfolded when the search began
+let wanted = "";
+
+highlighted = (name) => {
+  if (!wanted) return [document.createTextNode(name)];
+  const letters = Array.from(name), starts = [];
+  let text = "";
+  letters.forEach((letter, index) => {
+    const plain = fold(letter);
+    for (let i = 0; i < plain.length; i++) starts.push(index);
+    text += plain;
+  });
+  starts.push(letters.length);
+  const parts = [];
+  let done = 0;
+  for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, at + wanted.length)) {
+    const first = starts[at];
+    let end = starts[at + wanted.length];
+    if (end === starts[at + wanted.length - 1]) end++;  // inside of a letter such as ß
+    parts.push(letters.slice(done, first).join(""), element("mark", "", letters.slice(first, end).join("")));
+    done = end;
+  }
+  return [...parts, letters.slice(done).join("")];
+};
+
+function search() {
+  const now = fold(query.value.trim());
+  if (now && !wanted) openBefore = new Set(open);
+  wanted = now;
+  folded ??= Array.from({ length: total }, (_, key) => fold(nameOf(key)));
+  matches = new Set();
+  found = [];
+  const kept = new Set();
+  if (openBefore) {
+    open.clear();
+    for (const key of openBefore) open.add(key);
+    if (!wanted) openBefore = null;
+  }
+  if (wanted) {
+    for (let key = 0; key < total; key++) {
+      if (!folded[key].includes(wanted)) continue;
+      matches.add(key);
+      for (let above = parentOf[key]; above >= 0 && !kept.has(above); above = parentOf[above]) {
+        kept.add(above);
+        open.add(above);
+      }
+    }
+    const collect = (parent) => {
+      for (const key of childrenOf(parent)) {
+        if (matches.has(key)) found.push(key);
+        if (kept.has(key)) collect(key);
+      }
+    };
+    collect(-1);
+  }
+  if (!found.length) for (const above of ancestorsOf(active)) open.add(above);
+  isShown = wanted && only.checked && found.length
+    ? (key, isBelowMatch) => isBelowMatch || matches.has(key) || kept.has(key) : () => true;
+  rebuild();
+  if (found.length && !matches.has(active)) goTo(0);
+  else if (active >= 0) select(active);
+  showCount();
+}
+
+function goTo(place) {
+  reveal(found[(place + found.length) % found.length]);
+  showCount();
+}
+
+function step(by) {
+  if (!found.length) return;
+  const place = found.indexOf(active);
+  goTo(place < 0 ? 0 : place + by);
+}
+
+function showCount() {
+  const place = found.indexOf(active);
+  let text = "";
+  if (wanted && !found.length) text = "No name matches";
+  else if (wanted) text = `${place < 0 ? "" : `${(place + 1).toLocaleString("en")} of `}${counted(found.length, "match", "matches")}`;
+  document.getElementById("matches").textContent = text;
+  for (const button of Object.values(steps)) button.disabled = !found.length;
+}
+
+let waiting = 0;
+query.addEventListener("input", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(search, total > 5000 ? 150 : 0);
+});
+only.addEventListener("change", search);
+steps[-1].addEventListener("click", () => step(-1));
+document.getElementById("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  step(1);
+});
+query.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.shiftKey) step(-1);
+  else if (event.key === "ArrowDown") tree.focus();
+  else if (event.key === "Escape") { query.value = ""; search(); tree.focus(); }
+  else return;
+  event.preventDefault();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && document.activeElement !== query) {
+    query.focus();
+    event.preventDefault();
+  }
+});
+
+if (total <= FEW) for (let key = firstKey[1] ?? total; key < total; key++) open.add(key);
+rebuild();
+if (active >= 0) select(active);
