@@ -82,12 +82,8 @@ def suited_to(spec: LossSpec, data: RetrievalData) -> LossSpec:
     """
     if data.name != "folder" or spec.hierarchy != "discovered":
         return spec
-    num_classes, given = (
-        data.labels[:, 0].max() + 1,
-        data.labels[:, min(1, data.labels.shape[1] - 1)],
-    )
-    num_given = int(given.max()) + 1
-    number: Any = num_given if 2 <= num_given < num_classes else "auto"
+    sizes = [len(names) for names in data.class_names]
+    number: Any = sizes[1] if len(sizes) > 1 and 2 <= sizes[1] < sizes[0] else "auto"
     return spec.with_settings({"num_superclasses": number})
 
 

@@ -1,8 +1,10 @@
 """The model of a run: the same embeddings and the same numbers without the suite."""
 
 import json
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -265,3 +267,26 @@ def test_weights_of_another_network_are_refused():
     for states in ((norm,), (linear, linear), ({"bias": torch.ones(2), "weight": torch.ones(2)},)):
         with pytest.raises(ValueError, match="another network"):
             renamed(wanted, *states)
+
+
+def test_the_python_of_the_docs(shop, frozen, tmp_path, monkeypatch):
+    """Every block of the page, in a folder with what it names."""
+    page = (Path(__file__).parents[2] / "docs/search.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```py(?:thon)?\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) >= 5
+    monkeypatch.chdir(tmp_path)
+    run_folder = tmp_path / "runs/folder/hpl-proxy_anchor/seed0_fold0"
+    run_folder.parent.mkdir(parents=True)
+    run_folder.symlink_to(frozen["hpl:proxy_anchor"]["folder"])
+    build_shop(tmp_path / "new_photos", {"fruit": ("kiwi",)}, pictures=1)
+    Image.new("RGB", (30, 20), "green").save("query.jpg")
+    model_of_run(run_folder).save("model")
+    named = {}
+    for block in blocks:
+        found = {"__name__": "__main__"}
+        exec(compile(block, "docs/search.md", "exec"), found)
+        named |= found
+    for stage in (named["resnet"], named["vit"]):
+        with torch.device("meta"):
+            assert isinstance(build(stage), torch.nn.Module)
+    assert RetrievalModel.load("model2").class_names[-1] == "kiwi"
