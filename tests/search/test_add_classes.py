@@ -8,6 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks.search.add_classes import add_classes
+from benchmarks.search.all_classes import means_of_classes
 from benchmarks.search.new_classes import with_classes_of
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import RetrievalModel
@@ -36,6 +37,13 @@ def build(root, colours):
         for number, colour in enumerate(several):
             Image.new("RGB", (6, 6), colour).save(root / name / f"{number}.png")
     return root
+
+
+def test_means_are_of_directions():
+    """However long the vectors are, which proxies need not be alike in."""
+    vectors = torch.tensor([[9.0, 0.0], [0.0, 1.0], [0.0, 5.0]])
+    found = means_of_classes(vectors, torch.tensor([7, 7, 3]))
+    torch.testing.assert_close(found, torch.tensor([[0.0, 1.0], [0.5**0.5, 0.5**0.5]]))
 
 
 def test_the_network_and_what_was_there_stay(model, tmp_path):
