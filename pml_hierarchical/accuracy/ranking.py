@@ -1,17 +1,17 @@
 """Exact ranks of the related references, a block of queries at a time.
 
 No metric needs the whole ranking, so a block keeps, per query, the ranks and the levels of its
-related references and nothing else. A ``float32`` distance, the index of its reference and the
-number of shared levels fit one 64-bit integer, in this order: sorting those integers is exact,
-breaks ties by index, and the levels arrive sorted without a gather. numpy sorts integers with
-vector instructions on a CPU, ten times as fast as ``torch.sort``; elsewhere ``torch`` does it.
-``float64`` distances need an argsort.
+related references and nothing else. On a CPU, the bits of ``float32`` distances are sorted as
+integers by numpy's radix sort, whose speed does not depend on the processor's vector instructions.
+Elsewhere, ``torch`` sorts 64-bit integers of a distance, the index of its reference, and the number
+of shared levels, so that the levels arrive sorted without a gather. ``float64`` distances need an
+argsort. All are exact, and ties are in the order of the indices.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from .inputs import Embeddings
 KnnFunction = Callable[..., tuple[Any, Any]]
 #: labels of queries and references, ``int32`` of shape ``(num_levels, num_samples)``
 Codes = tuple[Tensor, Tensor]
-_CHUNK = 2**18  # keys of a chunk of rows: 2 MiB, which stay in the cache of a core
+_CHUNK = 16  # queries that a thread takes at a time
 _LAST = np.iinfo(np.int32).max  # behind every distance, infinity included
 
 
@@ -271,54 +271,55 @@ def _rank_in_threads(
     width: int,
     with_indices: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """:func:`_sorted_keys` and :func:`_compact` by numpy, a cache-sized chunk of rows at a time."""
-    num_queries, num_references = distances.shape
-    level_bits = len(codes[0]).bit_length()
-    level_mask, size = 2**level_bits - 1, max(1, _CHUNK // num_references)
+    """:func:`rank_by_distance` for ``float32`` on a CPU, a chunk of queries at a time."""
+    num_queries = len(distances)
     all_bits, mine, theirs = (x.numpy() for x in (distances.view(torch.int32), *codes))
-    low = np.arange(num_references) << level_bits
-    buffers = threading.local()
     ranks = np.full((num_queries, width), depth + 1, dtype=np.int32)
     levels = np.zeros((num_queries, width), dtype=np.int8)
     indices = np.empty((num_queries, depth), dtype=np.int64) if with_indices else None
 
-    def sorted_keys(rows: slice) -> np.ndarray:
-        """Valid until the next call in the same thread."""
-        bits = all_bits[rows]
-        if bits.min() < 0:
-            sign = bits >> 31
-            bits &= _LAST
-            bits ^= sign
-            bits -= sign
-        if not hasattr(buffers, "keys"):
-            buffers.keys = np.empty((size, num_references), dtype=np.int64)
-        keys = buffers.keys[: len(bits)]
-        np.left_shift(bits, 32, out=keys, dtype=np.int64)
-        keys |= low
-        shared = np.zeros(keys.shape, dtype=np.int8)
-        for query, reference in zip(mine[:, rows], theirs, strict=True):
-            shared += (reference == query[:, None]).view(np.int8)
-        keys += shared
-        if own is not None:
-            itself = own[rows].numpy()
-            keys[np.arange(len(keys)), itself] = (_LAST << 32) | low[itself]
-        if depth < num_references // 2:
-            keys.partition(depth - 1, axis=1)
-            keys = keys[:, :depth]
-        keys.sort(axis=1)
-        return keys[:, :depth]
-
-    def rank(start: int) -> None:
-        rows = slice(start, start + size)
-        keys = sorted_keys(rows)
-        for row, row_keys in enumerate(keys, start):
-            related = np.flatnonzero((row_keys & level_mask) != 0)
+    def rank_chunk(start: int) -> None:
+        for row, bits in enumerate(all_bits[start : start + _CHUNK], start):
+            if bits.min() < 0:  # sign and magnitude, as in _sorted_keys
+                sign = bits >> 31
+                bits = ((bits & _LAST) ^ sign) - sign
+            if own is not None:
+                bits[own[row]] = bits.max() + 1
+            order = _nearest(bits, depth)
+            shared = np.zeros(len(bits), dtype=np.int8)
+            for query, reference in zip(mine[:, row], theirs, strict=True):
+                shared += (reference == query).view(np.int8)
+            shared = shared[order]
+            related = (shared != 0).nonzero()[0]  # quicker than of integers
             ranks[row, : len(related)] = related + 1
-            levels[row, : len(related)] = row_keys[related] & level_mask
-        if indices is not None:
-            indices[rows] = (keys & 0xFFFFFFFF) >> level_bits
+            levels[row, : len(related)] = shared[related]
+            if indices is not None:
+                indices[row] = order
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        list(threads.map(rank, range(0, num_queries, size)))
+        list(threads.map(rank_chunk, range(0, num_queries, _CHUNK)))
     found = None if indices is None else torch.from_numpy(indices)
     return torch.from_numpy(ranks), torch.from_numpy(levels), found
+
+
+def _nearest(bits: np.ndarray, depth: int) -> np.ndarray:
+    """The indices of the ``depth`` smallest of some integers, smallest first, ties by index."""
+    if depth > len(bits) // 4:
+        return _stable_argsort(bits)[:depth]
+    # a threshold from every 16th value leaves a few more than depth to sort, or rarely too few
+    sample, wanted = bits[::16], depth // 16 + 4 * math.isqrt(depth // 16) + 4
+    found = np.empty(0)
+    if wanted < len(sample):
+        found = (bits <= np.partition(sample, wanted)[wanted]).nonzero()[0]
+    if len(found) < depth:
+        found = (bits <= np.partition(bits, depth - 1)[depth - 1]).nonzero()[0]
+    return found[_stable_argsort(bits[found])[:depth]]
+
+
+def _stable_argsort(bits: np.ndarray) -> np.ndarray:
+    """As ``argsort(kind="stable")`` of ``int32``, in two passes over 16 bits each."""
+    # numpy has a radix sort for 16 bits, which leaves out a byte that all values share
+    above = (bits - bits.min()).view(np.uint32)
+    low, high = above.astype(np.uint16), (above >> 16).astype(np.uint16)
+    order = low.argsort(kind="stable")
+    return order[high[order].argsort(kind="stable")]

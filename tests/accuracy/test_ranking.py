@@ -75,6 +75,16 @@ def test_threads_and_torch_agree_at_every_depth(distances, depth):
     assert all(map(torch.equal, (ranks, levels), ranking._compact((keys & 1).to(torch.int8), 300)))
 
 
+@pytest.mark.parametrize("every_16th", [0.0, 3.0, None])
+@pytest.mark.parametrize("depth", [1, 40, 500, 999, 1500, 4000])
+def test_nearest_of_many_also_where_the_sampled_ones_are_unusual(every_16th, depth):
+    distances = np.random.default_rng(0).integers(1000, 3000, 4000).astype(np.float32) / 1000
+    if every_16th is not None:
+        distances[::16] = every_16th
+    expected = distances.argsort(kind="stable")[:depth]
+    assert (ranking._nearest(distances.view(np.int32), depth) == expected).all()
+
+
 def neighbours(embeddings, labels, depth=None, **kwargs):
     block = Embeddings(embeddings, "query", CPU)
     labels = torch.from_numpy(labels)
