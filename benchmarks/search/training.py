@@ -55,6 +55,9 @@ def train_models(
     """
     request = replace(request, folds=(0,), out=next(iter(outs.values())) / WORK_FOLDER)
     plan(request)  # refuses what cannot be before the pictures are read
+    for out in outs.values():
+        if not (out / DESCRIPTION_FILE).exists():
+            check_new(out)
     data = AllClasses.of(request.source.load())
 
     def suited(spec: LossSpec, training: TrainingSettings) -> tuple[LossSpec, TrainingSettings]:
@@ -98,7 +101,6 @@ def record(config: WholeConfig, data: RetrievalData) -> dict[str, Any]:
 def _is_done(out: Path, wanted: dict[str, Any]) -> bool:
     path = out / DESCRIPTION_FILE
     if not path.exists():
-        check_new(out)
         return False
     if read_json(path, {"training": object})["training"] != wanted:
         raise FileExistsError(

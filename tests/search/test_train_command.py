@@ -1,5 +1,6 @@
 """Training on all classes of a folder: no class is left out, and an interruption costs nothing."""
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,6 +87,16 @@ def test_a_model_is_not_trained_twice_nor_replaced(shop, tmp_path, monkeypatch):
     assert "no hierarchy to leave out" in str(again.exception)
     assert command(shop, out, "--loss", "proxy_nca").exit_code == 0
     assert (out / "model.json").read_text() == before
+
+
+def test_a_place_that_cannot_be_written_is_refused_first(shop, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.AllClasses, "of", None)  # pictures are not read
+    (tmp_path / "file").write_text("x")
+    assert isinstance(command(shop, tmp_path / "file").exception, NotADirectoryError)
+    monkeypatch.setattr("os.access", lambda place, mode: mode != os.W_OK)
+    found = command(shop, tmp_path / "a" / "model").exception
+    assert isinstance(found, PermissionError)
+    assert f"may not write to {tmp_path};" in str(found)
 
 
 def test_pictures_that_changed_start_again(shop, tmp_path, monkeypatch):
