@@ -9,7 +9,6 @@ from PIL import Image, ImageFont
 from benchmarks.datasets import glyphs, load_dataset
 from pml_hierarchical.hierarchy import Hierarchy
 
-
 pytestmark = pytest.mark.xdist_group("glyphs")
 
 
