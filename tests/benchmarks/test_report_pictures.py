@@ -135,6 +135,7 @@ def test_sample_is_bounded_and_the_same_every_time():
     assert embedding_map.sample(5).tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.umap
 def test_without_umap_the_report_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     path = save_test(tmp_path / "test.npz")
@@ -144,6 +145,7 @@ def test_without_umap_the_report_says_so(tmp_path, monkeypatch):
         embedding_map.embedding_maps({"a": tmp_path / "nothing.npz"}, ())
 
 
+@pytest.mark.umap
 def test_umap_puts_what_is_alike_together():
     pytest.importorskip("umap")
     rng = np.random.default_rng(0)
