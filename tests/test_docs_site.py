@@ -107,6 +107,7 @@ def test_in_a_browser(address):
             scheme_of_page = tab.evaluate("document.body.dataset.mdColorScheme")
             assert scheme_of_page == {"light": "default", "dark": "slate"}[scheme]
             assert [url for url in asked if not url.startswith((address, "data:"))] == []
-        tab.locator(".md-search__input").fill("count_steps_of")
-        tab.locator(".md-search-result__item").first.wait_for()
+        tab.goto(address + "?q=count_steps_of")
+        tab.locator(".md-search-result__item a").first.wait_for(state="attached")
+        assert "count_steps_of" in tab.locator(".md-search-result").inner_text()
         browser.close()
