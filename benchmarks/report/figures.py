@@ -135,7 +135,10 @@ def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
                 f"{config['fold']}) at the end of the training, with a picture of each of up to "
                 f"8 of their training classes.{_agreement(found, stored.level_names)}"
             )
-            return [*damaged, Picture("tree", "The tree", caption, *as_pngs(figure))]
+            return [
+                *damaged,
+                Picture("tree", "The tree", caption, *as_pngs(figure), photographs=True),
+            ]
     return damaged
 
 
@@ -153,7 +156,7 @@ def retrievals_block(stored: StoredRuns, summary: Summary) -> list[Picture | Tex
         figure = retrieval_page(files, stored.class_names)
     except DamagedFileError as error:
         return [Text((f"No retrievals: {error}.",))]
-    return [Picture("retrievals", "Retrievals", caption, *as_pngs(figure))]
+    return [Picture("retrievals", "Retrievals", caption, *as_pngs(figure), photographs=True)]
 
 
 def compared_losses(summary: Summary) -> list[str]:

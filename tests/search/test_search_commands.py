@@ -15,14 +15,7 @@ from PIL import Image
 from small_gallery import make_model, write_pictures
 
 from benchmarks import command_line
-from benchmarks.search.embed import embed
-from benchmarks.search.index import index
-from benchmarks.search.search import search
 from pml_hierarchical.search import RetrievalModel
-
-COMMANDS = {"embed": embed, "index": index, "search": search}
-for missing in COMMANDS.keys() - {one.name for one in command_line.app.registered_commands}:
-    command_line._add("Search", "search", {missing: COMMANDS[missing]})
 
 
 @pytest.fixture(scope="module")
