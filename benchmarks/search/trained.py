@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pml_hierarchical import Hierarchy
@@ -125,7 +126,7 @@ def trained_model(
         describe_transform(choice, has_drawings(dataset)),
         () if proxies is None else tree.names[0],  # type: ignore[index, arg-type]
         () if proxies is None else proxies,
-        None if proxies is None else _tree_to_search(loss, tree),
+        None if proxies is None else tree_to_search(loss, tree),
         renamed(architecture, trunk, states["embedder"]),
         about,
     )
@@ -139,11 +140,21 @@ def class_vectors(loss: torch.nn.Module, num_classes: int) -> torch.Tensor:
     return layout.class_vectors(getattr(loss, layout.attribute))
 
 
-def _tree_to_search(loss: torch.nn.Module, tree: Hierarchy) -> Hierarchy | None:
-    """The tree of a hierarchical loss; of a flat one the given tree, if it has superclasses."""
-    if isinstance(loss, HierarchicalProxyLoss) and loss.hierarchy is not None:
-        return loss.hierarchy
-    return tree if tree.num_levels > 1 else None
+def tree_to_search(loss: torch.nn.Module, tree: Hierarchy) -> Hierarchy | None:
+    """The tree of a hierarchical loss; of a flat one the given tree, if it has superclasses.
+
+    The levels that were given have the names of ``tree``; discovered ones have none.
+    """
+    if not isinstance(loss, HierarchicalProxyLoss) or loss.hierarchy is None:
+        return tree if tree.num_levels > 1 else None
+    found, given = loss.hierarchy.class_labels, tree.class_labels
+    levels = [
+        [level for level in range(tree.num_levels) if np.array_equal(given[:, level], column)]
+        for column in found.T
+    ]
+    return Hierarchy(
+        found, [tree.names[same[0]] if same and tree.names else None for same in levels]
+    )
 
 
 def _classes_of_run(folder: Path, config: dict[str, Any], data_root: Path | None) -> Hierarchy:

@@ -155,9 +155,12 @@ class RetrievalModel(torch.nn.Module):
         if not len(self.proxies):
             raise ValueError("this model has no classes; the command add-classes adds some")
         directions = torch.nn.functional.normalize(self.proxies).T
-        vectors = torch.as_tensor(embeddings).to(directions)
-        found = [(some @ directions).argmax(dim=1) for some in vectors.split(4096)]
-        return torch.cat(found).cpu().numpy()
+        found = [torch.empty(0, dtype=torch.int64)]
+        for start in range(0, len(embeddings), 4096):
+            some = embeddings[start : start + 4096]
+            some = some if torch.is_tensor(some) else torch.tensor(np.asarray(some))
+            found.append((some.to(directions) @ directions).argmax(dim=1).cpu())
+        return torch.cat(found).numpy()
 
     @property
     def fingerprint(self) -> str:

@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 from benchmarks.losses import find_loss
 from benchmarks.search import training
 from benchmarks.search.train import train
+from benchmarks.search.trained import tree_to_search
 from benchmarks.search.training import suited_to
 from benchmarks.training.checkpoints import write_checkpoint
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.losses import HierarchicalProxyLoss
 from pml_hierarchical.search import RetrievalModel
 
 app = typer.Typer()
@@ -141,3 +144,16 @@ def test_how_many_superclasses_are_discovered(given, number):
     assert spec.settings()["num_superclasses"] == number
     for name in ("proxy_anchor", "hpl_given:proxy_anchor"):
         assert suited_to(find_loss(name), data) == find_loss(name)
+
+
+@pytest.mark.parametrize("discovered", [None, 4])
+def test_given_superclasses_keep_their_names(discovered):
+    named = Hierarchy.from_paths(["b/x", "a/y", "b/z", "a/v", "b/w", "a/u"])
+    given = Hierarchy(named.class_labels)  # as the loss of a run gets it
+    loss = HierarchicalProxyLoss(6, 3, hierarchy=given, num_superclasses=discovered, warmup=0)
+    loss.recluster()
+    found = tree_to_search(loss, named)
+    assert (found.class_labels == loss.hierarchy.class_labels).all()
+    assert (found.names[0], found.names[-1]) == (named.names[0], named.names[1])
+    if discovered:
+        assert found.names[1] is None
