@@ -23,12 +23,21 @@ from .commands.run import run
 from .commands.speed import speed
 from .commands.tune import tune
 from .names import one_line
+from .search.add_classes import add_classes
+from .search.embed import embed
+from .search.export import export
+from .search.index import index
+from .search.search import search
+from .search.train import train
+from .search_page.command import serve
 from .several_values import SeveralValues
+from .tree_page.command import tree
 from .warning_lines import short_warnings
 
 PROGRAM = "pml-hierarchical"
 INTERRUPTED = 130  # as a shell reports a command ended by Ctrl-C
 UsageError, ClickException = typer.BadParameter.__mro__[1:3]  # typer names neither
+_CONTINUED = ("run", "tune", "ablate", "train", "embed")
 _EXTRAS: dict[str, str] = {}  # the extra of the package that each command needs
 
 app = typer.Typer(
@@ -70,44 +79,44 @@ def _before_every_command(
         )
 
 
-def _add(panel: str, extra: str, commands: dict[str, Callable[..., None]]) -> None:
+def _add(panel: str, extra: str, **commands: Callable[..., None]) -> None:
     for name, command in commands.items():
-        app.command(name, cls=SeveralValues, rich_help_panel=panel)(command)
-        _EXTRAS[name] = extra
+        command_name = name.replace("_", "-")
+        app.command(command_name, cls=SeveralValues, rich_help_panel=panel)(command)
+        _EXTRAS[command_name] = extra
 
 
-_add(
-    "Compare losses",
-    "benchmarks",
-    {
-        "run": run,
-        "tune": tune,
-        "ablate": ablate,
-        "report": report,
-        "describe": describe,
-        "list": show_names,
-        "speed": speed,
-    },
-)
-_add("Your embeddings", "", {"evaluate": evaluate})
+_add("Search pictures", "benchmarks", train=train, export=export)
+_add("Search pictures", "search", add_classes=add_classes, embed=embed, index=index, search=search)
+_add("Search pictures", "serve", serve=serve)
+_add("Compare losses", "benchmarks", run=run, tune=tune, ablate=ablate, report=report)
+_add("Look inside", "benchmarks", list=show_names, describe=describe)
+_add("Look inside", "search", tree=tree)
+_add("Measure", "", evaluate=evaluate)
+_add("Measure", "benchmarks", speed=speed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for bad input, 130 for Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if "--debug" in given:  # wherever it was written
+        given = ["--debug", *(one for one in given if one != "--debug")]
     state = _State()
     try:
         with short_warnings():
-            return int(app(given, prog_name=PROGRAM, standalone_mode=False, obj=state) or 0)
+            code = int(app(given, prog_name=PROGRAM, standalone_mode=False, obj=state) or 0)
     except (typer.Abort, KeyboardInterrupt):
-        _say("\ninterrupted: finished work is kept, and the same command continues from there")
-        return INTERRUPTED
+        code = INTERRUPTED
     except Exception as error:
         message = _explained(error, state.command)
         if message is None or state.debug:
             raise
         _say(f"error: {one_line(message)}")
         return 2
+    if code == INTERRUPTED:  # also what typer makes of Ctrl-C
+        continues = ": what is finished is kept, and the same command continues from there"
+        _say(f"\ninterrupted{continues if state.command in _CONTINUED else ''}")
+    return code
 
 
 def _explained(error: Exception, command: str) -> str | None:
@@ -125,7 +134,7 @@ def _explained(error: Exception, command: str) -> str | None:
             f"`{command}` needs {error.name}, which is not installed: "
             f'pip install "pml-hierarchical[{extra}]"'
         )
-    if isinstance(error, (ValueError, TypeError, OSError, MemoryError, sqlite3.OperationalError)):
+    if isinstance(error, (ValueError, OSError, MemoryError, sqlite3.OperationalError)):
         full = getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error)
         # the record keeper's tables say it in words
         now = ". What is finished is kept: free some space and start the same command again"

@@ -53,10 +53,13 @@ def _versions() -> dict[str, str]:
 def commit_of(folder: Path) -> str | None:
     """The commit of a checkout, with "-dirty" if it was changed since; ``None`` outside git.
 
+    A folder that git does not track, such as that of an installed package, has none: the checkout
+    around it is another project's.
+
     The settings that ``tune`` writes while it runs are no change: every result holds its own.
     """
     commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-    if commit is None:
+    if commit is None or not _git(folder, "ls-files", "."):
         return None
     code = (":/", ":(top,exclude)benchmarks/tuned")
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *code)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Argument, Option
 
+from .given_settings import GivenSettings, given_settings
+
 if TYPE_CHECKING:
     from .request import RunRequest
 
-DATA, TRAINING, NETWORK = "Data", "Training", "Network"  # panels of the help
+DATA, TRAINING, SETTINGS, NETWORK = "Data", "Training", "Settings", "Network"  # panels
 
 Losses = Annotated[
     list[str] | None,
@@ -160,6 +162,32 @@ class NetworkOptions:
     workers: Annotated[int, Option(help="Processes that load images.", rich_help_panel=NETWORK)] = 0
 
 
+@dataclass(frozen=True)
+class GivenOptions:
+    """Settings for this command alone."""
+
+    chosen: Annotated[
+        list[str] | None,
+        Option(
+            "--set",
+            metavar="NAME=VALUE...",
+            help="Settings such as level_weights=0.1 num_superclasses=20,5 weight_decay=0.01. Each "
+            "goes to every loss that has it, those of the hierarchy to the hierarchical losses; "
+            "LOSS.NAME=VALUE is for one loss.",
+            show_default=False,
+            rich_help_panel=SETTINGS,
+        ),
+    ] = None
+    settings: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="The same in a file of YAML.", rich_help_panel=SETTINGS),
+    ] = None
+
+    def read(self) -> GivenSettings:
+        """What was given; see :func:`~benchmarks.given_settings.given_settings`."""
+        return given_settings(self.chosen or (), self.settings)
+
+
 def make_request(
     dataset: str,
     data: SourceOptions,
@@ -170,6 +198,7 @@ def make_request(
     folds: Sequence[int] | None,
     regime: str,
     device: str | None = None,
+    given: GivenOptions | None = None,
 ) -> RunRequest:
     """What the options ask for.
 
@@ -181,9 +210,12 @@ def make_request(
         folds: of the training classes; ``None`` for those of the data set.
         regime: where none was given.
         device: instead of that of ``training``, where every process has one of its own.
+        given: settings for this command alone.
 
     Raises:
-        ValueError: for a network that does not exist, or two lengths of the training.
+        ValueError: for a network that does not exist, two lengths of the training, or a setting
+            that cannot be read.
+        OSError: if the file of the settings cannot be read.
     """
     from .backbones import BackboneChoice
     from .backbones.choice import FROZEN, TRAINED
@@ -210,4 +242,5 @@ def make_request(
         batch_size=network.batch_size,
         jobs=training.jobs,
         workers=network.workers,
+        given=GivenSettings() if given is None else given.read(),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .backbones import DEFAULT_BACKBONE, BackboneChoice
 from .datasets import load_dataset
 from .datasets.base import RetrievalData
+from .given_settings import GivenSettings
 from .settings import FULL
 
 
@@ -28,6 +29,13 @@ class DataSource:
     skip_broken: bool = False
     backbone: BackboneChoice = DEFAULT_BACKBONE
     device: str = "cpu"
+
+    @property
+    def title(self) -> str:
+        """What people call the data set: a folder of one's own has that folder's name."""
+        if self.dataset == "folder" and self.data_root is not None:
+            return self.data_root.resolve().name or self.dataset
+        return self.dataset
 
     def load(self) -> RetrievalData:
         """The data set in memory."""
@@ -52,6 +60,7 @@ class RunRequest:
         batch_size: instead of the data set's.
         jobs: how many runs take place at a time.
         workers: processes that load images for a run.
+        given: settings that were chosen for these runs, over those of the data set and of a search.
     """
 
     source: DataSource
@@ -65,6 +74,7 @@ class RunRequest:
     batch_size: int | None = None
     jobs: int = 1
     workers: int = 0
+    given: GivenSettings = field(default_factory=GivenSettings)
 
     @property
     def folder(self) -> Path:

@@ -23,7 +23,9 @@ from .request import RunRequest
 from .run_config import RunConfig, iterations_of, read_result
 from .settings import SETTINGS, TrainingSettings
 from .stored import StoredRuns, describe_dataset, read_stored
+from .thumbnails import keep_thumbnails
 from .training import evaluate_untrained, help_to_train, train
+from .training.tree import training_tree
 
 Adapt = Callable[[LossSpec, TrainingSettings], tuple[LossSpec, TrainingSettings]]
 
@@ -57,8 +59,9 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
     Raises:
         ValueError: for an unknown data set or loss (with the nearest name), a fold that does not
             exist, fewer than one epoch, something asked for twice, a device that is not available,
-            a backbone that does not fit, a warm-up as long as the training, or a folder in ``out``
-            that holds a run with other settings.
+            a backbone that does not fit, a setting that no loss has (with the nearest name), a
+            warm-up as long as the training, or a folder in ``out`` that holds a run with other
+            settings.
     """
     source = request.source
     if source.dataset not in DATASETS:
@@ -74,7 +77,8 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
         spec, training = find_loss(name, settings.loss_overrides), settings.for_loss(name)
         if adapt is not None:
             spec, training = adapt(spec, training)
-        chosen.append((spec, replace(training, **changes)))
+        chosen.append((request.given.on(spec), replace(training, **changes)))
+    request.given.check([spec for spec, _ in chosen])
     check_backbone(source.dataset, source.backbone)
     checked_device(source.device)
     check_jobs(request.jobs)
@@ -110,7 +114,7 @@ def _settings(request: RunRequest) -> TrainingSettings:
         settings = settings.with_epochs(request.epochs)
     if request.source.backbone.name not in (DEFAULT, GLYPH):
         settings = replace(settings, augmentation=None)  # such a network has random crops
-    return settings
+    return replace(settings, **request.given.training)
 
 
 def _check_lists(request: RunRequest, folds: tuple[int, ...]) -> None:
@@ -135,8 +139,12 @@ def _changes(request: RunRequest) -> dict[str, Any]:
     rate = request.learning_rate
     if rate is not None and not 0 < rate < math.inf:
         raise ValueError(f"--learning-rate must be above 0, got {rate}")
-    asked = {"learning_rate": rate, "batch_size": request.batch_size}
-    return {name: value for name, value in asked.items() if value is not None}
+    asked = {"learning_rate": rate, "batch_size": request.batch_size, "epochs": request.epochs}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    for name in asked:
+        if name in request.given.training:
+            raise ValueError(f"give --{name.replace('_', '-')} or --set {name}, not both")
+    return {**asked, **request.given.training}
 
 
 def run(suite: Suite, console: Console) -> StoredRuns:
@@ -151,17 +159,40 @@ def run(suite: Suite, console: Console) -> StoredRuns:
     data = request.source.load()
     for fold in suite.folds:
         data.check_accuracy(fold)
+    check_losses(suite, data)
     wait_for_all()  # what was slow to load is in the cache now
     with only_one_in(request.folder):
         describe_dataset(
-            request.folder, data, request.source.backbone, suite.folds, evaluate_untrained
+            request.folder,
+            data,
+            request.source.backbone,
+            suite.folds,
+            evaluate_untrained,
+            request.source.title,
         )
+        keep_thumbnails(data, suite.folds[0], request.folder)
         _do_missing(suite, data, console)
         concatenate_folds(suite.runs, data, request.out)
     asked = {(run.loss.name, run.seed, run.fold) for run in suite.runs}
     return read_stored(
         request.folder, lambda config: (config["loss"], config["seed"], config["fold"]) in asked
     )
+
+
+def check_losses(suite: Suite, data: RetrievalData) -> None:
+    """Build each loss once: a value that it refuses is an error before any training.
+
+    Raises:
+        ValueError: with the loss and what it says.
+    """
+    first = {run.loss.name: run for run in reversed(suite.runs)}
+    for name, run in first.items():
+        _, tree = training_tree(data.labels[data.split(run.fold).train])
+        try:
+            run.loss.build(tree.num_classes, run.settings.embedding_size, tree, run.seed)
+            run.loss.build_miner()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the settings of {name}: {error}") from error
 
 
 def help_run(suite: Suite) -> None:

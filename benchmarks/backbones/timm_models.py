@@ -33,7 +33,7 @@ def _timm() -> Any:
         ) from error
 
 
-def _settings(model: str) -> Any:
+def find_settings(model: str) -> Any:
     """What timm knows of a model: its input, and where its weights are.
 
     Raises:
@@ -66,7 +66,7 @@ def find_timm(choice: BackboneChoice, model: str, flip: bool) -> Backbone:
         ValueError: if timm is missing, for an unknown model or tag, one without weights, or a size
             that it does not take.
     """
-    settings = _settings(model)
+    settings = find_settings(model)
     if choice.weights == PRETRAINED and not settings.has_weights:
         raise ValueError(
             f"timm has no weights for {model}: --weights FILE or --weights {RANDOM} (at random)"
@@ -117,11 +117,11 @@ def build_timm(model: str, weights: str) -> nn.Module:
     except Exception as error:  # the hub's client has errors of its own
         if weights != PRETRAINED:
             raise
-        settings = _settings(model)
+        settings = find_settings(model)
         source = f"huggingface.co/{settings.hf_hub_id}" if settings.hf_hub_id else settings.url
         remedy = "copy the folder of the Hugging Face cache (HF_HOME)"
         raise download_error(PREFIX + model, source, remedy, error) from error
     if weights in (PRETRAINED, RANDOM):
         return network
-    head = _settings(model).classifier or ()
+    head = find_settings(model).classifier or ()
     return load_weights(network, weights, (head,) if isinstance(head, str) else tuple(head))

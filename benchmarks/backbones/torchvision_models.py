@@ -81,12 +81,7 @@ def build_torchvision(model: str, weights: str, size: int) -> nn.Module:
         OSError: if the weights cannot be downloaded.
         ValueError: if a file of weights does not fit.
     """
-    arguments: dict[str, Any] = {"image_size": size} if model.startswith("vit_") else {}
-    if model in ("googlenet", "inception_v3"):
-        # their pretrained weights expect another normalisation, which they then do themselves
-        arguments = {"aux_logits": False, "transform_input": True}
-        if weights != PRETRAINED:
-            arguments["init_weights"] = False  # slow, and announced to change: PyTorch's own
+    arguments = constructor_arguments(model, size, weights)
     if weights != PRETRAINED:
         network = models.get_model(model, weights=None, **arguments)
     else:
@@ -95,6 +90,23 @@ def build_torchvision(model: str, weights: str, size: int) -> nn.Module:
     if weights in (PRETRAINED, RANDOM):
         return network
     return load_weights(network, weights, (head, *AUXILIARY))
+
+
+def constructor_arguments(model: str, size: int, weights: str) -> dict[str, Any]:
+    """What the constructor of a network is given beside its weights.
+
+    Arguments:
+        model: its name in torchvision.
+        size: of the pictures.
+        weights: as in :class:`~benchmarks.backbones.BackboneChoice`.
+    """
+    arguments: dict[str, Any] = {"image_size": size} if model.startswith("vit_") else {}
+    if model in ("googlenet", "inception_v3"):
+        # their pretrained weights expect another normalisation, which they then do themselves
+        arguments = {"aux_logits": False, "transform_input": True}
+        if weights != PRETRAINED:
+            arguments["init_weights"] = False  # slow, and announced to change: PyTorch's own
+    return arguments
 
 
 def remove_head(network: nn.Module) -> str:

@@ -14,6 +14,7 @@ from ..options import (
     TRAINING,
     DataOptions,
     Folds,
+    GivenOptions,
     Losses,
     NetworkOptions,
     TrainingOptions,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 def run(
     data: DataOptions,
     training: TrainingOptions,
+    given: GivenOptions,
     network: NetworkOptions,
     losses: Losses = None,
     seeds: Annotated[
@@ -63,27 +65,39 @@ def run(
     dataset = data.chosen("glyphs")
     with process_group(training.device) as device:
         request = make_request(
-            dataset, data, training, network, losses or DEFAULT_LOSSES, seeds, folds, SHORT, device
+            dataset,
+            data,
+            training,
+            network,
+            losses or DEFAULT_LOSSES,
+            seeds,
+            folds,
+            SHORT,
+            device,
+            given,
         )
         planned = suite.plan(request, _adapt(tuned, dataset))
         if is_helper():
             suite.help_run(planned)
             return
+        specs = {one.loss.name: one.loss for one in planned.runs}
+        for line in request.given.lines(list(specs.values())):
+            console.print(line, markup=False, highlight=False)
         if data.download:
             download_dataset(dataset, data.data_root)
         stored = suite.run(planned, console)
         summary = collect(stored)
         console.print(terminal_table(summary, console.width))
-        note = about_length(dataset, min(run.settings.epochs for run in planned.runs))
+        note = about_length(dataset, min(one.settings.epochs for one in planned.runs))
         if note is not None:
             console.print(note, markup=False, highlight=False)
         print_written(write_report(stored, summary), console)
 
 
 def _adapt(file: str | None, dataset: str) -> Adapt | None:
-    from ..tuning import apply_tuned, tuned_file, tuned_settings
+    from ..tuning import apply_tuned, tuned_file_to_read, tuned_settings
 
     if file is None:
         return None
-    path = tuned_file(dataset) if file == FROM_DATASET else Path(file)
+    path = tuned_file_to_read(dataset) if file == FROM_DATASET else Path(file)
     return partial(apply_tuned, tuned=tuned_settings(path))

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..backbones.reading import READING_VERSION, read_picture
+from pml_hierarchical.search.pictures import READING_VERSION, read_picture
+
 from ..cache import cached_arrays, fingerprint
 from ..names import printable
 
@@ -20,7 +21,7 @@ MISSING = "it does not exist"
 
 
 def open_photograph(file: Path) -> Image.Image:
-    """A photograph in RGB, see :func:`~benchmarks.backbones.reading.read_picture`.
+    """A photograph in RGB, see :func:`~pml_hierarchical.search.pictures.read_picture`.
 
     Raises:
         OSError: if it cannot be read; names the file.

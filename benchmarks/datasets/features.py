@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from pml_hierarchical.search.pictures import READING_VERSION
+
 from ..backbones import (
     EFFICIENTNET_LITE0,
     Backbone,
@@ -20,7 +22,6 @@ from ..backbones import (
     extract_features,
 )
 from ..backbones.extraction import build_frozen
-from ..backbones.reading import READING_VERSION
 from ..cache import cached_arrays
 from .base import RetrievalData
 from .broken import open_photograph

@@ -9,7 +9,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..backbones.reading import is_picture, readable_suffixes
+from PIL import Image
+
+from pml_hierarchical.search.pictures import readable_formats
+
 from ..names import printable
 from .layout import Layout
 from .photographs import Photographs, list_photographs
@@ -77,6 +80,23 @@ def search(root: Path) -> Found:
         if files and not images:
             found.empty.append(Path(place))
     return found
+
+
+def readable_suffixes() -> frozenset[str]:
+    """The suffixes of these formats in lower case, with their dots."""
+    formats = readable_formats()
+    return frozenset(s for s, name in Image.registered_extensions().items() if name in formats)
+
+
+def is_picture(file: Path) -> bool:
+    """Whether the first bytes of a file are those of a picture, whatever its name is."""
+    if not file.is_file():  # a pipe would never end
+        return False
+    try:
+        with Image.open(file, formats=readable_formats()):
+            return True
+    except Exception:  # what the decoders raise is not documented
+        return False
 
 
 def list_folder(data_root: Path | None) -> Photographs:

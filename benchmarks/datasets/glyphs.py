@@ -12,11 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import PIL
 import torch
-from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm import tqdm
 
@@ -63,6 +61,8 @@ def face_files() -> list[Path]:
     Raises:
         FileNotFoundError: if matplotlib was installed without them.
     """
+    import matplotlib  # not with the other data sets: search does not need it
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     files = [
         file
@@ -100,6 +100,8 @@ def open_face(file: Path) -> ImageFont.FreeTypeFont:
 
 def render_face(file: Path) -> dict[str, np.ndarray]:
     """The picture of every letter of the tree that a face can draw."""
+    from fontTools.ttLib import TTFont
+
     with TTFont(file, lazy=True) as tables:
         characters = [chr(code_point) for code_point in tables.getBestCmap()]
     font = open_face(file)
@@ -162,6 +164,8 @@ def load_glyphs(cache_dir: Path | None = None) -> RetrievalData:
         ``inputs`` of shape ``(N, 1, 32, 32)``, ``uint8``, white on black; three levels. Classes
         are numbered in the order of their names.
     """
+    import matplotlib
+
     key = {
         "renderer": RENDERER_VERSION,
         "pillow": PIL.__version__,

@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 from torchvision.datasets import Omniglot
 from tqdm import tqdm
 
-from ..backbones.reading import read_picture
+from pml_hierarchical.search.pictures import read_picture
+
 from .base import RetrievalData
 from .classes import number_classes
 from .download import Archive

@@ -75,6 +75,12 @@ class LossSpec:
         """The name of the loss that HPL builds on."""
         return self.name.split(":")[1] if self.hierarchy else None
 
+    @property
+    def setting_names(self) -> list[str]:
+        """What :meth:`with_settings` takes, without what a given tree leaves nothing to choose."""
+        unused = _OF_DISCOVERY if self.hierarchy == "given" else ()
+        return [name for name in self._where_settings_go() if name not in unused]
+
     def settings(self) -> dict[str, Any]:
         """Everything that was chosen for this loss, as plain values: equal settings, equal loss.
 

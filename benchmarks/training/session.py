@@ -245,9 +245,13 @@ class Session:
                 dtype = torch.int16 if loss.sizes[1] < 2**15 else torch.int32
                 self.update_superclasses.append(loss.class_labels.T[1:].to("cpu", dtype))
 
-    def _end_of_epoch(self, trainer: Any) -> bool:
+    def validate(self, trainer: Any) -> None:
+        """Evaluate the models on the validation classes."""
         self.progress.describe(self.config.name, "validating")
         self._validate(trainer)
+
+    def _end_of_epoch(self, trainer: Any) -> bool:
+        self.validate(trainer)
         self.finished_epochs = trainer.epoch
         self.stopped_early = (
             self._stop is not None

@@ -18,6 +18,7 @@ from ..progress import RunProgress
 from ..run_config import RunConfig, write_result
 from .checkpoints import LAST
 from .session import Session
+from .tree import write_classes
 
 
 def train(
@@ -37,6 +38,7 @@ def train(
     progress.describe(config.name, "testing")
     best_epoch = session.load_best()
     accuracies = test(session, best_epoch)
+    write_classes(session.folder, data, session.split.train)
     session.close()
     result = {
         **common_results(session),

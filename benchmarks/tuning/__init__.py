@@ -1,5 +1,5 @@
 """The same search for every loss, on validation classes."""
 
-from .tuned import Tuned, apply_tuned, tuned_file, tuned_settings
+from .tuned import Tuned, apply_tuned, tuned_file, tuned_file_to_read, tuned_settings
 
-__all__ = ["Tuned", "apply_tuned", "tuned_file", "tuned_settings"]
+__all__ = ["Tuned", "apply_tuned", "tuned_file", "tuned_file_to_read", "tuned_settings"]

@@ -14,7 +14,9 @@ from ..losses import LossSpec
 from ..settings import TrainingSettings
 from .suggesting import TRAINING_NAMES
 
-FOLDER = Path(__file__).parents[1] / "tuned"
+SHIPPED = Path(__file__).parents[1] / "tuned"
+# In a clone the settings are kept with the code. Nobody looks for them among installed packages.
+FOLDER = Path("tuned") if __name__.startswith("pml_hierarchical.") else SHIPPED
 _OF_LENGTH = {"warmup": 0, "recluster_every": 1}  # in training steps, and the least of them
 
 
@@ -42,6 +44,13 @@ class Tuned:
 def tuned_file(dataset: str) -> Path:
     """Where ``tune`` writes what it found on a data set, unless told otherwise."""
     return FOLDER / f"{dataset}.yaml"
+
+
+def tuned_file_to_read(dataset: str) -> Path:
+    """The file of ``tune``, or, if there is none, the one that came with an installed suite."""
+    own = tuned_file(dataset)
+    shipped = SHIPPED / own.name
+    return shipped if shipped.exists() and not own.exists() else own
 
 
 def tuned_settings(path: Path) -> dict[str, Tuned]:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from small_data import small_request
 
-from benchmarks import ablation, suite, training
+from benchmarks import suite, training
 from benchmarks.ablation import runs
 from benchmarks.ablation.differences import against_flat, against_reference, collect_validation
 from benchmarks.ablation.runs import AblationOutcome, lay_out, plan_ablation, run_ablation

@@ -26,3 +26,15 @@ def test_commit(tmp_path):
     assert commit_of(tmp_path / "benchmarks") == clean
     code.write_text("b")
     assert commit_of(tmp_path / "benchmarks") == f"{clean}-dirty"
+
+
+def test_an_installed_package_has_not_the_commit_of_the_project_around_it(tmp_path):
+    installed = tmp_path / ".venv" / "package"
+    installed.mkdir(parents=True)
+    (installed / "code.py").write_text("a")
+    (tmp_path / ".gitignore").write_text(".venv")
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    assert commit_of(tmp_path) is not None
+    assert commit_of(installed) is None

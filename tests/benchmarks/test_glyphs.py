@@ -10,6 +10,9 @@ from benchmarks.datasets import glyphs, load_dataset
 from pml_hierarchical.hierarchy import Hierarchy
 
 
+pytestmark = pytest.mark.xdist_group("glyphs")
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("glyphs")

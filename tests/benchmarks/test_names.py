@@ -118,7 +118,8 @@ def test_no_name_is_lost_in_the_legend_of_a_map(tmp_path, monkeypatch):
     np.savez(tmp_path / "test.npz", test_embeddings=np.ones((30, 2)), test_labels=labels)
     names = ("a" * 50 + "1", "a" * 50 + "2", "_c")
     fine = tuple(map(str, range(30)))
-    figure = embedding_map.embedding_maps({"loss": tmp_path / "test.npz"}, (fine, names))
+    maps = embedding_map.read_maps({"loss": tmp_path / "test.npz"}, (fine, names))
+    figure = embedding_map.map_figure(maps, (fine, names))
     as_png(figure)
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(shown) == 3

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.backbones.reading import is_picture, read_picture
 from benchmarks.datasets.broken import examine, open_photograph
+from benchmarks.datasets.folder import is_picture
 from benchmarks.datasets.omniglot import decode
+from pml_hierarchical.search.pictures import read_picture
 
 GREY = np.random.default_rng(0).integers(0, 256, (21, 34), dtype=np.uint8)
 GREY[0, :2] = 0, 255

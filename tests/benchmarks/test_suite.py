@@ -146,6 +146,7 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
     out = tmp_path / "runs"
     arguments = ["run", "--dataset", "small", "--losses", "proxy_nca", "hpl:proxy_nca"]
+    arguments += ["--set", "level_weights=0.7", "weight_decay=0.02"]
     assert main([*arguments, "--seeds", "0", "1", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "hpl:proxy_nca" in printed
@@ -154,6 +155,8 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys, monkeypatch):
     for name in ("training", "levels", "gain", "embeddings", "retrievals", "tree"):
         assert f"figures/{name}.png" in report
         assert (out / "small" / "figures" / f"{name}.png").stat().st_size > 1000
+    assert "level_weights=0.7" in report  # what was given is shown
+    assert "weight decay=0.02" in report
     html = (out / "small" / "report.html").read_text()
     assert html.count("data:image/png;base64,") == 6
     assert 'src="figures' not in html

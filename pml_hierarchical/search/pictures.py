@@ -1,4 +1,4 @@
-"""From a file to a picture in RGB, in the same way for every data set of the suite."""
+"""From a file to a picture in RGB: the same for training, embedding and search."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ READING_VERSION = 2  # increase it with every change of what is read from the sa
 
 # Pillow hands EPS to Ghostscript, which is no reader for files of others; it only names the rest.
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
-WHITE_OF_INTEGERS = (255, 65535, 2**31 - 1)
-WHITE_OF_FLOATS = (1, 255, 65535)
+WHITE_OF_INTEGERS, WHITE_OF_FLOATS = (255, 65535, 2**31 - 1), (1, 255, 65535)
 
 
 def readable_formats() -> list[str]:
@@ -22,21 +21,21 @@ def readable_formats() -> list[str]:
     return [name for name in Image.OPEN if name not in NOT_READ]
 
 
-def readable_suffixes() -> frozenset[str]:
-    """The suffixes of these formats in lower case, with their dots."""
-    formats = readable_formats()
-    return frozenset(s for s, name in Image.registered_extensions().items() if name in formats)
+def open_picture(picture: str | Path | Image.Image) -> Image.Image:
+    """A file or an opened picture in RGB, as :func:`read_picture`; an ``OSError`` names the file.
 
-
-def is_picture(file: Path) -> bool:
-    """Whether the first bytes of a file are those of a picture, whatever its name is."""
-    if not file.is_file():  # a pipe would never end
-        return False
+    Example:
+        >>> open_picture(Image.new("LA", (2, 2), (0, 0))).getpixel((0, 0))  # transparent
+        (255, 255, 255)
+    """
+    if isinstance(picture, Image.Image):
+        return _opaque(_eight_bits(ImageOps.exif_transpose(picture)))
+    content = Path(picture).read_bytes()
     try:
-        with Image.open(file, formats=readable_formats()):
-            return True
-    except Exception:  # what the decoders raise is not documented
-        return False
+        return read_picture(content)
+    except Exception as error:  # what the decoders raise is not documented
+        wrong = f"the picture {str(picture)!r} cannot be read ({error})"
+        raise OSError(f"{wrong}: give a file that Pillow opens, such as JPEG or PNG") from error
 
 
 def read_picture(content: bytes, smallest: int | None = None) -> Image.Image:
@@ -45,20 +44,17 @@ def read_picture(content: bytes, smallest: int | None = None) -> Image.Image:
     It is turned as its EXIF data say. White is the largest value of 16 bits; of 32-bit integers
     and of floats it is the smallest of 1 (floats only), 255, 65535 and 2**31 - 1 (integers only)
     that no pixel exceeds. Transparent pixels are shown on white. Of an animation or of several
-    pages the first is read.
+    pages the first is read. What Pillow's decoders raise for other bytes is not documented.
 
     Arguments:
         content: the bytes of the file.
         smallest: a JPEG may be decoded at a reduced size, with both sides at least this long.
-
-    Raises:
-        Exception: if it cannot be decoded; what Pillow's decoders raise is not documented.
     """
     with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
         if smallest is not None:
             image.draft("RGB", (smallest, smallest))
         image.load()
-        return _opaque(_eight_bits(ImageOps.exif_transpose(image)))
+        return open_picture(image)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -67,15 +63,11 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError(f"it has values that are not finite or below 0 (mode {image.mode})")
-    if image.mode.startswith("I;16"):
-        white = 65535
-    else:
-        candidates = WHITE_OF_FLOATS if image.mode == "F" else WHITE_OF_INTEGERS
-        fitting = [white for white in candidates if values.max() <= white]
-        if not fitting:
-            raise ValueError(f"it has values above {candidates[-1]} (mode {image.mode})")
-        white = fitting[0]
-    return Image.fromarray((values * (255 / white)).round().astype(np.uint8))
+    whites: tuple[int, ...] = WHITE_OF_FLOATS if image.mode == "F" else WHITE_OF_INTEGERS
+    whites = (65535,) if image.mode.startswith("I;16") else whites
+    if not (fitting := [white for white in whites if values.max() <= white]):
+        raise ValueError(f"it has values above {whites[-1]} (mode {image.mode})")
+    return Image.fromarray((values * (255 / fitting[0])).round().astype(np.uint8))
 
 
 def _opaque(image: Image.Image) -> Image.Image:

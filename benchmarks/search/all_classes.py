@@ -1,0 +1,71 @@
+"""A training on all classes of a data set: nothing is held out, and the last epoch is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..datasets.base import RetrievalData, Split
+from ..run_config import RunConfig
+from ..training import Session
+
+
+class AllClasses(RetrievalData):
+    """A data set all of whose images train."""
+
+    @classmethod
+    def of(cls, data: RetrievalData) -> AllClasses:
+        """The same data set."""
+        return cls(**{one.name: getattr(data, one.name) for one in fields(data)})
+
+    def split(self, fold: int) -> Split:
+        """All images train, whatever the fold."""
+        none = np.empty(0, np.int64)
+        return Split(np.arange(len(self.labels)), none, none)
+
+
+@dataclass(frozen=True)
+class WholeConfig(RunConfig):
+    """A training without folds."""
+
+    @property
+    def name(self) -> str:
+        """The loss alone."""
+        return self.loss.name
+
+
+class WholeSession(Session):
+    """A session without validation. The learning rate decays to 0, so the last epoch is the best
+    guess there is.
+    """
+
+    def validate(self, trainer: Any) -> None:
+        """Nothing is left to validate on."""
+
+    def best_epoch(self) -> None:
+        """None is selected."""
+
+
+def class_means(session: Session) -> torch.Tensor:
+    """The mean direction of the training images of each class, ``(C, embedding_size)``."""
+    models = session.trainer.models
+    embeddings, labels = session.tester.get_all_embeddings(
+        session.images("train")["train"], models["trunk"], models["embedder"]
+    )
+    return means_of_classes(embeddings.cpu(), labels[:, 0].cpu())
+
+
+def means_of_classes(embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The mean of the directions of the embeddings of each class, of length 1.
+
+    Arguments:
+        embeddings: ``(n, embedding_size)``.
+        labels: integers of shape ``(n,)``; the classes are numbered in their order.
+    """
+    classes, rows = labels.unique(return_inverse=True)
+    sums = embeddings.new_zeros(len(classes), embeddings.shape[1])
+    sums.index_add_(0, rows, torch.nn.functional.normalize(embeddings))
+    return torch.nn.functional.normalize(sums)

@@ -1,0 +1,178 @@
+"""What a search finds: the answers to each query, in groups of a level of the tree."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.search import Index, RetrievalModel
+
+from ..names import printable
+from .embed_folder import tree_of
+from .embed_pictures import NAMED, FoundPictures
+
+BLOCK = 1024  # queries embedded at a time
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A picture of the gallery.
+
+    Attributes:
+        rank: 1 for the most similar.
+        similarity: the cosine of the two embeddings, in -1..1.
+        picture: the file.
+        path: of the file below the gallery's folder.
+        classes: its class at every level, the finest first; empty in a gallery without a tree.
+    """
+
+    rank: int
+    similarity: float
+    picture: Path
+    path: str
+    classes: tuple[str, ...]
+
+    @property
+    def distance(self) -> float:
+        """Between the two embeddings on the unit sphere, in 0..2."""
+        return math.sqrt(max(0.0, 2 - 2 * self.similarity))
+
+
+@dataclass(frozen=True)
+class Query:
+    """A picture that was searched for.
+
+    Attributes:
+        picture: the file.
+        classes: of the nearest proxy at every level, the finest first; empty without a tree.
+        answers: the most similar first.
+    """
+
+    picture: Path
+    classes: tuple[str, ...]
+    answers: tuple[Answer, ...]
+
+    def groups(self, level: int | None) -> dict[str, list[Answer]]:
+        """The answers by their class of a level; that of the best answer is first."""
+        groups: dict[str, list[Answer]] = {}
+        for answer in self.answers:
+            groups.setdefault("" if level is None else answer.classes[level], []).append(answer)
+        return groups
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All queries.
+
+    Attributes:
+        queries: in the order in which they were given.
+        level: of the classes that group the answers, or ``None``.
+        root: the folder of the gallery's pictures.
+    """
+
+    queries: tuple[Query, ...]
+    level: int | None
+    root: Path
+
+
+def find_answers(
+    index: Index,
+    model: RetrievalModel,
+    pictures: FoundPictures,
+    k: int,
+    level: int | None = None,
+    only: Sequence[str] = (),
+) -> Answers:
+    """Search for pictures.
+
+    Arguments:
+        index: the gallery.
+        model: that made it.
+        pictures: the queries.
+        k: how many answers for each.
+        level: of the tree, for the groups; by default the first above the classes, if there is one.
+        only: names of classes of this level; all others are not searched.
+
+    Raises:
+        ValueError: for a level or a class that the gallery's tree does not have.
+        OSError: if a picture cannot be read.
+    """
+    tree = None if index.classes is None else index.hierarchy
+    level = _checked_level(tree, level, bool(only))
+    among = None if not only else _rows_of(index, level or 0, only)
+    names = [] if tree is None else [_names(tree, one) for one in range(tree.num_levels)]
+    root = Path(index.about["root"])
+    queries: list[Query] = []
+
+    def classes(label: Any) -> tuple[str, ...]:
+        if tree is None or label is None:
+            return ()
+        path = tree.class_labels[int(label)].tolist()
+        return tuple(own[node] for own, node in zip(names, path, strict=True))
+
+    for start in range(0, len(pictures.paths), BLOCK):
+        files = [pictures.root / path for path in pictures.paths[start : start + BLOCK]]
+        embeddings = model.embed(files)
+        similarities, rows = index.search(embeddings, k, among)
+        guessed: Sequence[Any] = [None] * len(files)
+        if tree is not None and tree == tree_of(model.class_names, model.hierarchy):
+            guessed = model.nearest_classes(embeddings).tolist()
+        for number, file in enumerate(files):
+            answers = tuple(
+                Answer(
+                    rank,
+                    float(np.clip(similarity, -1, 1)),
+                    root / index.paths[row],
+                    index.paths[row],
+                    classes(None if index.classes is None else index.classes[row]),
+                )
+                for rank, (similarity, row) in enumerate(
+                    zip(similarities[number], rows[number], strict=True), start=1
+                )
+            )
+            queries.append(Query(file, classes(guessed[number]), answers))
+    return Answers(tuple(queries), level, root)
+
+
+def _checked_level(tree: Hierarchy | None, level: int | None, is_needed: bool) -> int | None:
+    if tree is None:
+        if level is not None or is_needed:
+            raise ValueError(
+                "--level and --only need the classes of a tree, which this gallery does not have"
+            )
+        return None
+    if level is None:
+        return min(1, tree.num_levels - 1) if tree.num_levels > 1 or is_needed else None
+    if level >= tree.num_levels:
+        raise ValueError(f"--level must be in 0..{tree.num_levels - 1}, the tree's; got {level}")
+    return level
+
+
+def _names(tree: Hierarchy, level: int) -> list[str]:
+    own = tree.names and tree.names[level]
+    return [printable(name) for name in own] if own else list(map(str, range(tree.sizes[level])))
+
+
+def _rows_of(index: Index, level: int, only: Sequence[str]) -> np.ndarray:
+    """The rows of the gallery that are of one of these classes."""
+    assert index.hierarchy is not None
+    names = _names(index.hierarchy, level)
+    for name in only:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=NAMED, cutoff=0.0)
+            raise ValueError(
+                f"--only {name}: no class of level {level} has this name. The nearest of "
+                f"{len(names)} are {', '.join(near)}"
+            )
+    nodes = index.hierarchy.ancestors(index.classes, level)
+    rows = np.flatnonzero(np.isin(nodes, [names.index(name) for name in only]))
+    if not len(rows):
+        raise ValueError(f"the gallery has no picture of {', '.join(only)}")
+    return rows

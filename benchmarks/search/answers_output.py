@@ -1,0 +1,128 @@
+"""Answers as a table for people, as JSON and CSV for programs, and as a page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..files import write_whole
+from ..names import printable
+from ..progress import print_written
+from .answers import Answer, Answers, Query
+from .answers_page import answers_page
+
+PAGE = Path("answers.html")
+COLUMNS = ("query", "rank", "similarity", "distance", "picture")
+DIGITS = 6  # of float32
+
+
+def write_answers(found: Answers, form: str, out: Path | None) -> None:
+    """Print answers, or write them to a file.
+
+    Arguments:
+        form: ``"table"``, ``"json"``, ``"csv"`` or ``"page"``.
+        out: the file; ``None`` prints, but a page goes to ``answers.html``.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    if form == "page":
+        out = out or PAGE
+    text = {"table": _table, "json": answers_json, "csv": answers_csv, "page": answers_page}[form](
+        found
+    )
+    if out is None:
+        sys.stdout.write(text)
+        return
+    if out.exists() and not out.is_file():  # such as /dev/stdout, which must not be replaced
+        out.write_text(text, encoding="utf-8")
+        return
+    write_whole(out, text)
+    print_written([out], Console(stderr=True))
+
+
+def answers_json(found: Answers) -> str:
+    """Every query with its answers and, where there is a tree, their groups."""
+    queries = []
+    for query in found.queries:
+        content: dict[str, Any] = {
+            "picture": printable(query.picture),
+            "nearest_classes": list(query.classes),
+            "answers": [_plain(answer) for answer in query.answers],
+        }
+        if found.level is not None:
+            content["groups"] = [
+                {"class": name, "ranks": [answer.rank for answer in answers]}
+                for name, answers in query.groups(found.level).items()
+            ]
+        queries.append(content)
+    return json.dumps({"level": found.level, "queries": queries}, indent=1) + "\n"
+
+
+def answers_csv(found: Answers) -> str:
+    """One line per answer, with its class of every level, the finest first."""
+    out = io.StringIO()
+    levels = max(len(answer.classes) for query in found.queries for answer in query.answers)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*COLUMNS, *(f"class_level{level}" for level in range(levels))])
+    for query in found.queries:
+        for answer in query.answers:
+            plain = _plain(answer)
+            values = [plain[key] for key in COLUMNS[1:]]
+            writer.writerow([printable(query.picture), *values, *answer.classes])
+    return out.getvalue()
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    return {
+        "rank": answer.rank,
+        "similarity": round(answer.similarity, DIGITS),
+        "distance": round(answer.distance, DIGITS),
+        "picture": printable(answer.picture),
+        "classes": list(answer.classes),
+    }
+
+
+def _table(found: Answers) -> str:
+    """A table per query; its groups are divided by lines."""
+    is_terminal = sys.stdout.isatty()
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=_width())
+    for query in found.queries:
+        console.print(_table_of(query, found))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _table_of(query: Query, found: Answers) -> Table:
+    level = found.level
+    nearest = f" (nearest class: {query.classes[0]})" if query.classes else ""
+    table = Table(title=f"{printable(query.picture)}{nearest}", title_justify="left")
+    if level is not None:
+        table.add_column(f"class of level {level}" if level != 1 else "superclass")
+    table.add_column("rank", justify="right")
+    table.add_column("similarity", justify="right")
+    table.add_column("distance", justify="right")
+    if level is not None and level != 0:
+        table.add_column("class")
+    table.add_column(f"picture in {printable(found.root)}", overflow="fold")
+    for name, answers in query.groups(level).items():
+        for number, answer in enumerate(answers):
+            title = f"{name} ({len(answers)} of {len(query.answers)})" if number == 0 else ""
+            cells = [] if level is None else [title]
+            cells += [str(answer.rank), f"{answer.similarity:.3f}", f"{answer.distance:.3f}"]
+            cells += [answer.classes[0]] if level else []
+            table.add_row(*cells, printable(answer.path))
+        table.add_section()
+    return table
+
+
+def _width() -> int | None:
+    """Of the terminal; wide where there is none, so that names of files are not broken."""
+    return None if sys.stdout.isatty() else 200

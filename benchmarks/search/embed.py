@@ -1,0 +1,57 @@
+"""``embed``: the embeddings of many pictures, in a file that is continued and kept up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def embed(
+    model: Annotated[
+        Path, typer.Argument(help="Folder of the model, of [bold]train[/] or [bold]export[/].")
+    ],
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders, picture files, or text files with the path of a picture "
+            "per line, relative to the text file."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the embeddings; what it holds already is kept.")
+    ] = Path("embeddings"),
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2,
+    device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Embed pictures for a gallery, batch by batch to disk.
+
+    After Ctrl-C the same command continues. Run it again when pictures were added, changed or
+    removed, or when the model has new classes: only what is new or changed is embedded.
+    """
+    from rich.console import Console
+
+    from pml_hierarchical.search import RetrievalModel
+
+    from ..device import checked_device
+    from ..locking import only_one_in
+    from ..progress import print_written
+    from .embed_folder import EmbedSettings, embed_into
+    from .embed_pictures import find_pictures
+
+    loaded = RetrievalModel.load(model, checked_device(device))
+    try:
+        found = find_pictures(pictures, skip_broken)
+    except ValueError as error:
+        raise ValueError(f"{error}. Leave such files out with --skip-broken") from error
+    settings = EmbedSettings(out, skip_broken, batch_size, workers)
+    console = Console()
+    with only_one_in(out):
+        summary = embed_into(settings, model, loaded, found)
+    console.print(summary, markup=False, highlight=False, soft_wrap=True)
+    print_written([out / "embeddings.npy", out / "pictures.json"], console)

@@ -1,0 +1,171 @@
+"""The folder that ``embed`` writes and ``index`` reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.search import BrokenPicturesError, RetrievalModel
+from pml_hierarchical.search import embed as embed_files
+from pml_hierarchical.search.embedding import EMBEDDINGS_FILE, LIST_FILE
+
+from ..files import NUMBER, DamagedFileError, read_json, write_whole
+from ..names import printable
+from .embed_pictures import FoundPictures, named
+
+MODEL_FILE = "model.json"
+BLOCK = 2**14  # rows
+SHAPE = {"root": str, "paths": [str], "sizes": [NUMBER], "times": [NUMBER], "fingerprint": str}
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """How pictures are embedded.
+
+    Attributes:
+        out: folder of the embeddings.
+        skip_broken: leave out pictures that cannot be read.
+        batch_size: of pictures.
+        workers: threads that read pictures.
+    """
+
+    out: Path
+    skip_broken: bool = False
+    batch_size: int = 32
+    workers: int = 2
+
+
+def embed_into(
+    settings: EmbedSettings, folder: Path, model: RetrievalModel, pictures: FoundPictures
+) -> str:
+    """Embed the pictures that ``settings.out`` does not hold yet; returns what to tell the user.
+
+    Arguments:
+        folder: of the model, which is noted for ``search``.
+        model: from this folder.
+        pictures: all that the embeddings shall hold.
+
+    Raises:
+        ValueError, OSError: see :func:`pml_hierarchical.search.embed`.
+    """
+    paths, left_out = list(pictures.paths), [str(file) for file in pictures.left_out]
+
+    def embed_them() -> np.ndarray:
+        return embed_files(
+            model,
+            paths,
+            settings.out,
+            pictures.root,
+            settings.batch_size,
+            settings.workers,
+            show_progress=True,
+        )
+
+    try:
+        embeddings = embed_them()
+    except BrokenPicturesError as error:
+        broken = set(error.reasons)
+        wrong = f"{named(broken)}: cannot be read ({len(broken):,} of {len(paths):,} pictures)"
+        if not settings.skip_broken:
+            raise OSError(
+                f"{wrong}. All others are embedded and kept: replace these, or leave them out with "
+                "--skip-broken, and start the same command again"
+            ) from error
+        warnings.warn(f"left out: {wrong}", stacklevel=2)
+        left_out += [str(pictures.root / path) for path in broken]
+        paths = [path for path in paths if path not in broken]
+        embeddings = embed_them()
+    classes, known = classes_of(model, paths, pictures.root, embeddings)
+    described = json.loads((settings.out / LIST_FILE).read_bytes()) | {
+        "classes": None if classes is None else classes.tolist(),
+        "known": known.tolist(),
+        "model": str(folder.resolve()),
+        "inputs": [str(path) for path in pictures.inputs],
+        "left_out": left_out,
+    }
+    write_whole(settings.out / LIST_FILE, json.dumps(described))
+    shutil.copyfile(folder / MODEL_FILE, settings.out / MODEL_FILE)
+    n, d = embeddings.shape
+    of_classes = "" if classes is None else f", {known.sum():,} of them in folders of known classes"
+    return f"{n:,} pictures, {d} dimensions, {embeddings.nbytes / 2**20:.1f} MiB{of_classes}"
+
+
+def classes_of(
+    model: RetrievalModel, paths: list[str], root: Path, embeddings: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The class of each picture: that of its folder's name, otherwise that of the nearest proxy.
+
+    A class is known by its whole name, such as ``fruit/apple``, or by the last part of it if that
+    is the only one.
+
+    Returns:
+        ``int64 (n,)``, or ``None`` for a model without classes; and whether the folder told it.
+    """
+    ends = Counter(name.rpartition("/")[2] for name in model.class_names)
+    number = {
+        name.rpartition("/")[2]: i
+        for i, name in enumerate(model.class_names)
+        if ends[name.rpartition("/")[2]] == 1
+    }
+    number |= {name: i for i, name in enumerate(model.class_names)}
+    folders = {str(Path(path).parent) for path in paths}
+    number_of = {folder: _number(Path(root.name, folder), number) for folder in folders}
+    classes = np.array([number_of[str(Path(path).parent)] for path in paths], np.int64)
+    known = classes >= 0
+    if not model.class_names:
+        return None, known
+    for start in range(0, len(paths), BLOCK):
+        rows = start + np.flatnonzero(~known[start : start + BLOCK])
+        if len(rows):
+            classes[rows] = model.nearest_classes(embeddings[rows])
+    return classes, known
+
+
+def tree_of(class_names: Sequence[str], hierarchy: Hierarchy | None) -> Hierarchy | None:
+    """The tree of a model's classes: of one level if it has no other, ``None`` without classes."""
+    if hierarchy is not None or not class_names:
+        return hierarchy
+    return Hierarchy(np.arange(len(class_names))[:, None], [class_names])
+
+
+def read_embeddings(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The embeddings, ``float32 (n, d)`` mapped into memory, and what ``pictures.json`` says.
+
+    Raises:
+        FileNotFoundError: if ``embed`` did not write the folder.
+        ValueError: if it is not finished, or damaged.
+    """
+    if not (folder / LIST_FILE).is_file():
+        raise FileNotFoundError(
+            f"{printable(folder)} holds no embeddings: it has no {LIST_FILE}. The command embed "
+            "makes such folders"
+        )
+    pictures = read_json(folder / LIST_FILE, SHAPE)
+    if not (folder / EMBEDDINGS_FILE).is_file() or "classes" not in pictures:
+        raise ValueError(
+            f"not all of the {len(pictures['paths']):,} pictures of {printable(folder)} are "
+            "embedded: start the command embed again, it continues"
+        )
+    try:
+        embeddings = np.load(folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise DamagedFileError(folder / EMBEDDINGS_FILE, error) from error
+    if embeddings.ndim != 2 or len(embeddings) != len(pictures["paths"]):
+        raise DamagedFileError(folder / EMBEDDINGS_FILE, f"its shape is {embeddings.shape}")
+    return embeddings, pictures
+
+
+def _number(folder: Path, number: dict[str, int]) -> int:
+    """The number of the class that the last parts of a path name; -1 for none."""
+    parts = [printable(part) for part in folder.parts]
+    names = ("/".join(parts[start:]) for start in range(len(parts)))  # the longest first
+    return next((number[name] for name in names if name in number), -1)

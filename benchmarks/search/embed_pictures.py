@@ -1,0 +1,119 @@
+"""Which pictures a command was given: folders, files and lists."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..datasets.folder import is_picture, search
+from ..names import printable
+
+LIST_SUFFIXES = (".txt", ".lst", ".list")
+NAMED = 5  # files, in a message
+THREADS = 4
+
+
+@dataclass(frozen=True)
+class FoundPictures:
+    """Pictures in the order in which they were given, each once.
+
+    Attributes:
+        root: the folder that holds them all, absolute.
+        paths: relative to it.
+        inputs: the folders, files and lists they come from, absolute.
+        left_out: files among them that are missing or no pictures.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    inputs: tuple[Path, ...]
+    left_out: tuple[Path, ...] = ()
+
+
+def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> FoundPictures:
+    """The pictures in folders and below, in lists, and those given as files.
+
+    Arguments:
+        inputs: folders; picture files; text files that name a picture per line, relative to
+            themselves.
+        skip_broken: leave out what is missing or no picture, with a warning. ``None`` looks at
+            the names alone and says nothing.
+
+    Raises:
+        FileNotFoundError: if an input does not exist, or there are no pictures.
+        ValueError: unless ``skip_broken``, for files that are missing or no pictures; names some.
+    """
+    files: list[Path] = []
+    for given in map(_absolute, inputs):
+        if given.is_dir():
+            files += _in_folder(given, skip_broken is not None)
+        elif given.suffix.lower() in LIST_SUFFIXES and given.is_file():
+            files += _in_list(given)
+        elif given.exists():
+            files.append(given)
+        else:
+            raise FileNotFoundError(f"there is no file or folder {printable(given)}")
+    files = list(dict.fromkeys(files))
+    broken = [] if skip_broken is None else _broken(files)
+    if broken:
+        wrong = f"{named(broken)}: missing or no picture ({len(broken):,} of {len(files):,} files)"
+        if not skip_broken:
+            raise ValueError(wrong)
+        warnings.warn(f"left out: {wrong}", stacklevel=2)
+        without = set(broken)
+        files = [file for file in files if file not in without]
+    if not files:
+        places = ", ".join(map(printable, inputs))
+        raise FileNotFoundError(
+            f"there is no picture in {places}: expected folders, files that Pillow can read, or "
+            f"text files ({', '.join(LIST_SUFFIXES)}) with the path of a picture per line"
+        )
+    only = _absolute(inputs[0])
+    root = only if len(inputs) == 1 and only.is_dir() else _folder_of_all(files)
+    paths = tuple(os.path.relpath(file, root) for file in files)
+    return FoundPictures(root, paths, tuple(map(_absolute, inputs)), tuple(broken))
+
+
+def named(files: Iterable[str | Path]) -> str:
+    """The first of some files, for a message, and how many more there are."""
+    shown = [printable(file) for file in files]
+    more = f" and {len(shown) - NAMED:,} more" if len(shown) > NAMED else ""
+    return ", ".join(shown[:NAMED]) + more
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # links stay as they were given
+
+
+def _in_folder(folder: Path, warn: bool) -> list[Path]:
+    found = search(folder)
+    if found.others and warn:
+        warnings.warn(
+            f"not used, since they are no pictures: {named(found.others)} "
+            f"({len(found.others):,} files)",
+            stacklevel=3,
+        )
+    return found.images
+
+
+def _in_list(file: Path) -> list[Path]:
+    lines = os.fsdecode(file.read_bytes()).splitlines()
+    return [_absolute(file.parent / line) for line in lines if line.strip()]
+
+
+def _broken(files: list[Path]) -> list[Path]:
+    """Those that are missing, or do not begin as pictures do."""
+    with ThreadPool(THREADS) as pool:
+        checks = pool.imap(is_picture, files, chunksize=256)
+        bar = tqdm(checks, "checking files", len(files), unit="file", delay=2)
+        return [file for file, is_usable in zip(files, bar, strict=True) if not is_usable]
+
+
+def _folder_of_all(files: Sequence[Path]) -> Path:
+    return Path(os.path.commonpath([file.parent for file in files]))

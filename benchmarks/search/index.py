@@ -1,0 +1,41 @@
+"""``index``: a gallery that can be searched, from embeddings."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Kind(str, Enum):
+    """The kinds of indices."""
+
+    AUTO = "auto"
+    EXACT = "exact"
+    IVF = "ivf"
+    HNSW = "hnsw"
+
+
+def index(
+    embeddings: Annotated[Path, typer.Argument(help="Folder that [bold]embed[/] wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the gallery.")] = Path("gallery"),
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            help="exact: every picture is compared. ivf, hnsw: approximate, for millions. auto: "
+            "exact up to 200,000 pictures, ivf above."
+        ),
+    ] = Kind.AUTO,
+) -> None:
+    """Make a gallery of embeddings: an index with the names, the classes and their tree."""
+    from rich.console import Console
+
+    from ..progress import print_written
+    from .index_gallery import index_gallery
+
+    console = Console()
+    summary = index_gallery(embeddings, out, kind.value)
+    console.print(summary, markup=False, highlight=False, soft_wrap=True)
+    print_written([out / "index.faiss", out / "index.json"], console)

@@ -1,0 +1,137 @@
+"""New classes of a model whose network stays as it is, so that old embeddings stay valid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.losses.growth import grown_table
+from pml_hierarchical.search import RetrievalModel
+
+from ..datasets.classes import keep_images
+from ..datasets.folder import list_folder
+from ..datasets.photographs import Photographs, usable
+from .all_classes import means_of_classes
+
+PICTURES_AT_A_TIME = 64
+
+
+@dataclass(frozen=True)
+class NewClass:
+    """A class that was added.
+
+    Attributes:
+        name: of the class.
+        superclass: the name of its superclass at the finest level; ``None`` without a tree.
+        is_given: whether a folder named the superclass, or one above it; otherwise it is the
+            nearest.
+    """
+
+    name: str
+    superclass: str | None
+    is_given: bool
+
+
+def with_classes_of(
+    model: RetrievalModel, folder: Path, skip_broken: bool = False
+) -> tuple[RetrievalModel, list[NewClass]]:
+    """A model with the classes of a folder that it does not have yet.
+
+    The proxy of a new class is the mean direction of the embeddings of its pictures. Its
+    superclass is the one that the folder names, if the model has it, and else the nearest by
+    cosine similarity, within the coarser superclass that the folder names if the model has that.
+
+    Arguments:
+        model: is not changed.
+        folder: ``superclass/.../class/picture``; classes that the model has are not looked at.
+        skip_broken: leave out broken pictures.
+
+    Raises:
+        OSError: if there are no pictures, or one is broken.
+        ValueError: if there is no new class.
+    """
+    photographs = list_folder(folder)
+    names, known = photographs.class_names[0], set(model.class_names)
+    new = [number for number, name in enumerate(names) if name not in known]
+    if not new:
+        raise ValueError(f"the model has all {len(names)} classes of {folder}: nothing to add")
+    photographs = usable(_only(photographs, new), skip_broken)
+    names = photographs.class_names[0]
+    embeddings = _embedded(model, photographs.files)
+    means = means_of_classes(embeddings, torch.from_numpy(photographs.labels[:, 0]))
+    old, tree, added = model.proxies.cpu(), None, [NewClass(name, None, False) for name in names]
+    if model.hierarchy is not None and model.hierarchy.num_levels > 1:
+        tree, added = _grown(model.hierarchy, old, means, photographs)
+    grown = RetrievalModel(
+        model.description["architecture"],
+        model.description["transform"],
+        [*model.class_names, *names],
+        torch.cat([old, means]),
+        tree,
+        model.network.state_dict(),
+        {"model": model.training_record, "added_classes": list(names)},
+    )
+    return grown, added
+
+
+def _only(photographs: Photographs, classes: Sequence[int]) -> Photographs:
+    """The photographs of some of the fine classes."""
+    kept = np.isin(photographs.labels[:, 0], classes)
+    files = tuple(file for file, keep in zip(photographs.files, kept, strict=True) if keep)
+    labels, class_names = keep_images(kept, photographs.labels, photographs.class_names)
+    return replace(photographs, files=files, labels=labels, class_names=class_names)
+
+
+def _embedded(model: RetrievalModel, files: Sequence[Path]) -> torch.Tensor:
+    blocks = range(0, len(files), PICTURES_AT_A_TIME)
+    parts = [
+        model.embed(files[start : start + PICTURES_AT_A_TIME])
+        for start in tqdm(blocks, desc="new classes", unit=f"{PICTURES_AT_A_TIME} pictures")
+    ]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def _grown(
+    tree: Hierarchy, proxies: torch.Tensor, means: torch.Tensor, photographs: Photographs
+) -> tuple[Hierarchy, list[NewClass]]:
+    """The tree with the new classes, and where each of them is."""
+    assert tree.names is not None
+    nodes = means_of_classes(proxies, torch.from_numpy(tree.class_labels[:, 1].copy()))
+    similarities = means @ nodes.T
+    paths = {row[0]: row[1:] for row in photographs.labels.tolist()}
+    parents, is_given = [], []
+    for number in range(len(means)):
+        above = [
+            photographs.class_names[level][node]
+            for level, node in enumerate(paths[number], start=1)
+        ]
+        inside = _named_superclasses(tree, above)
+        candidates = range(tree.sizes[1]) if inside is None else inside
+        parents.append(max(candidates, key=similarities[number].__getitem__))
+        is_given.append(inside is not None)
+    given = range(1, tree.num_levels)
+    table = grown_table(tree.class_labels, len(means), np.array(parents), list(given))
+    names = photographs.class_names[0]
+    grown = Hierarchy(table, [[*(tree.names[0] or ()), *names], *tree.names[1:]])
+    superclasses = tree.names[1] or ()
+    return grown, [
+        NewClass(name, superclasses[parent], known)
+        for name, parent, known in zip(names, parents, is_given, strict=True)
+    ]
+
+
+def _named_superclasses(tree: Hierarchy, above: Sequence[str]) -> list[int] | None:
+    """The superclasses of level 1 within the finest one that one of the names is of."""
+    assert tree.names is not None
+    for level in range(1, tree.num_levels):
+        for name in above:
+            if name in (tree.names[level] or ()):
+                node = (tree.names[level] or ()).index(name)
+                return np.unique(tree.class_labels[tree.members(level, node), 1]).tolist()
+    return None

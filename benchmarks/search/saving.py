@@ -1,0 +1,51 @@
+"""A model folder as a command writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pml_hierarchical.search import RetrievalModel
+from pml_hierarchical.search.model import DESCRIPTION_FILE
+
+from .exchange import write_onnx, write_torchscript
+
+
+def check_new(out: Path) -> None:
+    """Refuse a folder that holds something else, before any work is done.
+
+    Raises:
+        FileExistsError: if there is a model in ``out``.
+        NotADirectoryError: if ``out`` is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out {out} is a file: name a folder for the model")
+    if (out / DESCRIPTION_FILE).exists():
+        raise FileExistsError(f"{out} holds a model already: delete it, or choose another --out")
+
+
+def save_model(model: RetrievalModel, out: Path, formats: Sequence[str] = ()) -> None:
+    """Write a model in all formats that are asked for, and say what it is.
+
+    Raises:
+        FileExistsError, NotADirectoryError: see :func:`check_new`.
+        OSError: if the folder cannot be written.
+        ValueError: if a format is not possible.
+    """
+    check_new(out)
+    model.save(out)
+    for name, write in (("onnx", write_onnx), ("torchscript", write_torchscript)):
+        if name in formats:
+            write(model, out)
+    console = Console()
+    sizes = () if model.hierarchy is None else model.hierarchy.sizes[1:]
+    levels = f" in {' and '.join(map(str, sizes))} superclasses" if sizes else ""
+    console.print(
+        f"wrote {out}: embeddings of {model.embedding_size}, {len(model.class_names)} classes"
+        f"{levels}; fingerprint {model.fingerprint[:12]}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,76 @@
+"""``search``: the pictures of a gallery that are most like others."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(str, Enum):
+    """How answers are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    PAGE = "page"
+
+
+def search(
+    gallery: Annotated[Path, typer.Argument(help="Folder that [bold]index[/] wrote.")],
+    pictures: Annotated[
+        list[Path], typer.Argument(help="Picture files, folders, or text files that list pictures.")
+    ],
+    k: Annotated[int, typer.Option("-k", min=1, help="Answers for each picture.")] = 10,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Group the answers by the classes of this level of the tree, 0 for the finest; "
+            "by default 1, the superclasses, if there are any.",
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Names of classes of the level; all others are not searched."),
+    ] = None,
+    output_format: Annotated[
+        Format,
+        typer.Option("--format", help="A page is one HTML file with the pictures in it."),
+    ] = Format.TABLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write. By default answers are printed, and a page is answers.html."
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the model that made the gallery; by default where it was."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option(help="Whether to see if pictures of the gallery were changed since.")
+    ] = True,
+    device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Find the pictures of a gallery that are most like the given ones."""
+    import warnings
+
+    from pml_hierarchical.search import Index
+
+    from ..device import checked_device
+    from .answers import find_answers
+    from .answers_output import write_answers
+    from .embed_pictures import find_pictures
+    from .index_age import age_warning
+    from .search_model import load_model
+
+    index = Index.load(gallery)
+    loaded = load_model(index, gallery, model, checked_device(device))
+    queries = find_pictures(pictures)
+    found = find_answers(index, loaded, queries, k, level, only or ())
+    if check and (warning := age_warning(index, gallery)):
+        warnings.warn(warning, stacklevel=2)
+    write_answers(found, output_format.value, out)

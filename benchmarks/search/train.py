@@ -1,0 +1,81 @@
+"""``train``: a model of all classes of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from ..option_groups import with_groups
+from ..options import DATA, TRAINING, NetworkOptions
+
+
+@with_groups
+def train(
+    network: NetworkOptions,
+    folder: Annotated[
+        Path | None,
+        Argument(
+            help="Pictures as superclass/.../class/picture, or the root of another --dataset.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[Path, Option(help="Folder of the model.")] = Path("model"),
+    loss: Annotated[str, Option(help="See [bold]list[/].")] = "hpl:proxy_anchor",
+    compare_flat: Annotated[
+        bool,
+        Option(
+            "--compare-flat",
+            help="Train the loss without its hierarchy too, into OUT-flat, to compare answers.",
+        ),
+    ] = False,
+    dataset: Annotated[str, Option(help="See [bold]list[/].", rich_help_panel=DATA)] = "folder",
+    skip_broken: Annotated[
+        bool,
+        Option("--skip-broken", help="Leave out missing and broken images.", rich_help_panel=DATA),
+    ] = False,
+    epochs: Annotated[
+        int | None,
+        Option(help="By default the data set's.", rich_help_panel=TRAINING, show_default=False),
+    ] = None,
+    seed: Annotated[int, Option(help="Of the training.", rich_help_panel=TRAINING)] = 0,
+    device: Annotated[str, Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=TRAINING)] = "cpu",
+) -> None:
+    """Train on all classes of a folder and write a model that searches.
+
+    No class is held out, so no score is shown: [bold]run[/] measures how good a loss is on classes
+    that it has not seen. The same command continues a training that was interrupted.
+    """
+    from rich.console import Console
+
+    from ..backbones import BackboneChoice
+    from ..backbones.choice import FROZEN, TRAINED
+    from ..request import DataSource, RunRequest
+    from ..settings import FULL
+    from .training import train_models
+
+    outs = {loss: out}
+    if compare_flat:
+        base = loss.rpartition(":")[2]
+        if base == loss:
+            raise ValueError(f"--compare-flat: {loss} has no hierarchy to leave out")
+        outs[base] = out.with_name(f"{out.name}-flat")
+    backbone = BackboneChoice(
+        network.backbone,
+        network.weights,
+        network.train_trunk,
+        TRAINED if network.train_batch_norm else FROZEN,
+        network.crop,
+    )
+    request = RunRequest(
+        source=DataSource(dataset, folder, skip_broken, backbone, device),
+        losses=tuple(outs),
+        seeds=(seed,),
+        regime=FULL,
+        epochs=epochs,
+        learning_rate=network.learning_rate,
+        batch_size=network.batch_size,
+        workers=network.workers,
+    )
+    train_models(request, outs, Console())

@@ -1,0 +1,138 @@
+"""Training on all classes of a data set, from its pictures to a model folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pml_hierarchical.search import RetrievalModel
+from pml_hierarchical.search.model import DESCRIPTION_FILE
+
+from ..datasets.base import RetrievalData
+from ..device import checked_device
+from ..files import read_json, write_whole
+from ..locking import only_one_in
+from ..losses import LossSpec
+from ..progress import SuiteProgress
+from ..request import RunRequest
+from ..run_config import iterations_of
+from ..settings import TrainingSettings
+from ..stored import IMAGES_FILE, same_images
+from ..suite import Adapt, plan
+from ..training.tree import named_tree
+from .all_classes import AllClasses, WholeConfig, WholeSession, class_means
+from .saving import check_new, save_model
+from .trained import trained_model
+
+WORK_FOLDER = "training"  # in the model folder, until the model is there
+
+
+def train_models(
+    request: RunRequest,
+    outs: Mapping[str, Path],
+    console: Console,
+    adapt: Adapt | None = None,
+) -> None:
+    """Train losses on all classes of a data set, and write a model folder for each.
+
+    An interrupted training continues after its last epoch. A model that was made with the same
+    settings of the same pictures is not trained again.
+
+    Arguments:
+        request: the data set, the losses and how they are trained.
+        outs: for each loss the folder of its model.
+        console: where the progress is shown.
+        adapt: settings that were asked for, see :func:`~benchmarks.suite.plan`.
+
+    Raises:
+        FileExistsError: if a folder holds a model of other settings or pictures.
+        OSError: if another process trains in a folder, or it cannot be written.
+        ValueError: see :func:`~benchmarks.suite.plan`.
+    """
+    request = replace(request, folds=(0,), out=next(iter(outs.values())) / WORK_FOLDER)
+    plan(request, adapt)  # refuses what cannot be before the pictures are read
+    data = AllClasses.of(request.source.load())
+
+    def suited(spec: LossSpec, training: TrainingSettings) -> tuple[LossSpec, TrainingSettings]:
+        spec = suited_to(spec, data)
+        return (spec, training) if adapt is None else adapt(spec, training)
+
+    configs = [WholeConfig(**vars(run)) for run in plan(request, suited).runs]
+    todo = [one for one in configs if not _is_done(outs[one.loss.name], record(one, data))]
+    progress = SuiteProgress(console, len(todo), iterations_of(todo))
+    for config in todo:
+        out = outs[config.loss.name]
+        with only_one_in(out / WORK_FOLDER), progress.shown():
+            model = _train(config, data, out / WORK_FOLDER, request, progress)
+        save_model(model, out)
+        shutil.rmtree(out / WORK_FOLDER)
+
+
+def suited_to(spec: LossSpec, data: RetrievalData) -> LossSpec:
+    """The loss with a number of superclasses that suits a folder of one's own.
+
+    It is the number of given superclasses, else the square root of the number of classes. Other
+    data sets have settings of their own.
+    """
+    if data.name != "folder" or spec.hierarchy != "discovered":
+        return spec
+    num_classes, given = (
+        data.labels[:, 0].max() + 1,
+        data.labels[:, min(1, data.labels.shape[1] - 1)],
+    )
+    num_given = int(given.max()) + 1
+    number: Any = num_given if 2 <= num_given < num_classes else "auto"
+    return spec.with_settings({"num_superclasses": number})
+
+
+def record(config: WholeConfig, data: RetrievalData) -> dict[str, Any]:
+    """What the model says of its training, as plain values."""
+    about = {key: value for key, value in config.to_dict().items() if key != "fold"}
+    about |= {"num_images": len(data.labels), "num_left_out": len(data.left_out)}
+    found: dict[str, Any] = json.loads(json.dumps({**about, "pictures": data.fingerprint()}))
+    return found
+
+
+def _is_done(out: Path, wanted: dict[str, Any]) -> bool:
+    path = out / DESCRIPTION_FILE
+    if not path.exists():
+        check_new(out)
+        return False
+    if read_json(path, {"training": object})["training"] != wanted:
+        raise FileExistsError(
+            f"{out} holds a model of other settings or pictures: delete it, or choose another --out"
+        )
+    return True
+
+
+def _train(
+    config: WholeConfig,
+    data: RetrievalData,
+    folder: Path,
+    request: RunRequest,
+    progress: SuiteProgress,
+) -> RetrievalModel:
+    about, _ = same_images(folder / IMAGES_FILE, data, config.backbone)
+    write_whole(folder / IMAGES_FILE, json.dumps(about))
+    device = checked_device(request.source.device)
+    loss_folder = config.loss.name.replace(":", "-")
+    session = WholeSession(config, data, folder / loss_folder, device, progress)
+    session.train()
+    session.close()
+    states = {name: model.state_dict() for name, model in session.trainer.models.items()}
+    return trained_model(
+        config.dataset,
+        config.backbone,
+        states,
+        config.loss,
+        session.loss,
+        named_tree(data, session.split.train),
+        record(config, data),
+        None if config.loss.has_proxies else class_means(session),
+    )

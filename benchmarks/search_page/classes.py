@@ -1,0 +1,119 @@
+"""The classes of a gallery's pictures, by names that people read, and the pictures by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+UNKNOWN = -1
+
+
+class ClassNames:
+    """What the pictures of a gallery show, at each level of the tree.
+
+    Arguments:
+        labels: of shape ``(num_classes, num_levels)``, ``int64``: the tree of the gallery.
+        names: for each level the names of its classes.
+        classes: the fine class of each picture, of shape ``(num_pictures,)``; -1 is unknown.
+        known: ``bool (num_pictures,)``: whether it is the true class, rather than that of the
+            nearest proxy. Others are shown, but nothing is called right or wrong by them.
+    """
+
+    def __init__(
+        self, labels: np.ndarray, names: list[list[str]], classes: np.ndarray, known: np.ndarray
+    ) -> None:
+        self.labels = labels
+        self.names = names
+        self.classes = classes
+        self.known = known & (classes >= 0)
+        self._shown = [
+            [_without_parent(name, self._above(level, node)) for node, name in enumerate(own)]
+            for level, own in enumerate(names)
+        ]
+        self._folded = [[name.casefold() for name in own] for own in names]
+
+    @property
+    def num_levels(self) -> int:
+        """1 if there are no superclasses."""
+        return self.labels.shape[1]
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the class of any picture is known."""
+        return bool(self.known.any())
+
+    def true_class(self, row: int) -> int:
+        """The class of a picture, or -1 if it is not known."""
+        return int(self.classes[row]) if self.known[row] else UNKNOWN
+
+    def shown(self, class_: int) -> list[str | None]:
+        """The name of a fine class and of its superclasses, the finest first."""
+        if class_ < 0:
+            return [None] * self.num_levels
+        return [own[node] for own, node in zip(self._shown, self.labels[class_], strict=True)]
+
+    def find(self, name: str) -> int:
+        """The fine class of a name as given or as shown.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        for own in (self.names[0], self._shown[0]):
+            if name in own:
+                return own.index(name)
+        raise ValueError(f"No class is called {name!r}.")
+
+    def suggestions(self, text: str, limit: int, fine_only: bool = False) -> list[str]:
+        """Names of classes and superclasses that contain a text, the coarsest first."""
+        wanted = text.casefold()
+        levels = range(1) if fine_only else reversed(range(self.num_levels))
+        found = (
+            self._shown[level][node]
+            for level in levels
+            for node, name in enumerate(self._folded[level])
+            if wanted in name
+        )
+        return list(dict.fromkeys(found))[:limit]
+
+    def rows(self, text: str) -> np.ndarray:
+        """The rows of the pictures whose class or a superclass contains a text, ascending."""
+        wanted = text.casefold()
+        if not wanted:
+            return np.arange(len(self.classes))
+        matches = np.zeros(len(self.labels) + 1, dtype=bool)  # the last is for unknown classes
+        for level, own in enumerate(self._folded):
+            hits = np.array([wanted in name for name in own])
+            matches[:-1] |= hits[self.labels[:, level]]
+        return np.flatnonzero(matches[self.classes])
+
+    def shared_level(self, a: int, b: int) -> int | None:
+        """The finest level at which two fine classes are the same.
+
+        ``num_levels`` if they share none, ``None`` if one is unknown.
+        """
+        if a < 0 or b < 0:
+            return None
+        return int((self.labels[a] != self.labels[b]).sum())
+
+    def _above(self, level: int, node: int) -> str:
+        if level + 1 == self.num_levels:
+            return ""
+        first = int(np.argmax(self.labels[:, level] == node))
+        return self.names[level + 1][self.labels[first, level + 1]]
+
+
+def _without_parent(name: str, parent: str) -> str:
+    """``fruit/apple`` below ``fruit`` is shown as ``apple``."""
+    return name.removeprefix(parent + "/") if parent else name
+
+
+def names_of(hierarchy: Any) -> list[list[str]]:
+    """The names of all levels of a ``Hierarchy``; where it has none, "class 7", "superclass 3"."""
+    given = hierarchy.names or [None] * hierarchy.num_levels
+    return [
+        [f"{'superclass' if level else 'class'} {node}" for node in range(size)]
+        if own is None
+        else list(own)
+        for level, (own, size) in enumerate(zip(given, hierarchy.sizes, strict=True))
+    ]

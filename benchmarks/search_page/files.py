@@ -1,0 +1,78 @@
+"""The pictures of a gallery: only these files are served, and only as small JPEGs."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from ..names import printable
+from .reading import MOST_PIXELS, as_jpeg
+
+AT_ONCE = 2  # each picture that is decoded may take 200 MB
+LARGEST_FILE = 4 * MOST_PIXELS  # bytes; what is larger has too many pixels in any usual format
+
+
+class PictureFiles:
+    """Finds and reads the pictures of a gallery by their rows.
+
+    Arguments:
+        root: the folder that ``paths`` are relative to.
+        paths: one per row.
+        follow_links: whether a link may lead out of ``root``.
+    """
+
+    def __init__(self, root: Path, paths: Sequence[str], follow_links: bool = False) -> None:
+        self.root = root
+        self.paths = paths
+        self.follow_links = follow_links
+        self._real_root = root.resolve()
+        self._decoding = BoundedSemaphore(AT_ONCE)
+
+    def missing(self) -> int:
+        """How many of the pictures do not exist."""
+        return sum(not (self.root / path).is_file() for path in self.paths)
+
+    def find(self, row: int) -> Path:
+        """The file of a row, with all links resolved.
+
+        Raises:
+            FileNotFoundError: if it does not exist.
+            PermissionError: if it is outside the folder or no regular file.
+        """
+        shown = printable(self.paths[row])
+        try:
+            file = (self.root / self.paths[row]).resolve(strict=True)
+            is_regular = stat.S_ISREG(file.stat().st_mode)  # a pipe would never end
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, links in a circle
+            raise FileNotFoundError(f"{shown} does not exist any more.") from error
+        if not is_regular:
+            raise PermissionError(f"{shown} is not a regular file.")
+        if not self.follow_links and not file.is_relative_to(self._real_root):
+            raise PermissionError(
+                f"{shown} is outside the folder of the gallery's pictures. If these are links "
+                "that you made, start the page with --follow-links."
+            )
+        return file
+
+    def version(self, row: int, side: int) -> str:
+        """A text that changes with the picture, for the browser's cache. Raises as ``find``."""
+        file = self.find(row)
+        state = file.stat()
+        text = f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0{side}"
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+    def jpeg(self, row: int, side: int) -> bytes:
+        """A picture of at most ``side`` x ``side`` pixels.
+
+        Raises:
+            OSError: see :meth:`find`; or it may not be read.
+            ValueError: if it is no picture that can be read, or too large.
+        """
+        file = self.find(row)
+        if file.stat().st_size > LARGEST_FILE:
+            raise ValueError(f"The file has more than {LARGEST_FILE // 10**6} MB.")
+        with self._decoding:
+            return as_jpeg(file.read_bytes(), side)

@@ -1,0 +1,162 @@
+"""Embed many pictures into a file; a call that was interrupted is continued by the next one."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .model import RetrievalModel
+from .pictures import open_picture
+
+EMBEDDINGS_FILE, LIST_FILE = "embeddings.npy", "pictures.json"
+_UNFINISHED, _PROGRESS = "unfinished.npy", "progress.npy"  # which rows are embedded, bool (n,)
+_SECONDS, _BLOCK = 10, 2**14  # between two records of the progress; rows that are copied at a time
+
+
+class BrokenPicturesError(OSError):
+    """Some pictures cannot be read: ``reasons`` by their paths. All others are embedded."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        self.reasons = reasons
+        super().__init__(f"{len(reasons)} pictures cannot be read: {next(iter(reasons.values()))}")
+
+
+def embed(
+    model: RetrievalModel,
+    paths: Sequence[str | Path],
+    folder: str | Path,
+    root: str | Path = ".",
+    batch_size: int = 32,
+    workers: int = 1,
+    show_progress: bool = False,
+) -> np.ndarray:
+    """Write the embeddings of pictures to ``folder/embeddings.npy``, batch by batch.
+
+    Pictures that it holds already, with the same path, size and time, are not embedded again: an
+    interrupted call is continued by the next, and pictures can be added, changed and removed.
+
+    Arguments:
+        model: on the device to use.
+        paths: one per row, relative to ``root``; they are also written to ``pictures.json``.
+        workers: threads that read pictures.
+
+    Returns:
+        ``float32 (n, embedding_size)``, rows of length 1, mapped into memory.
+
+    Raises:
+        ValueError: if there are no pictures, or the folder holds embeddings of another model.
+        BrokenPicturesError: if some cannot be read, when all others are embedded.
+        OSError: if a file is missing or the disk is full, before any are embedded.
+    """
+    folder, files = Path(folder), [Path(root, path) for path in paths]
+    states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    sizes, times = map(list, zip(*states, strict=True)) if states else ([], [])
+    pictures = {"root": os.path.abspath(root), "paths": list(map(str, paths)), "sizes": sizes}
+    pictures |= {"times": times, "fingerprint": model.fingerprint}
+    array, done = _open(folder, pictures, model.embedding_size)
+
+    def read(row: int) -> torch.Tensor | str:
+        try:
+            return model.transform(open_picture(files[row]))
+        except OSError as error:
+            return str(error)
+
+    reasons, recorded = dict[str, str](), time.monotonic()
+    todo = np.flatnonzero(~done).tolist()
+    bar = tqdm(
+        None, "embedding", len(done), initial=done.sum(), disable=not show_progress or done.all()
+    )
+    try:
+        with bar, ThreadPool(workers) as pool, torch.inference_mode():
+            coming = pool.map_async(read, todo[:batch_size])
+            for end in range(batch_size, len(todo) + batch_size, batch_size):
+                rows, following = todo[end - batch_size : end], todo[end : end + batch_size]
+                found: dict[int, Any] = dict(zip(rows, coming.get(), strict=True))
+                coming = pool.map_async(read, following)  # while the network computes
+                inputs = {row: one for row, one in found.items() if not isinstance(one, str)}
+                if inputs:
+                    batch = torch.stack([*inputs.values()]).to(model.proxies.device)
+                    array[[*inputs]] = model.eval()(batch).float().cpu().numpy()
+                    done[[*inputs]] = True
+                reasons |= {str(paths[row]): x for row, x in found.items() if isinstance(x, str)}
+                bar.update(len(rows))
+                if time.monotonic() > recorded + _SECONDS:
+                    recorded = _record(folder, array, done)
+    finally:
+        _record(folder, array, done)
+    if reasons:
+        raise BrokenPicturesError(reasons)
+    return np.load(folder / EMBEDDINGS_FILE, mmap_mode="r")
+
+
+def _open(folder: Path, pictures: dict[str, Any], size: int) -> tuple[np.memmap, np.ndarray]:
+    """The array for these pictures, with the rows that the folder holds, and which they are."""
+    listed, progress, unfinished = (folder / one for one in (LIST_FILE, _PROGRESS, _UNFINISHED))
+    stored = folder / EMBEDDINGS_FILE if (folder / EMBEDDINGS_FILE).exists() else unfinished
+    wanted = _keys(pictures)
+    if not wanted:
+        raise ValueError("there are no pictures to embed")
+    folder.mkdir(parents=True, exist_ok=True)
+    source, old = np.full(len(wanted), -1), np.empty((0, size))
+    if stored.exists():
+        if not listed.exists():
+            raise ValueError(f"{stored} was not written by embed: choose another folder")
+        held = json.loads(listed.read_bytes())
+        if held["fingerprint"] != pictures["fingerprint"]:
+            wrong = (
+                f"{folder} holds the embeddings of {len(held['paths'])} pictures by another model"
+            )
+            raise ValueError(f"{wrong}: choose another folder, or delete this one")
+        if progress.exists():  # otherwise a crash has left files that do not belong together
+            done, old = np.load(progress), np.load(stored, mmap_mode="r+")
+            if _keys(held) == wanted:
+                listed.write_text(json.dumps({**held, **pictures}), encoding="utf-8")
+                return old, done
+            row_of = {key: row for row, key in enumerate(_keys(held)) if done[row]}
+            source = np.array([row_of.get(key, -1) for key in wanted])
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(wanted), size)}
+    new, described = folder / f"{_UNFINISHED}.tmp", folder / f"{LIST_FILE}.tmp"
+    try:
+        with new.open("wb") as file:  # writing all of it finds out now whether the disk is full
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(wanted), _BLOCK):
+                rows = source[start : start + _BLOCK]
+                block = np.zeros((len(rows), size), "<f4")
+                block[rows >= 0] = old[rows[rows >= 0]]
+                file.write(block.tobytes())
+        described.write_text(json.dumps(pictures), encoding="utf-8")
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    progress.unlink(missing_ok=True)
+    for target in (new, unfinished), (described, listed):
+        os.replace(*target)
+    (folder / EMBEDDINGS_FILE).unlink(missing_ok=True)
+    array = np.load(unfinished, mmap_mode="r+")
+    _record(folder, array, source >= 0)
+    return array, source >= 0
+
+
+def _keys(pictures: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """What must be the same for a picture not to be embedded again."""
+    return list(zip(pictures["paths"], pictures["sizes"], pictures["times"], strict=True))
+
+
+def _record(folder: Path, array: np.memmap, done: np.ndarray) -> float:
+    """Write down which rows are embedded, after the rows themselves; returns the time."""
+    array.flush()
+    with (folder / f"{_PROGRESS}.tmp").open("wb") as file:
+        np.save(file, done)
+    os.replace(folder / f"{_PROGRESS}.tmp", folder / _PROGRESS)
+    if done.all() and (folder / _UNFINISHED).exists():
+        os.replace(folder / _UNFINISHED, folder / EMBEDDINGS_FILE)
+    return time.monotonic()

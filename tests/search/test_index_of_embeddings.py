@@ -1,0 +1,160 @@
+"""Searches of all kinds against brute force, what is saved, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.search import Index
+
+KINDS = ("exact", "ivf", "hnsw")
+RANDOM = np.random.default_rng(0)
+CENTRES = RANDOM.standard_normal((40, 16))
+GALLERY = (np.repeat(CENTRES, 50, axis=0) + 0.5 * RANDOM.standard_normal((2000, 16))).astype("f4")
+QUERIES = (CENTRES + 0.5 * RANDOM.standard_normal((40, 16))).astype("f4")
+PATHS = [f"{row:04}.jpg" for row in range(len(GALLERY))]
+CLASSES = np.arange(2000) // 50
+TREE = Hierarchy(np.stack([np.arange(40), np.arange(40) // 10], axis=1))
+
+
+def nearest(gallery, k):
+    found = NearestNeighbors(n_neighbors=k, metric="cosine").fit(gallery.astype(float))
+    distances, rows = found.kneighbors(QUERIES.astype(float))
+    return 1 - distances, rows
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def index(request):
+    return Index.build(GALLERY, PATHS, CLASSES, TREE, request.param, fingerprint="abc")
+
+
+def test_neighbours(index):
+    similarities, rows = index.search(QUERIES, 10)
+    expected, expected_rows = nearest(GALLERY, 10)
+    assert (similarities.dtype, rows.dtype) == (np.float32, np.int64)
+    if index.kind == "exact":
+        np.testing.assert_array_equal(rows, expected_rows)
+        np.testing.assert_allclose(similarities, expected, atol=1e-5)
+    shared = [len(set(a) & set(b)) for a, b in zip(rows, expected_rows, strict=True)]
+    assert np.mean(shared) >= 9.5
+
+
+def test_all_rows_are_found_if_so_many_are_asked_for(index):
+    """Also where the lists that an IVF index searches hold fewer."""
+    similarities, rows = index.search(QUERIES[:2], 5000)
+    expected, _ = nearest(GALLERY, 2000)
+    np.testing.assert_allclose(similarities, expected[:2], atol=1e-5)
+    np.testing.assert_array_equal(np.sort(rows), [np.arange(2000)] * 2)
+
+
+def test_a_search_among_some_rows_is_exact(index):
+    among = np.arange(3, 2000, 7)
+    similarities, rows = index.search(QUERIES, 10, among=among)
+    expected, expected_rows = nearest(GALLERY[among], 10)
+    np.testing.assert_array_equal(rows, among[expected_rows])
+    np.testing.assert_allclose(similarities, expected, atol=1e-5)
+    assert index.search(QUERIES, 10, among=[5, 5, 6])[1].shape == (40, 2)
+
+
+def test_saved_and_loaded(index, tmp_path):
+    index.save(tmp_path / "gallery")
+    loaded = Index.load(tmp_path / "gallery")
+    for before, after in zip(index.search(QUERIES, 7), loaded.search(QUERIES, 7), strict=True):
+        np.testing.assert_array_equal(before, after)
+    np.testing.assert_array_equal(loaded.classes, CLASSES)
+    assert (loaded.paths, loaded.hierarchy, loaded.kind) == (PATHS, TREE, index.kind)
+    assert loaded.about == {"fingerprint": "abc"}
+    unit = GALLERY[[5, 3]] / np.linalg.norm(GALLERY[[5, 3]], axis=1, keepdims=True)
+    np.testing.assert_allclose(loaded.embeddings([5, 3]), unit, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_index_each_time(kind, tmp_path):
+    for name in "ab":
+        Index.build(GALLERY, PATHS, kind=kind).save(tmp_path / name)
+    first, second = ((tmp_path / name / "index.faiss").read_bytes() for name in "ab")
+    assert first == second
+
+
+def test_memory_maps_are_read_in_blocks(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", GALLERY)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    monkeypatch.setattr("pml_hierarchical.search.index._BLOCK", 300)
+    for kind in KINDS:
+        expected, _ = Index.build(mapped, PATHS, kind=kind).search(QUERIES, 3)
+        np.testing.assert_allclose(expected, nearest(GALLERY, 3)[0], atol=1e-5)
+
+
+def test_auto_is_exact_until_it_is_large(monkeypatch):
+    assert Index.build(GALLERY, PATHS, kind="auto").kind == "exact"
+    monkeypatch.setattr("pml_hierarchical.search.index.EXACT_UP_TO", 1999)
+    assert Index.build(GALLERY, PATHS, kind="auto").kind == "ivf"
+
+
+def test_superclasses():
+    named = Hierarchy(TREE.class_labels, [None, ["a", "b", "c", "d"]])
+    index = Index.build(GALLERY, PATHS, CLASSES, named)
+    assert (index.superclass(1999, 1), index.superclass(1999, 0)) == ("d", "39")
+    with pytest.raises(ValueError, match="no tree"):
+        Index.build(GALLERY, PATHS).superclass(0, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_pictures(kind):
+    index = Index.build(np.eye(3), ["a", "b", "c"], kind=kind)
+    np.testing.assert_array_equal(index.search(np.eye(3), 10)[1][:, 0], [0, 1, 2])
+
+
+def test_what_is_refused(tmp_path):
+    index = Index.build(GALLERY, PATHS)
+    with pytest.raises(ValueError, match=r"shape \(40, 8\) in a gallery of 16 dimensions"):
+        index.search(QUERIES[:, :8])
+    with pytest.raises(ValueError, match="finite"):
+        index.search(QUERIES * np.nan)
+    with pytest.raises(ValueError, match="at least 1"):
+        index.search(QUERIES, 0)
+    with pytest.raises(ValueError, match="at least 1"):
+        index.search(QUERIES, among=[])
+    with pytest.raises(ValueError, match="differ"):
+        Index.build(GALLERY, PATHS[:-1])
+    with pytest.raises(ValueError, match="differ"):
+        Index.build(GALLERY, PATHS, CLASSES[:-1])
+    with pytest.raises(ValueError, match=r"0\.\.39"):
+        Index.build(GALLERY, PATHS, CLASSES + 1, TREE)
+    with pytest.raises(ValueError, match="kind"):
+        Index.build(GALLERY, PATHS, kind="flat")
+
+
+def test_damaged_galleries(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no gallery"):
+        Index.load(tmp_path)
+    Index.build(GALLERY, PATHS).save(tmp_path)
+    whole = (tmp_path / "index.faiss").read_bytes()
+    (tmp_path / "index.faiss").write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match="damaged"):
+        Index.load(tmp_path)
+    (tmp_path / "index.faiss").unlink()
+    with pytest.raises(ValueError, match="damaged"):
+        Index.load(tmp_path)
+    (tmp_path / "index.faiss").write_bytes(whole)
+    described = json.loads((tmp_path / "index.json").read_text())
+    for content in (
+        "{",
+        "[]",
+        json.dumps({"kind": "exact"}),
+        json.dumps(described | {"paths": []}),
+    ):
+        (tmp_path / "index.json").write_text(content)
+        with pytest.raises(ValueError, match="damaged"):
+            Index.load(tmp_path)
+
+
+def test_a_full_disk_leaves_the_old_gallery(tmp_path):
+    index = Index.build(GALLERY, PATHS)
+    index.save(tmp_path)
+    (tmp_path / "index.faiss.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        index.save(tmp_path)
+    assert len(Index.load(tmp_path)) == 2000

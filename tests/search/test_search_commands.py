@@ -1,0 +1,268 @@
+"""The commands from pictures to answers, and what they say of wrong inputs."""
+
+import csv
+import io
+import json
+import os
+import shlex
+import shutil
+import warnings
+
+import html5lib
+import numpy as np
+import pytest
+from PIL import Image
+from small_gallery import make_model, write_pictures
+
+from benchmarks import command_line
+from benchmarks.search.embed import embed
+from benchmarks.search.index import index
+from benchmarks.search.search import search
+from pml_hierarchical.search import RetrievalModel
+
+COMMANDS = {"embed": embed, "index": index, "search": search}
+for missing in COMMANDS.keys() - {one.name for one in command_line.app.registered_commands}:
+    command_line._add("Search", "search", {missing: COMMANDS[missing]})
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    """A folder with pictures, model, embeddings and gallery; tests copy what they change."""
+    folder = tmp_path_factory.mktemp("search")
+    make_model().save(folder / "model")
+    write_pictures(folder / "pictures", each=4)
+    (folder / "pictures/fruit/unknown").mkdir()
+    Image.new("RGB", (8, 8), (240, 220, 90)).save(folder / "pictures/fruit/unknown/0.png")
+    (folder / "notes").write_text("no picture")
+    where = [str(folder / name) for name in ("model", "pictures", "embeddings", "gallery")]
+    assert command_line.main(["embed", where[0], where[1], "--out", where[2]]) == 0
+    assert command_line.main(["index", where[2], "--out", where[3]]) == 0
+    return folder
+
+
+@pytest.fixture
+def own_gallery(gallery, tmp_path, monkeypatch):
+    """A copy, whose paths are those of the copy; the current folder."""
+    monkeypatch.chdir(shutil.copytree(gallery, tmp_path / "own"))
+    for name in ("embeddings/pictures.json", "gallery/index.json"):
+        text = (tmp_path / "own" / name).read_text()
+        (tmp_path / "own" / name).write_text(text.replace(str(gallery), str(tmp_path / "own")))
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command in this process: its code, what it printed, and its errors and warnings."""
+
+    def run(*words):
+        capsys.readouterr()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            code = command_line.main([str(word) for word in words])
+        out, errors = capsys.readouterr()
+        return code, out, "".join(f"{one.message}\n" for one in caught) + errors
+
+    return run
+
+
+def test_what_embed_writes(gallery):
+    described = json.loads((gallery / "embeddings/pictures.json").read_text())
+    model = RetrievalModel.load(gallery / "model")
+    files = [gallery / "pictures" / path for path in described["paths"]]
+    embeddings = np.load(gallery / "embeddings/embeddings.npy")
+    np.testing.assert_allclose(embeddings, model.embed(files), atol=1e-6)
+    names = [model.class_names[number] for number in described["classes"]]
+    # the folder "unknown" is no class: the colour is that of butter
+    folders = [str(file.relative_to(gallery / "pictures").parent) for file in files]
+    assert names == [name.replace("fruit/unknown", "dairy/butter") for name in folders]
+    assert described["known"] == [name != "fruit/unknown" for name in folders]
+    copied = (gallery / "embeddings/model.json").read_text()
+    assert copied == (gallery / "model/model.json").read_text()
+
+
+def test_json_is_what_python_finds(gallery, call):
+    query = gallery / "pictures/dairy/milk/1.png"
+    code, out, _ = call("search", gallery / "gallery", query, "-k", 6, "--format", "json")
+    assert code == 0
+    (found,) = json.loads(out)["queries"]
+    answers = found["answers"]
+    assert found["nearest_classes"] == ["dairy/milk", "dairy"]
+    assert [answer["rank"] for answer in answers] == [1, 2, 3, 4, 5, 6]
+    model = RetrievalModel.load(gallery / "model")
+    files = sorted((gallery / "pictures").rglob("*.png"))
+    similarities = (model.embed(files) @ model.embed([query]).T)[:, 0]
+    order = np.argsort(-similarities)[:6]
+    assert [answer["picture"] for answer in answers] == [str(files[row]) for row in order]
+    expected = similarities[order]
+    assert [a["similarity"] for a in answers] == pytest.approx(expected.tolist(), abs=1e-5)
+    distances = np.sqrt(2 - 2 * np.minimum(expected, 1))
+    assert [a["distance"] for a in answers] == pytest.approx(distances.tolist(), abs=1e-3)
+    of_group = {group["class"]: group["ranks"] for group in found["groups"]}
+    assert sorted(rank for ranks in of_group.values() for rank in ranks) == [1, 2, 3, 4, 5, 6]
+    for answer in answers:
+        assert answer["rank"] in of_group[answer["classes"][1]]
+
+
+def test_levels_and_classes_alone(gallery, call):
+    query = gallery / "pictures/dairy/milk/1.png"
+    words = ("search", gallery / "gallery", query, "--format", "json", "-k", 20)
+    (found,) = json.loads(call(*words, "--only", "fruit")[1])["queries"]
+    assert [answer["classes"][1] for answer in found["answers"]] == ["fruit"] * 8
+    options = ("--level", 0, "--only", "dairy/milk", "fruit/pear")
+    (found,) = json.loads(call(*words, *options)[1])["queries"]
+    assert [group["class"] for group in found["groups"]] == ["dairy/milk", "fruit/pear"]
+    assert len(found["answers"]) == 8
+    for wrong, message in (
+        (("--level", 2), "--level must be in 0..1"),
+        (("--only", "fruits"), "no class of level 1 has this name. The nearest of 2 are fruit"),
+    ):
+        code, _, errors = call(*words, *wrong)
+        assert code == 2
+        assert message in errors
+
+
+def test_table_and_csv(gallery, call):
+    words = ("search", gallery / "gallery", gallery / "pictures/fruit/pear", "-k", 3)
+    code, table, errors = call(*words)
+    assert (code, errors) == (0, "")
+    assert table.count("nearest class: fruit/pear") == 4
+    assert "fruit (3 of 3)" in table
+    rows = list(csv.DictReader(io.StringIO(call(*words, "--format", "csv")[1])))
+    assert len(rows) == 4 * 3
+    assert {row["class_level1"] for row in rows} == {"fruit"}
+    own = [row for row in rows if row["rank"] == "1"]
+    assert all(row["query"] == row["picture"] for row in own)
+    assert all(float(row["similarity"]) == pytest.approx(1, abs=1e-5) for row in own)
+
+
+def test_page(own_gallery, call):
+    shutil.copy("pictures/dairy/milk/1.png", "query <b>.png")
+    os.remove("pictures/dairy/milk/3.png")
+    code, out, errors = call("search", "gallery", "query <b>.png", "-k", 17, "--format", "page")
+    assert (code, out) == (0, "")
+    assert "wrote answers.html" in errors
+    text = (own_gallery / "answers.html").read_text()
+    page = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+    pictures = page.findall(".//img")
+    assert len(pictures) == 17
+    assert all(one.get("src").startswith("data:image/jpeg;base64,") for one in pictures)
+    assert text.count("cannot be read") == 1
+    assert [one.text for one in page.findall(".//h2")] == ["query <b>.png"]
+    assert [one.text.strip() for one in page.findall(".//h3")] == ["dairy", "fruit"]
+    assert "http" not in text
+
+
+def test_a_model_without_a_tree(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    plain = make_model()
+    RetrievalModel(**plain.description, weights=plain.network.state_dict()).save("model")
+    write_pictures(tmp_path / "pictures", each=1)
+    assert call("embed", "model", "pictures")[0] == 0
+    assert call("index", "embeddings", "--kind", "hnsw")[0] == 0
+    for form in ("table", "csv", "json", "page"):
+        words = ("search", "gallery", "pictures/dairy/milk/0.png", "--format", form)
+        assert call(*words)[0] == 0
+    assert "need the classes of a tree" in call(*words, "--level", 1)[2]
+
+
+def test_lists_and_files(own_gallery, call):
+    (own_gallery / "pictures/some.txt").write_text("fruit/pear/1.png\n\nfruit/apple/0.png\n")
+    words = ("embed", "model", "pictures/some.txt", "pictures/dairy/milk/2.png", "--out", "few")
+    assert call(*words)[0] == 0
+    described = json.loads((own_gallery / "few/pictures.json").read_text())
+    assert described["paths"] == ["fruit/pear/1.png", "fruit/apple/0.png", "dairy/milk/2.png"]
+    assert described["root"] == str(own_gallery / "pictures")
+
+
+def test_broken_pictures(own_gallery, call):
+    (own_gallery / "pictures/bad.jpg").write_text("no picture")
+    whole = (own_gallery / "pictures/fruit/pear/0.png").read_bytes()
+    (own_gallery / "pictures/fruit/pear/half.png").write_bytes(whole[: len(whole) // 2])
+    words = ("embed", "model", "pictures", "--out", "new")
+    code, _, errors = call(*words)
+    assert code == 2
+    assert "bad.jpg: missing or no picture (1 of 19 files). Leave" in errors
+    (own_gallery / "pictures/bad.jpg").rename("pictures/notes.md")
+    code, _, errors = call(*words)
+    assert code == 2
+    assert "fruit/pear/half.png: cannot be read (1 of 18 pictures). All others are" in errors
+    assert "continues" in call("index", "new")[2]
+    code, out, errors = call(*words, "--skip-broken")
+    assert code == 0
+    assert "17 pictures" in out
+    assert "left out: fruit/pear/half.png" in errors
+    assert "notes.md (1 files)" in errors
+    assert call("index", "new", "--out", "new-gallery")[0] == 0
+    query = "pictures/fruit/pear/0.png"
+    assert call("search", "new-gallery", query)[2] == ""
+
+
+def test_a_gallery_that_is_older_than_its_pictures(own_gallery, call):
+    words = ("search", "gallery", "pictures/fruit/pear/1.png")
+    assert "older" not in call(*words)[2]
+    os.utime(own_gallery / "pictures/dairy/milk/0.png", (1, 1))
+    shutil.copy("pictures/fruit/pear/2.png", "pictures/fruit/pear/20.png")
+    shutil.copy("pictures/fruit/pear/2.png", "pictures/fruit/pear/21.png")
+    os.remove("pictures/fruit/pear/2.png")
+    code, _, errors = call(*words)
+    assert code == 0
+    assert "gallery is older than its 17 pictures (1 changed, 1 gone, 2 new)" in errors
+    assert "older" not in call(*words, "--no-check")[2]
+    commands = errors.partition("Update it: ")[2].split("&&")
+    for command in commands:
+        assert call(*shlex.split(command)[1:])[0] == 0
+    assert "older" not in call(*words)[2]
+
+
+def test_galleries_of_other_models(own_gallery, call):
+    make_model(seed=1).save("other")
+    make_model(size=7).save("larger")
+    words = ("search", "gallery", "pictures/fruit/pear/1.png")
+    for name, size in (("other", 6), ("larger", 7)):
+        code, _, errors = call(*words, "--model", name)
+        assert code == 2
+        assert f"was made by another model than {name}: 6 dimensions" in errors
+        assert f"but this model has {size} and" in errors
+    code, _, errors = call("embed", "other", "pictures", "--out", "embeddings")
+    assert code == 2
+    assert "by another model: choose another folder" in errors
+    (own_gallery / "model").rename("moved")
+    code, _, errors = call(*words)
+    assert code == 2
+    assert "give its folder with --model" in errors
+    assert call(*words, "--model", "moved")[0] == 0
+
+
+def test_new_classes_of_the_model(own_gallery, call):
+    """The network is the same, so that nothing is embedded again."""
+    old = RetrievalModel.load("model")
+    names = [*old.class_names[:-1], "dairy/yellow"]
+    parts = old.proxies, old.hierarchy, old.network.state_dict()
+    RetrievalModel(*old.description.values(), names, *parts).save("model")
+    words = ("search", "gallery", "pictures/dairy/butter/1.png", "--format", "json")
+    code, out, errors = call(*words)
+    assert (code, "dairy/butter" in out) == (0, True)
+    assert "the model has other classes than gallery" in errors
+    for command in errors.partition("Update it: ")[2].split("&&"):
+        assert call(*shlex.split(command)[1:])[0] == 0
+    code, out, errors = call(*words)
+    assert ("dairy/yellow" in out, errors) == (True, "")
+
+
+def test_what_is_refused(own_gallery, call):
+    (own_gallery / "empty").mkdir()
+    for words, message in (
+        (("embed", "model", "empty"), "there is no picture in empty"),
+        (("embed", "model", "gone"), "there is no file or folder"),
+        (("embed", "empty", "pictures"), "is no model folder"),
+        (("embed", "model", "pictures", "--device", "cuda:99"), "--device cuda:99"),
+        (("embed", "model", "pictures", "--out", "notes"), "notes"),
+        (("index", "empty"), "holds no embeddings"),
+        (("search", "empty", "pictures"), "is no gallery"),
+        (("search", "gallery", "empty"), "there is no picture in empty"),
+        (("search", "gallery", "pictures/dairy/milk/0.png", "--out", "empty"), "empty"),
+        (("search", "gallery", "gone.png"), "there is no file or folder"),
+    ):
+        code, out, errors = call(*words)
+        assert (code, out) == (2, ""), words
+        assert message in errors.splitlines()[-1]
