@@ -139,6 +139,7 @@ class Picture:
         dark_png: the same for dark pages; ``None`` if there is no other.
         panels: what a page shows instead.
         legend: beside the panels.
+        page: an HTML file below ``figures`` that shows more; "" if there is none.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Picture:
     dark_png: bytes | None = field(default=None, repr=False)
     panels: tuple[Panel, ...] = field(default=(), repr=False)
     legend: tuple[Entry, ...] = field(default=(), repr=False)
+    page: str = ""
 
     @property
     def data_uri(self) -> str:

@@ -11,6 +11,7 @@ from ..files import DamagedFileError
 from ..results import Summary
 from ..stored import StoredRuns
 from ..thumbnails import MAX_PICTURES, THUMBNAILS_FILE, read_thumbnails
+from ..tree_page.run_folder import page_name
 from .bars import accuracy_by_level
 from .blocks import Picture, Text
 from .curves import curves_of, training_curves
@@ -135,7 +136,8 @@ def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
                 f"{config['fold']}) at the end of the training, with a picture of each of up to "
                 f"8 of their training classes.{_agreement(found, stored.level_names)}"
             )
-            return [*damaged, Picture("tree", "The tree", caption, *as_pngs(figure))]
+            picture = Picture("tree", "The tree", caption, *as_pngs(figure), page=page_name(loss))
+            return [*damaged, picture]
     return damaged
 
 
