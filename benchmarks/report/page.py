@@ -30,9 +30,8 @@ def write_report(stored: StoredRuns, summary: Summary) -> list[Path]:
     """Write the report of one data set into its folder; return the paths of its files."""
     title = f"{stored.title}: {_count(summary.losses)} compared"
     section = dataset_section(stored, summary, stored.title)
-    written = _write(title, [section], stored.folder, csv_files({stored.title: summary}))
-    pages = write_tree_pages(stored, stored.folder / FIGURES, full_name)
-    return [*written, *pages.values()]
+    write_tree_pages(stored, stored.folder / FIGURES, full_name)
+    return _write(title, [section], stored.folder, csv_files({stored.title: summary}))
 
 
 def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
@@ -55,12 +54,10 @@ def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
         sections = [overview_section(summaries, short), *map(_with_own_figures, sections)]
     losses = {loss for summary in summaries.values() for loss in summary.losses}
     title = f"{', '.join(stored)}: {_count(losses)} compared"
-    written = _write(title, sections, out, csv_files(summaries))
     for section in sections[-len(stored) :]:
         inside = section.anchor() if len(stored) > 1 else ""
-        pages = write_tree_pages(stored[section.title], out / FIGURES / inside, full_name)
-        written += pages.values()
-    return written
+        write_tree_pages(stored[section.title], out / FIGURES / inside, full_name)
+    return _write(title, sections, out, csv_files(summaries))
 
 
 def command_line() -> str:

@@ -151,12 +151,11 @@ def test_the_report_leads_to_the_pages(tmp_path, monkeypatch, datasets):
     monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
     monkeypatch.setattr("benchmarks.report.style.DOTS_PER_INCH", 20)
     folders = [make_store(tmp_path / name, folds=[0], dataset=name) for name in datasets]
-    paths = write_joint_report(folders, tmp_path / "out")
+    write_joint_report(folders, tmp_path / "out")
     for text in (tmp_path / "out" / name for name in ("report.html", "report.md")):
         pattern = r'(?:href="|\]\()(figures/[^")]*tree_hpl-proxy_anchor\.html)'
         links = re.findall(pattern, text.read_text())
         assert len(set(links)) == len(datasets)
-        assert all(tmp_path / "out" / link in paths for link in links)
         assert all("<h1>Tree of " in (tmp_path / "out" / link).read_text() for link in links)
 
 
