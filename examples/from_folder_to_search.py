@@ -15,12 +15,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the suite of this clone
 
+from benchmarks import command_line
 from benchmarks.datasets import look_at_dataset
 
 LOSS = "hpl:proxy_anchor"
@@ -47,7 +49,8 @@ print((labels[similarities.argmax(axis=1)] == labels).mean())
 def call(*words: str | Path) -> None:
     """Run a command and show it."""
     print(f"\n$ pml-hierarchical {shlex.join(map(str, words))}", flush=True)
-    subprocess.run([sys.executable, "-m", "pml_hierarchical", *map(str, words)], check=True)
+    if code := command_line.main(list(map(str, words))):
+        sys.exit(code)
 
 
 def score_without_the_suite(python: str, out: Path, files: list[Path], labels: np.ndarray) -> float:
@@ -59,7 +62,7 @@ def score_without_the_suite(python: str, out: Path, files: list[Path], labels: n
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run all steps; an assertion fails if the scores differ."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("pictures", type=Path)
@@ -67,7 +70,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="folder")
     parser.add_argument("--new", type=int, default=100, help="pictures of the gallery")
     parser.add_argument("--python", default=sys.executable, help="of an environment for the model")
-    options, of_run = parser.parse_known_args()
+    options, of_run = parser.parse_known_args(arguments)
     out, source = options.out, ["--dataset", options.dataset, "--data-root", options.pictures]
 
     call("run", *source, "--losses", LOSS, "--folds", "0", "--out", out / "runs", *of_run)

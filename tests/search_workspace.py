@@ -20,9 +20,8 @@ COLOURS = {
 
 def make_workspace(folder: Path) -> None:
     """Write the files; the commands that make the gallery are the program's own."""
-    from pml_hierarchical.search import RetrievalModel
-
     from benchmarks.command_line import main
+    from pml_hierarchical.search import RetrievalModel
 
     photos = folder / "photos"
     for name, colour in COLOURS.items():

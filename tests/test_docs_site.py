@@ -22,7 +22,8 @@ pytest.importorskip("mkdocstrings")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        # --quiet would not see the warnings that --strict is about
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -47,12 +48,14 @@ def test_every_page_is_built(site):
     assert "shields.io" not in found["index.html"]
 
 
-def test_equations_are_mathml(site):
+def test_equations_are_mathml_and_docstrings_markdown(site):
     found = pages(site)
     for name in ("index.html", "loss/index.html", "reference/losses/index.html"):
         assert re.search(r'<math [^>]*display="block".*<mo[^>]*>&#x?\w+;</mo>', found[name]), name
     left = [name for name, text in found.items() if "arithmatex" in text or r"\sum" in text]
     assert left == []
+    # examples of docstrings are code, not quotations
+    assert [n for n, text in found.items() if "reference/" in n and "<blockquote>" in text] == []
     roles = re.compile(r":(?:class|func|math|meth|mod):|\.\. math::")
     assert [name for name, text in found.items() if roles.search(text)] == []
 
@@ -104,6 +107,7 @@ def test_in_a_browser(address):
             scheme_of_page = tab.evaluate("document.body.dataset.mdColorScheme")
             assert scheme_of_page == {"light": "default", "dark": "slate"}[scheme]
             assert [url for url in asked if not url.startswith((address, "data:"))] == []
-        tab.locator(".md-search__input").fill("count_steps_of")
-        tab.locator(".md-search-result__item").first.wait_for()
+        tab.goto(address + "?q=count_steps_of")
+        tab.locator(".md-search-result__item a").first.wait_for(state="attached")
+        assert "count_steps_of" in tab.locator(".md-search-result").inner_text()
         browser.close()

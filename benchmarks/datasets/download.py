@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-
 RETRIES = 3  # of a download that fails, after 1, 2 and 3 seconds
 
 _DAMAGED = (
@@ -57,6 +55,8 @@ def fetch(archives: Sequence[Archive], root: Path) -> None:
         OSError: if something cannot be downloaded, has another checksum, or cannot be extracted
             into ``root`` alone; says which file, and what to do.
     """
+    import pooch  # in functions: whoever only searches pictures does without
+
     root.mkdir(parents=True, exist_ok=True)
     for archive in archives:
         file = root / archive.filename
@@ -103,6 +103,8 @@ def _extract(file: Path, root: Path) -> None:
 
 def _download(archive: Archive, file: Path) -> None:
     """In a folder of its own first, where what a process that was killed left is found again."""
+    import pooch
+
     partial = file.with_name(f"{file.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     known = f"md5:{archive.md5}" if archive.md5 else None

@@ -139,6 +139,7 @@ class Picture:
         dark_png: the same for dark pages; ``None`` if there is no other.
         panels: what a page shows instead.
         legend: beside the panels.
+        photographs: whether it shows pictures of the data set, which weigh much as PNG.
         page: an HTML file below ``figures`` that shows more; "" if there is none.
     """
 
@@ -149,17 +150,8 @@ class Picture:
     dark_png: bytes | None = field(default=None, repr=False)
     panels: tuple[Panel, ...] = field(default=(), repr=False)
     legend: tuple[Entry, ...] = field(default=(), repr=False)
+    photographs: bool = False
     page: str = ""
-
-    @property
-    def data_uri(self) -> str:
-        """The picture itself as an address, for a page that needs no other file."""
-        return data_uri(self.png, "image/png")
-
-    @property
-    def dark_data_uri(self) -> str | None:
-        """The same of the one for dark pages."""
-        return None if self.dark_png is None else data_uri(self.dark_png, "image/png")
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -12,6 +12,7 @@ from .order import SCORE, SCORE_NAME, by_score, pairs_by_gain, score_of
 from .tables import number
 
 MAX_PAIRS, MAX_LEVELS = 2, 3  # that are told one by one
+SMALL = 0.05  # points, which are shown as 0.0
 Epochs = tuple[int, int]  # of the shortest training, and of a full one
 
 
@@ -66,6 +67,13 @@ def _hierarchy(summary: Summary) -> str:
         pair: [gain_at(summary, pair, level)[0] for level in _levels(summary)] for pair in pairs
     }
     names = [summary.level_names[level] for level in _levels(summary)]
+    if all(abs(gain) < SMALL for gain, _ in gain_intervals(summary)):
+        return (
+            f"Compared with {'its base loss' if len(pairs) == 1 else 'their base losses'}, "
+            f"{listed([full_name(loss) for loss, _ in gains])} "
+            f"change{'s' if len(pairs) == 1 else ''} {SCORE_NAME} by less than 0.1 points at every "
+            "level."
+        )
     if len(pairs) <= MAX_PAIRS:
         told = [
             f"{full_name(loss)} changes {SCORE_NAME} by "
@@ -127,6 +135,13 @@ def of_gains(intervals: Sequence[Sequence[tuple[float, float]]]) -> list[str]:
         return []
     better = sum(mean > half for mean, half in known)
     worse = sum(-mean > half for mean, half in known)
+    if not better + worse:
+        if len(known) == 1:
+            return [f"the difference in {SCORE_NAME} by the hierarchy has an interval with 0 in it"]
+        return [
+            f"all {len(known)} differences in {SCORE_NAME} by the hierarchy, one per level, have "
+            "intervals that include 0"
+        ]
     return [
         f"of the {len(known)} differences in {SCORE_NAME} by the hierarchy, one per level, "
         f"{better} are better and {worse} are worse with an interval that does not include 0"
@@ -156,7 +171,7 @@ def gain_intervals(summary: Summary) -> list[tuple[float, float]]:
 def points(value: float, sign: bool = True) -> str:
     """A difference with its unit."""
     if not sign:
-        return f"{number(value)} points" if value >= 0.05 else "less than 0.1 points"
+        return f"{number(value)} points" if value >= SMALL else "less than 0.1 points"
     return f"{_signed(value)} points"
 
 
@@ -178,4 +193,4 @@ def listed(items: Sequence[str]) -> str:
 
 def _signed(value: float) -> str:
     """With the sign that prose has; what is rounded to 0 has none."""
-    return "0.0" if abs(value) < 0.05 else number(value, sign=True).replace("-", "−")
+    return "0.0" if abs(value) < SMALL else number(value, sign=True).replace("-", "−")

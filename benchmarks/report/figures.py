@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..artifacts import RETRIEVALS_FILE, TEST_FILE, TREE_FILE
 from ..files import DamagedFileError
@@ -136,8 +137,8 @@ def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
                 f"{config['fold']}) at the end of the training, with a picture of each of up to "
                 f"8 of their training classes.{_agreement(found, stored.level_names)}"
             )
-            picture = Picture("tree", "The tree", caption, *as_pngs(figure), page=page_name(loss))
-            return [*damaged, picture]
+            extras: dict[str, Any] = {"photographs": True, "page": page_name(loss)}
+            return [*damaged, Picture("tree", "The tree", caption, *as_pngs(figure), **extras)]
     return damaged
 
 
@@ -155,7 +156,7 @@ def retrievals_block(stored: StoredRuns, summary: Summary) -> list[Picture | Tex
         figure = retrieval_page(files, stored.class_names)
     except DamagedFileError as error:
         return [Text((f"No retrievals: {error}.",))]
-    return [Picture("retrievals", "Retrievals", caption, *as_pngs(figure))]
+    return [Picture("retrievals", "Retrievals", caption, *as_pngs(figure), photographs=True)]
 
 
 def compared_losses(summary: Summary) -> list[str]:

@@ -54,10 +54,11 @@ def recall_at(index: Index, embeddings: np.ndarray, k: int = 10) -> float:
     """The share of the ``k`` exact neighbours that an approximate search finds, in 0..1.
 
     Arguments:
-        embeddings: of the gallery; some of them are the queries.
+        embeddings: of the gallery; some of them are the queries, which do not count as found.
     """
-    queries = embeddings[:: max(1, len(embeddings) // NUM_QUERIES)]
-    exact = index.search(queries, k, among=np.arange(len(index)))[1]
-    found = index.search(queries, k)[1]
-    shared = (found[:, :, None] == exact[:, None, :]).any(axis=2)
-    return float(shared.mean())
+    queries = np.arange(0, len(index), max(1, len(index) // NUM_QUERIES))
+    vectors = embeddings[queries]
+    exact = index.search(vectors, k + 1, among=np.arange(len(index)))[1]
+    found = index.search(vectors, k + 1)[1]
+    is_found = (exact[:, :, None] == found[:, None, :]).any(axis=2)
+    return float(is_found[exact != queries[:, None]].mean())

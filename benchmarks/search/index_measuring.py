@@ -96,11 +96,11 @@ def search(folder: Path, kind: str) -> dict[str, Any]:
     queries = embeddings[:: len(embeddings) // NUM_QUERIES][:NUM_QUERIES]
     times = []
     for query in queries:
-        start = time.perf_counter()
+        start = time.process_time()  # not the time of others on the same machine
         loaded.search(query, 10)
-        times.append(1000 * (time.perf_counter() - start))
+        times.append(1000 * (time.process_time() - start))
     recall = recall_at(loaded, embeddings)
-    return {"median ms per query": float(np.median(times)), "recall@10": recall}
+    return {"median CPU ms per query": float(np.median(times)), "recall@10": recall}
 
 
 def main() -> None:

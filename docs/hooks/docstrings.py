@@ -16,6 +16,7 @@ MATH = re.compile(r":math:`([^`]+)`")
 ROLE = re.compile(r":(?:attr|class|func|meth|mod|obj):`~?([^`]+)`")
 DISPLAY = re.compile(r"^( *)\.\. math::\s+(.+)$", re.MULTILINE)
 LITERAL = re.compile(r"::$", re.MULTILINE)  # before a block of code, which is indented
+SESSION = re.compile(r"^( *)>>> .*(?:\n *\S.*)*", re.MULTILINE)
 EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 
 
@@ -55,4 +56,6 @@ def as_markdown(text: str) -> str:
     text = LITERAL.sub(":", text)
     text = MATH.sub(r"$\1$", text)
     text = ROLE.sub(lambda found: f"`{found[1].removeprefix('pml_hierarchical.')}`", text)
+    if not EXAMPLE.search(text):  # an example that is not in a section of its own
+        text = SESSION.sub(r"\1```pycon\n\g<0>\n\1```", text)
     return EXAMPLE.sub(r"\1Examples:", text)

@@ -46,7 +46,7 @@ def _from_root(found: re.Match[str], pages: dict[str, str]) -> str:
 
 def _inside(found: re.Match[str], folder: str) -> str:
     target = posixpath.normpath(posixpath.join(folder, found[2]))
-    if not target.startswith("../"):
+    if not target.startswith("../") and not target.endswith(".py"):
         return found[0]
-    path = target.removeprefix("../")
+    path = target.removeprefix("../") if target.startswith("../") else f"docs/{target}"
     return found[1] if found[1].strip("`") == path else f"{found[1]} (`{path}`)"

@@ -95,7 +95,7 @@ def embed(
         _record(folder, array, done)
     if reasons:
         raise BrokenPicturesError(reasons)
-    return np.load(folder / EMBEDDINGS_FILE, mmap_mode="r")
+    return np.load(folder / EMBEDDINGS_FILE, mmap_mode="c")  # PyTorch warns of read-only arrays
 
 
 def _open(folder: Path, pictures: dict[str, Any], size: int) -> tuple[np.memmap, np.ndarray]:

@@ -63,7 +63,7 @@ class Index:
 
         The same embeddings give the same index. ``"ivf"`` makes ``4 sqrt(n)`` lists of 39 rows or
         more and searches a sixteenth of them, at least 8. ``"hnsw"`` links a row with 32 others
-        (``efConstruction`` 40, ``efSearch`` 64), in one thread. ``"auto"`` is exact up to 200,000
+        (``efConstruction`` 100, ``efSearch`` 128), in one thread. ``"auto"`` is exact up to 200,000
         rows and IVF above. ``about`` is stored as JSON. A ``ValueError`` says what does not fit.
         """
         n, d = embeddings.shape
@@ -80,7 +80,7 @@ class Index:
             engine.train(_unit(embeddings[np.linspace(0, n - 1, min(n, 64 * lists)).astype(int)]))
             engine.make_direct_map()  # for embeddings()
         elif kind == "hnsw":
-            engine.hnsw.efSearch = 64
+            engine.hnsw.efConstruction, engine.hnsw.efSearch = 100, 128
             faiss.omp_set_num_threads(1)  # several would link the rows in an order that varies
         try:
             for start in range(0, n, _BLOCK):

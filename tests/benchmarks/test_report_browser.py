@@ -167,10 +167,12 @@ def test_the_legend_hides_a_line_in_all_plots_of_its_picture(wide):
     assert hidden() == []
 
 
-def test_the_pointer_on_a_map_shows_the_picture_and_the_classes(wide):
-    plot = wide.locator(".panels").last.locator("[data-root-id]").first
+@pytest.mark.parametrize("by", ["mouse", "finger"])
+def test_the_pointer_on_a_map_shows_the_picture_and_the_classes(by, wide, phone):
+    page = wide if by == "mouse" else phone
+    plot = page.locator(".panels").last.locator("[data-root-id]").first
     plot.scroll_into_view_if_needed()
-    place = wide.evaluate(
+    place = page.evaluate(
         """id => {
             const view = Bokeh.index.roots.find(v => v.model.id === id);
             const dots = view.model.renderers[0], source = dots.data_source;
@@ -181,8 +183,8 @@ def test_the_pointer_on_a_map_shows_the_picture_and_the_classes(wide):
         }""",
         plot.get_attribute("data-root-id"),
     )
-    wide.mouse.move(*place)
-    image = wide.locator(".bk-Tooltip img, .bk-tooltip img").first
+    page.mouse.move(*place) if by == "mouse" else page.touchscreen.tap(*place)
+    image = page.locator(".bk-Tooltip img, .bk-tooltip img").first
     image.wait_for(timeout=5000)
     assert image.get_attribute("src").startswith("data:image/")
     names = image.locator("xpath=..").inner_text().split("\n")

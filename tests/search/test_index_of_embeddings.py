@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+from benchmarks.search.index_gallery import recall_at
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import Index
 
@@ -158,3 +159,21 @@ def test_a_full_disk_leaves_the_old_gallery(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         index.save(tmp_path)
     assert len(Index.load(tmp_path)) == 2000
+
+
+def test_recall_counts_the_exact_neighbours_that_are_found_besides_the_query():
+    index = Index.build(GALLERY, PATHS, kind="ivf")
+    queries = GALLERY[::10]
+    rows = np.arange(0, 2000, 10)
+
+    def without_themselves(found):
+        return [set(line) - {row} for line, row in zip(found[1], rows, strict=True)]
+
+    index.engine.nprobe = 1
+    exact = without_themselves(index.search(queries, 11, among=range(2000)))
+    found = without_themselves(index.search(queries, 11))
+    shares = [len(a & b) / 10 for a, b in zip(exact, found, strict=True)]
+    assert recall_at(index, GALLERY) == pytest.approx(np.mean(shares))
+    assert 0.3 < np.mean(shares) < 0.99
+    index.engine.nprobe = index.engine.nlist
+    assert recall_at(index, GALLERY) == 1

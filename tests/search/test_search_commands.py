@@ -4,9 +4,11 @@ import csv
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import warnings
+from pathlib import Path
 
 import html5lib
 import numpy as np
@@ -15,14 +17,7 @@ from PIL import Image
 from small_gallery import make_model, write_pictures
 
 from benchmarks import command_line
-from benchmarks.search.embed import embed
-from benchmarks.search.index import index
-from benchmarks.search.search import search
 from pml_hierarchical.search import RetrievalModel
-
-COMMANDS = {"embed": embed, "index": index, "search": search}
-for missing in COMMANDS.keys() - {one.name for one in command_line.app.registered_commands}:
-    command_line._add("Search", "search", {missing: COMMANDS[missing]})
 
 
 @pytest.fixture(scope="module")
@@ -266,3 +261,22 @@ def test_what_is_refused(own_gallery, call):
         code, out, errors = call(*words)
         assert (code, out) == (2, ""), words
         assert message in errors.splitlines()[-1]
+
+
+def test_the_commands_and_the_python_of_the_docs(own_gallery, call, capsys):
+    text = (Path(__file__).parents[2] / "docs/gallery.md").read_text()
+    (own_gallery / "pictures").rename("photos")
+    (own_gallery / "queries").mkdir()
+    for name in ("photos/a.jpg", "photos/b.jpg", "query.jpg", "queries/1.jpg"):
+        Image.new("RGB", (8, 8), (240, 220, 90)).save(name)
+    shutil.rmtree("embeddings")
+    shutil.rmtree("gallery")
+    commands = re.findall(r"^pml-hierarchical ([^#\n]*)", text, re.M)
+    assert [words.split()[0] for words in commands] == ["embed", "index", "search", "search"]
+    for words in commands:
+        assert call(*shlex.split(words))[0] == 0
+    assert (own_gallery / "answers.html").exists()
+    shutil.rmtree("embeddings")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    exec(code, {})
+    assert sorted(eval(capsys.readouterr().out)) == ["a.jpg", "b.jpg"]

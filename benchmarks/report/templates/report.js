@@ -132,6 +132,20 @@ for (const button of document.querySelectorAll(".legend button")) {
   });
 }
 
+/* bokeh shows its tooltips where a pointer moves, which a finger does not: they are asked for */
+for (const panels of document.querySelectorAll(".panels")) {
+  panels.addEventListener("pointerup", (event) => {
+    if (event.pointerType !== "touch") return;
+    setTimeout(() => {
+      for (const plot of Bokeh.index.roots.filter((view) => view.tool_views)) {
+        const { x, y } = plot.canvas_view.el.getBoundingClientRect();
+        const hover = [...plot.tool_views.values()].find((t) => t.model.type === "HoverTool");
+        hover._move({ sx: event.clientX - x, sy: event.clientY - y });
+      }
+    }, 100); /* behind what bokeh does when the finger leaves */
+  });
+}
+
 const places = document.querySelectorAll("[data-root-id]").length;
 const waiting = places && setInterval(() => {
   const roots = window.Bokeh ? Bokeh.documents.flatMap((one) => one.roots()) : [];
