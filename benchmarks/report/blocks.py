@@ -140,6 +140,7 @@ class Picture:
         panels: what a page shows instead.
         legend: beside the panels.
         photographs: whether it shows pictures of the data set, which weigh much as PNG.
+        page: an HTML file below ``figures`` that shows more; "" if there is none.
     """
 
     name: str
@@ -150,6 +151,7 @@ class Picture:
     panels: tuple[Panel, ...] = field(default=(), repr=False)
     legend: tuple[Entry, ...] = field(default=(), repr=False)
     photographs: bool = False
+    page: str = ""
 
 
 def data_uri(content: bytes, kind: str) -> str:

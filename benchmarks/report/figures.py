@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..artifacts import RETRIEVALS_FILE, TEST_FILE, TREE_FILE
 from ..files import DamagedFileError
 from ..results import Summary
 from ..stored import StoredRuns
 from ..thumbnails import MAX_PICTURES, THUMBNAILS_FILE, read_thumbnails
+from ..tree_page.run_folder import page_name
 from .bars import accuracy_by_level
 from .blocks import Picture, Text
 from .curves import curves_of, training_curves
@@ -135,10 +137,8 @@ def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
                 f"{config['fold']}) at the end of the training, with a picture of each of up to "
                 f"8 of their training classes.{_agreement(found, stored.level_names)}"
             )
-            return [
-                *damaged,
-                Picture("tree", "The tree", caption, *as_pngs(figure), photographs=True),
-            ]
+            extras: dict[str, Any] = {"photographs": True, "page": page_name(loss)}
+            return [*damaged, Picture("tree", "The tree", caption, *as_pngs(figure), **extras)]
     return damaged
 
 

@@ -12,10 +12,12 @@ from ..files import write_whole
 from ..names import printable
 from ..results import Summary, collect
 from ..stored import StoredRuns
+from ..tree_page.run_folder import write_tree_pages
 from .blocks import Picture, Section
 from .csv_files import csv_files
 from .folders import read_folders
 from .latex import latex_tables
+from .loss_names import full_name
 from .overview import overview_section
 from .provenance import short_epochs
 from .rendering import FIGURES, TEMPLATES, rendered
@@ -28,6 +30,7 @@ def write_report(stored: StoredRuns, summary: Summary) -> list[Path]:
     """Write the report of one data set into its folder; return the paths of its files."""
     title = f"{stored.title}: {_count(summary.losses)} compared"
     section = dataset_section(stored, summary, stored.title)
+    write_tree_pages(stored, stored.folder / FIGURES, full_name)
     return _write(title, [section], stored.folder, csv_files({stored.title: summary}))
 
 
@@ -51,6 +54,9 @@ def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
         sections = [overview_section(summaries, short), *map(_with_own_figures, sections)]
     losses = {loss for summary in summaries.values() for loss in summary.losses}
     title = f"{', '.join(stored)}: {_count(losses)} compared"
+    for section in sections[-len(stored) :]:
+        inside = section.anchor() if len(stored) > 1 else ""
+        write_tree_pages(stored[section.title], out / FIGURES / inside, full_name)
     return _write(title, sections, out, csv_files(summaries))
 
 
@@ -66,7 +72,11 @@ def _count(losses: Sequence[str] | set[str]) -> str:
 def _with_own_figures(section: Section) -> Section:
     """The same with its pictures in a folder of their own, apart from those of other sections."""
     blocks = tuple(
-        replace(block, name=f"{section.anchor()}/{block.name}")
+        replace(
+            block,
+            name=f"{section.anchor()}/{block.name}",
+            page=block.page and f"{section.anchor()}/{block.page}",
+        )
         if isinstance(block, Picture)
         else block
         for block in section.blocks

@@ -80,13 +80,19 @@ def write_tree_pages(
         loss, folder = result["config"]["loss"], result["folder"]
         if loss in pages or not (folder / TREE_FILE).exists():
             continue
-        path = out / f"tree_{loss.replace(':', '-')}.html"
+        path = out / page_name(loss)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             title = f"Tree of {full_name(loss)}"
             pages[loss] = write_run_page(path, folder, stored.class_names, title)
         except DamagedFileError as error:
             warnings.warn(f"{error}: there is no page of its tree", stacklevel=2)
     return pages
+
+
+def page_name(loss: str) -> str:
+    """The file of the page of a loss."""
+    return f"tree_{loss.replace(':', '-')}.html"
 
 
 def read_run(folder: Path) -> FoundTree:

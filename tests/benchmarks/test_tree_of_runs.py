@@ -1,15 +1,18 @@
 """What a run keeps of its tree: every update, pictures of all superclasses; and its page."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from test_report import make_store
 
 from benchmarks import suite
 from benchmarks.artifacts import TREE_FILE, read_tree
 from benchmarks.files import DamagedFileError
+from benchmarks.report import embedding_map, write_joint_report
 from benchmarks.stored import read_stored
 from benchmarks.training import Session
 from benchmarks.training.checkpoints import BEST, LAST
@@ -141,6 +144,19 @@ def test_a_page_for_every_loss_of_a_report(run, small_dataset, tmp_path):
         pages = write_tree_pages(read_stored(folder.parents[1]), tmp_path, str.upper)
     assert pages == {"hpl:proxy_anchor": tmp_path / "tree_hpl-proxy_anchor.html"}
     assert "<h1>Tree of HPL:PROXY_ANCHOR</h1>" in pages["hpl:proxy_anchor"].read_text()
+
+
+@pytest.mark.parametrize("datasets", [["one"], ["one", "two"]])
+def test_the_report_leads_to_the_pages(tmp_path, monkeypatch, datasets):
+    monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
+    monkeypatch.setattr("benchmarks.report.style.DOTS_PER_INCH", 20)
+    folders = [make_store(tmp_path / name, folds=[0], dataset=name) for name in datasets]
+    write_joint_report(folders, tmp_path / "out")
+    for text in (tmp_path / "out" / name for name in ("report.html", "report.md")):
+        pattern = r'(?:href="|\]\()(figures/[^")]*tree_hpl-proxy_anchor\.html)'
+        links = re.findall(pattern, text.read_text())
+        assert len(set(links)) == len(datasets)
+        assert all("<h1>Tree of " in (tmp_path / "out" / link).read_text() for link in links)
 
 
 def test_pictures_of_all_superclasses_are_kept():
