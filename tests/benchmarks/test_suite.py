@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -155,7 +156,9 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys, monkeypatch):
         assert f"figures/{name}.png" in report
         assert (out / "small" / "figures" / f"{name}.png").stat().st_size > 1000
     html = (out / "small" / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 6
+    assert html.count('class="enlarge"') == 4
+    assert len(re.findall(r'<div [^>]*data-root-id="', html)) == 5  # plots
+    assert (out / "small" / "thumbnails.npz").exists()
     assert 'src="figures' not in html
 
 
