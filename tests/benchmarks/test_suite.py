@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -158,7 +159,9 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys, monkeypatch):
     assert "level_weights=0.7" in report  # what was given is shown
     assert "weight decay=0.02" in report
     html = (out / "small" / "report.html").read_text()
-    assert html.count("data:image/png;base64,") == 6
+    assert html.count('class="enlarge"') == 4
+    assert len(re.findall(r'<div [^>]*data-root-id="', html)) == 5  # plots
+    assert (out / "small" / "thumbnails.npz").exists()
     assert 'src="figures' not in html
 
 
