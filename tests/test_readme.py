@@ -8,10 +8,12 @@ import sys
 import warnings
 
 import pytest
+import yaml
 from doc_pages import ONE_PROGRAM, PAGES, ROOT, blocks, name_of
 from search_workspace import make_workspace
 
 import benchmarks
+import pml_hierarchical
 from benchmarks.tuning import tuned_file
 
 README, PACKAGE = ROOT / "README.md", ROOT / "pml_hierarchical"
@@ -125,3 +127,14 @@ def test_the_constraints_of_the_lowest_versions_are_the_requirements():
     pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "tests/floor.txt").read_text(), re.M))
     shortened = {name: re.sub(r"(\.0)+$", "", version) for name, version in pinned.items()}
     assert shortened == {name: re.sub(r"(\.0)+$", "", version) for name, version in lowest.items()}
+
+
+# ---------------------------------------------------------------- how to cite
+def test_the_citation_is_that_of_the_paper_and_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == pml_hierarchical.__version__
+    paper = cited["preferred-citation"]
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    assert f"{{{paper['title']}}}" in text
+    authors = [f"{one['family-names']}, {one['given-names']}" for one in paper["authors"]]
+    assert " and ".join(authors) in text
