@@ -1,4 +1,8 @@
-"""Arrays that take long to compute, kept on disk between runs."""
+"""Arrays that take long to compute, kept on disk between runs.
+
+Not by ``joblib.Memory``, which keys by a function's code and arguments, and pickles: here the key
+says what the arrays depend on, and a damaged file is noticed.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from platformdirs import user_cache_path
 
 from .files import DamagedFileError, read_arrays, write_arrays
 
@@ -20,12 +25,12 @@ ENVIRONMENT_VARIABLE = "PML_HIERARCHICAL_CACHE"
 def cache_directory() -> Path:
     """Where the benchmarks keep what they computed; the directory need not exist yet.
 
-    ``$PML_HIERARCHICAL_CACHE``, or else ``$XDG_CACHE_HOME/pml-hierarchical``, or else
-    ``~/.cache/pml-hierarchical``.
+    ``$PML_HIERARCHICAL_CACHE``, or else ``pml-hierarchical`` in the system's folder for caches:
+    ``$XDG_CACHE_HOME`` or ``~/.cache`` on Linux, ``~/Library/Caches`` on macOS.
     """
     if os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(os.environ[ENVIRONMENT_VARIABLE]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pml-hierarchical"
+    return user_cache_path("pml-hierarchical", appauthor=False)
 
 
 def fingerprint(files: Sequence[Path], root: Path) -> list[list[Any]]:

@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all, and read whole or not at all."""
+"""Files that are written whole or not at all, and read whole or not at all.
+
+By hand, as atomicwrites, the library for it, is no longer maintained.
+"""
 
 from __future__ import annotations
 

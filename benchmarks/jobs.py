@@ -84,20 +84,23 @@ def map_jobs(
         data: the data set in this process.
         progress: the bar; other processes hand it what they say.
         jobs: how many items are worked on at a time, each in a process of its own with its share
-            of the CPU's cores; 1 stays in this process.
+            of this process's threads; 1 stays in this process.
 
     Raises:
         OSError: if a process died. What is finished is kept.
     """
-    if jobs == 1:
+    if jobs == 1 or not items:
         for item in items:
             yield item, function(item, data, progress)
         return
+    jobs = min(jobs, len(items))
     context = multiprocessing.get_context("spawn")  # a fork would share OpenMP's locked threads
     queue = context.Queue()
     listener = Thread(target=_listen, args=(queue, progress), daemon=True)
     listener.start()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # not os.cpu_count(), which counts cores that OMP_NUM_THREADS or taskset forbids
+    threads = max(1, torch.get_num_threads() // jobs)
+    # Not joblib's loky: its processes finish their work, and stay, after a suite that was killed.
     executor = ProcessPoolExecutor(jobs, context, _start_worker, (queue, threads))
     try:
         futures = {executor.submit(_do_in_worker, function, item, source): item for item in items}

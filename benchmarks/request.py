@@ -30,6 +30,13 @@ class DataSource:
     backbone: BackboneChoice = DEFAULT_BACKBONE
     device: str = "cpu"
 
+    @property
+    def title(self) -> str:
+        """What people call the data set: a folder of one's own has that folder's name."""
+        if self.dataset == "folder" and self.data_root is not None:
+            return self.data_root.resolve().name or self.dataset
+        return self.dataset
+
     def load(self) -> RetrievalData:
         """The data set in memory."""
         return load_dataset(

@@ -167,7 +167,9 @@ def in_registry_order(items: Iterable[Item], loss: Callable[[Item], str]) -> lis
 def mean_and_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """The mean and the half-width of its 95% Student-t interval.
 
-    A single value has no interval, and no value has no mean either: they are NaN.
+    A single value has no interval, and no value has no mean either: they are NaN. Not by
+    ``scipy.stats.bootstrap``, whose 95% intervals hold the mean in 82% of cases for five
+    normal values.
     """
     values = np.asarray(values, dtype=np.float64)
     mean = float(values.mean()) if len(values) else float("nan")

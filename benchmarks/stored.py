@@ -58,6 +58,7 @@ class StoredRuns:
     Attributes:
         folder: of the data set, below ``--out``.
         dataset: its name.
+        title: what people call it: for a folder of one's own the name of that, else ``dataset``.
         level_names: what a class of each level is, finest first.
         class_names: for each level the names of its classes.
         untrained_name: what the embedding without training is.
@@ -69,6 +70,7 @@ class StoredRuns:
 
     folder: Path
     dataset: str
+    title: str
     level_names: tuple[str, ...]
     class_names: tuple[tuple[str, ...], ...]
     untrained_name: str
@@ -84,8 +86,17 @@ def describe_dataset(
     backbone: BackboneChoice,
     folds: Sequence[int],
     evaluate: Callable[[RetrievalData, int], dict[str, float]],
+    title: str = "",
 ) -> None:
     """Write what the report says of the data set; folds that are there already are kept.
+
+    Arguments:
+        folder: of the data set, below ``--out``.
+        data: the data set.
+        backbone: the network that its images go through.
+        folds: that are run.
+        evaluate: the accuracy on the test classes of a fold without training.
+        title: what people call the data set, by default its name.
 
     Raises:
         ValueError: see :func:`same_images`.
@@ -93,7 +104,7 @@ def describe_dataset(
     about, found = same_images(folder / DATASET_FILE, data, backbone)
     known = found["untrained"] if found else {}
     untrained = {str(fold): known.get(str(fold)) or evaluate(data, fold) for fold in folds}
-    content = {**about, "untrained": {**known, **untrained}}
+    content = {**about, "title": title or data.name, "untrained": {**known, **untrained}}
     write_whole(folder / DATASET_FILE, json.dumps(content, indent=2))
 
 
@@ -177,6 +188,7 @@ def read_stored(
     return StoredRuns(
         folder=folder,
         dataset=printable(about["name"]),
+        title=printable(str(about.get("title") or about["name"])),  # earlier versions wrote none
         level_names=tuple(map(printable, about["level_names"])),
         class_names=tuple(tuple(map(printable, names)) for names in about["class_names"]),
         untrained_name=printable(about["untrained_name"]),

@@ -23,6 +23,7 @@ from .request import RunRequest
 from .run_config import RunConfig, iterations_of, read_result
 from .settings import SETTINGS, TrainingSettings
 from .stored import StoredRuns, describe_dataset, read_stored
+from .thumbnails import keep_thumbnails
 from .training import evaluate_untrained, help_to_train, train
 from .training.tree import training_tree
 
@@ -162,8 +163,14 @@ def run(suite: Suite, console: Console) -> StoredRuns:
     wait_for_all()  # what was slow to load is in the cache now
     with only_one_in(request.folder):
         describe_dataset(
-            request.folder, data, request.source.backbone, suite.folds, evaluate_untrained
+            request.folder,
+            data,
+            request.source.backbone,
+            suite.folds,
+            evaluate_untrained,
+            request.source.title,
         )
+        keep_thumbnails(data, suite.folds[0], request.folder)
         _do_missing(suite, data, console)
         concatenate_folds(suite.runs, data, request.out)
     asked = {(run.loss.name, run.seed, run.fold) for run in suite.runs}

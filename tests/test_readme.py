@@ -1,41 +1,94 @@
 """What the README, the docs and the requirements say is so: code runs, names and links exist."""
 
+import gc
+import importlib.util
 import re
-from pathlib import Path
+import shutil
+import sys
+import warnings
 
 import pytest
+from doc_pages import ONE_PROGRAM, PAGES, ROOT, blocks, name_of
+from search_workspace import make_workspace
 
+import benchmarks
 from benchmarks.tuning import tuned_file
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "pml_hierarchical"
-FENCE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-without_a_search = pytest.mark.skipif(
-    not tuned_file("glyphs").exists(), reason="the repository has no settings of a search"
-)
-BLOCKS = [
-    pytest.param(
-        code,
-        id=f"{page.name}-{number}",
-        marks=[without_a_search] if "apply_tuned" in code else [],
-    )
-    for page in PAGES
-    for number, code in enumerate(FENCE.findall(page.read_text(encoding="utf-8")))
-]
+README, PACKAGE = ROOT / "README.md", ROOT / "pml_hierarchical"
+OPTIONAL = ("accelerate", "lightning", "mlflow", "safetensors", "transformers", "wandb")
+#: what PML's own trainer does
+OF_PML = "Converting a tensor with requires_grad"
 
 
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
+def marks(code: str) -> list:
+    """A block is left out where it needs what is not here."""
+    missing = [
+        name
+        for name in OPTIONAL
+        if re.search(rf"^import {name}", code, re.MULTILINE) and not importlib.util.find_spec(name)
+    ]
+    if "apply_tuned" in code and not tuned_file("glyphs").exists():
+        missing.append("settings of a search")
+    return [pytest.mark.skip(reason=f"needs {', '.join(missing)}")] if missing else []
+
+
+def programs():
+    """Every Python block of every other page; those of a page that is one program together."""
+    for page in PAGES[1:]:
+        found = blocks(page, "python")
+        if ONE_PROGRAM in page.read_text(encoding="utf-8"):
+            found = ["\n".join(found)]
+        for number, code in enumerate(found):
+            yield pytest.param(code, id=f"{name_of(page)}-{number}", marks=marks(code))
+
+
+PROGRAMS = list(programs())
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("searched")
+    make_workspace(folder)
+    return folder
+
+
+@pytest.mark.filterwarnings(f"ignore:{OF_PML}")
 @pytest.mark.filterwarnings("ignore:a HierarchicalProxyLoss was trained for")
-@pytest.mark.parametrize("code", BLOCKS)
-def test_python_block(code):
+@pytest.mark.parametrize("code", PROGRAMS)
+def test_python_block(code, request, monkeypatch, tmp_path):
+    if "pml_hierarchical.search" in code or "search_page" in code:
+        shutil.copytree(request.getfixturevalue("searched"), tmp_path, dirs_exist_ok=True)
+        monkeypatch.chdir(tmp_path)
+        # where the suite is in an installed package
+        monkeypatch.setitem(sys.modules, "pml_hierarchical.benchmarks", benchmarks)
     exec(compile(code, "documentation", "exec"), {"__name__": "__main__"})
 
 
-def test_there_are_blocks():
-    pages = {block.id.rpartition("-")[0] for block in BLOCKS}
-    assert pages >= {"README.md", "loss.md", "trees.md", "evaluation.md", "speed.md", "tuning.md"}
+@pytest.mark.parametrize("code", blocks(README, "python"))
+def test_python_block_of_the_readme_gives_no_warning(code):
+    """Also none when a loss is deleted whose training ended in its warm-up."""
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+        gc.collect()
+    others = (DeprecationWarning, ResourceWarning)
+    messages = [str(one.message) for one in given if not issubclass(one.category, others)]
+    assert [message for message in messages if OF_PML not in message] == []
+
+
+def test_there_are_programs():
+    pages = {program.id.rpartition("-")[0] for program in PROGRAMS}
+    named = (
+        "own_pictures",
+        "loss",
+        "trees",
+        "evaluation",
+        "speed",
+        "tuning",
+        "training_loops",
+        "tracking",
+    )
+    assert pages >= {f"docs/{name}.md" for name in (*named, "ten_minutes")}
 
 
 # ---------------------------------------------------------------- CONTRIBUTING
@@ -57,12 +110,11 @@ def test_contributing_lists_every_file_of_the_core():
     assert names <= set(named_files())
 
 
-def test_links_between_the_pages_lead_to_files():
-    for page in PAGES[1:]:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", PAGES[0].read_text(encoding="utf-8")):
-        assert (ROOT / target).exists(), f"README.md: {target}"
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_between_the_pages_lead_to_files(page):
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (page.parent / target).exists(), target
 
 
 # ---------------------------------------------------------------- requirements

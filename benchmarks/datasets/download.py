@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchvision.datasets.utils import check_integrity, download_url
+RETRIES = 3  # of a download that fails, after 1, 2 and 3 seconds
 
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -54,6 +55,8 @@ def fetch(archives: Sequence[Archive], root: Path) -> None:
         OSError: if something cannot be downloaded, has another checksum, or cannot be extracted
             into ``root`` alone; says which file, and what to do.
     """
+    import pooch  # in functions: whoever only searches pictures does without
+
     root.mkdir(parents=True, exist_ok=True)
     for archive in archives:
         file = root / archive.filename
@@ -61,7 +64,7 @@ def fetch(archives: Sequence[Archive], root: Path) -> None:
             if (root / archive.provides).exists():
                 continue
             _download(archive, file)
-        elif archive.md5 and not check_integrity(str(file), archive.md5):
+        elif archive.md5 and pooch.file_hash(str(file), "md5") != archive.md5:
             raise OSError(
                 f"{file} does not have the MD5 checksum {archive.md5}: it is damaged or another "
                 "file. Delete it and try again"
@@ -81,6 +84,9 @@ def fetch(archives: Sequence[Archive], root: Path) -> None:
 def _extract(file: Path, root: Path) -> None:
     """Extract a zip or a tar; nothing is written outside of ``root``, nor through links.
 
+    Not by pooch: before Python 3.12 its ``Untar`` follows links out of the folder, and its
+    ``Unzip`` follows those that are in the folder already.
+
     Raises:
         OSError: if a member of a zip would lie outside; tarfile has errors of its own.
     """
@@ -96,16 +102,29 @@ def _extract(file: Path, root: Path) -> None:
 
 
 def _download(archive: Archive, file: Path) -> None:
-    """Under another name first: without a checksum nothing else tells half a file from a whole."""
+    """In a folder of its own first, where what a process that was killed left is found again."""
+    import pooch
+
     partial = file.with_name(f"{file.name}.part")
-    partial.unlink(missing_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    known = f"md5:{archive.md5}" if archive.md5 else None
+    fetcher = pooch.create(
+        partial,
+        base_url="",
+        registry={file.name: known},
+        urls={file.name: archive.url},
+        retry_if_failed=RETRIES,
+    )
     try:
-        download_url(archive.url, str(file.parent), partial.name, archive.md5)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
+        fetcher.fetch(
+            file.name, downloader=pooch.HTTPDownloader(progressbar=True, chunk_size=2**20)
+        )
+        os.replace(partial / file.name, file)
+    except (OSError, ValueError) as error:
         reason = f"expected the MD5 checksum {archive.md5}" if archive.md5 else "no checksum known"
         raise OSError(
             f"cannot download {archive.url} ({error}; {reason}). Try again, or fetch it by other "
             f"means, save it as {file} and give --download again to extract it"
         ) from error
-    os.replace(partial, file)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

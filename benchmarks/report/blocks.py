@@ -7,22 +7,41 @@ import itertools
 import re
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
+
+from .colours import Look
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell, and whether it is the best of its column."""
+    """What stands in a cell.
+
+    Attributes:
+        text: as it is shown.
+        is_best: whether it is in bold: the best of its column, or a difference that is not chance.
+        value: the number behind the text, for sorting; ``None`` for a text.
+        trend: of a difference: 1 if it is for the better, -1 for the worse, 0 for neither.
+    """
 
     text: str
     is_best: bool = False
+    value: float | None = None
+    trend: int = 0
 
 
 @dataclass(frozen=True)
 class Row:
-    """A loss (or an embedding without training) and its cells."""
+    """A loss (or an embedding without training) and its cells.
+
+    Attributes:
+        name: as people write it.
+        cells: one per column.
+        key: the name on the command line, where it is another one.
+    """
 
     name: str
     cells: tuple[Cell, ...]
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,21 @@ class Text:
     """Paragraphs of plain text."""
 
     paragraphs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What the numbers say, in three sentences: the best, the hierarchy, and how sure it is."""
+
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a column of numbers means."""
+
+    title: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +78,8 @@ class Grid:
         corner: what the rows are.
         prose: whether the cells are texts and not numbers.
         in_latex: whether it is one of the tables of ``tables.tex``.
+        sorted_by: the number of the column by which the rows are sorted, if they are.
+        explained: whether the columns are those of :mod:`benchmarks.report.metrics`.
     """
 
     title: str
@@ -53,6 +89,8 @@ class Grid:
     corner: str = "loss"
     prose: bool = False
     in_latex: bool = False
+    sorted_by: int | None = None
+    explained: bool = False
 
     @property
     def groups(self) -> list[tuple[str, int]]:
@@ -62,28 +100,64 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A plot that can be zoomed.
+
+    Attributes:
+        title: the heading above it.
+        figure: of bokeh.
+    """
+
+    title: str
+    figure: Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the legend beside such plots.
+
+    Attributes:
+        name: what is shown.
+        look: how it is drawn; without a width as a dot.
+        lines: the name of the lines in the plots that it shows and hides; "" if it does not.
+    """
+
+    name: str
+    look: Look
+    lines: str = ""
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A figure as PNG.
+    """A figure as PNG, and on a page as plots that can be zoomed where there are such.
 
     Attributes:
         name: of its file below ``figures``, without suffix.
         title: the heading above it.
         caption: what it shows and how it is to be read.
         png: the bytes of the file.
+        dark_png: the same for dark pages; ``None`` if there is no other.
+        panels: what a page shows instead.
+        legend: beside the panels.
+        photographs: whether it shows pictures of the data set, which weigh much as PNG.
     """
 
     name: str
     title: str
     caption: str
     png: bytes = field(repr=False)
+    dark_png: bytes | None = field(default=None, repr=False)
+    panels: tuple[Panel, ...] = field(default=(), repr=False)
+    legend: tuple[Entry, ...] = field(default=(), repr=False)
+    photographs: bool = False
 
-    @property
-    def data_uri(self) -> str:
-        """The picture itself as an address, for a page that needs no other file."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+def data_uri(content: bytes, kind: str) -> str:
+    """The content of a file as an address."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-Block = Text | Grid | Picture
+Block = Text | Conclusion | Grid | Picture
 
 
 @dataclass(frozen=True)
@@ -94,9 +168,14 @@ class Section:
     blocks: tuple[Block, ...]
 
     @property
+    def conclusion(self) -> Conclusion | None:
+        """What its numbers say, if it has that."""
+        return next((block for block in self.blocks if isinstance(block, Conclusion)), None)
+
+    @property
     def headed(self) -> list[Grid | Picture]:
         """The blocks that have a heading, for the table of contents."""
-        return [block for block in self.blocks if not isinstance(block, Text)]
+        return [block for block in self.blocks if isinstance(block, (Grid, Picture))]
 
     def anchor(self, block: Grid | Picture | None = None) -> str:
         """The name by which links find the section, or a block of it."""

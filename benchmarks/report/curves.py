@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,27 @@ from matplotlib.ticker import MaxNLocator
 
 from ..results import Summary
 from ..stored import VALIDATED
+from .order import by_score
 from .style import legend_below, line_styles
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The training of a loss, the mean of its runs; a pair of arrays for each line.
+
+    Attributes:
+        epochs: from 1.
+        seconds: of training and validation up to the end of each epoch.
+        accuracy: validation MAP@R after each epoch, in percent.
+        steps: the epochs, and parts of them, at which the loss was recorded.
+        training_loss: as a share of its first value.
+    """
+
+    epochs: np.ndarray
+    seconds: np.ndarray
+    accuracy: np.ndarray
+    steps: np.ndarray
+    training_loss: np.ndarray
 
 
 def training_curves(results: Sequence[dict[str, Any]], summary: Summary) -> Figure:
@@ -22,14 +43,11 @@ def training_curves(results: Sequence[dict[str, Any]], summary: Summary) -> Figu
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     by_epoch, by_second, loss_axes = figure.subplots(1, 3)
-    for loss, style in line_styles(summary).items():
-        runs = [result for result in results if result["config"]["loss"] == loss]
-        accuracy = mean_by_step([_accuracy(run) for run in runs])
-        seconds = mean_by_step([np.asarray(run["epoch_seconds"], dtype=float) for run in runs])
-        by_epoch.plot(range(1, len(accuracy) + 1), accuracy, **style)
-        by_second.plot(seconds, accuracy, **style)
-        steps = max((_steps(run) for run in runs), key=len)
-        loss_axes.plot(steps, mean_by_step([_loss(run) for run in runs]), **style)
+    styles = line_styles(summary)
+    for loss, curve in curves_of(results, summary).items():
+        by_epoch.plot(curve.epochs, curve.accuracy, **styles[loss])
+        by_second.plot(curve.seconds, curve.accuracy, **styles[loss])
+        loss_axes.plot(curve.steps, curve.training_loss, **styles[loss])
     for axes in (by_epoch, loss_axes):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
@@ -41,6 +59,22 @@ def training_curves(results: Sequence[dict[str, Any]], summary: Summary) -> Figu
     loss_axes.set_ylim(0, min(1.5, 1.05 * loss_axes.get_ylim()[1]))
     legend_below(figure, *by_epoch.get_legend_handles_labels())
     return figure
+
+
+def curves_of(results: Sequence[dict[str, Any]], summary: Summary) -> dict[str, Curve]:
+    """The curves of every loss, the best loss first."""
+    found = {}
+    for loss in by_score(summary):
+        runs = [result for result in results if result["config"]["loss"] == loss]
+        accuracy = mean_by_step([_accuracy(run) for run in runs])
+        found[loss] = Curve(
+            np.arange(1, len(accuracy) + 1),
+            mean_by_step([np.asarray(run["epoch_seconds"], dtype=float) for run in runs]),
+            accuracy,
+            max((_steps(run) for run in runs), key=len),
+            mean_by_step([_loss(run) for run in runs]),
+        )
+    return found
 
 
 def mean_by_step(curves: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,10 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..results import METRIC_NAMES, Summary, mean_and_interval
-from .style import COLOURS, MARKERS, legend_below
+from .colours import LIGHT_LINE, PALETTE
+from .loss_names import full_name
+from .order import pairs_by_gain
+from .style import MARKERS, legend_below
 
 PANELS_IN_A_ROW = 3
 NAME_WIDTH = 24  # characters
+OF_METRICS = (6, 7, 8)  # green, blue and rust
 Pair = tuple[str, str]
 Differences = Mapping[Pair, Sequence[tuple[float, float]]]
 
@@ -48,7 +52,7 @@ def differences_at(summary: Summary, keys: Iterable[str]) -> Differences:
         (loss, base): [
             mean_and_interval(summary.paired_differences(loss, base, key)) for key in keys
         ]
-        for loss, base in summary.hierarchical()
+        for loss, base in pairs_by_gain(summary)
     }
 
 
@@ -85,17 +89,17 @@ def _panel(axes: Axes, pairs: Sequence[Pair], found: Differences) -> None:
             places,
             xerr=np.nan_to_num(halves),  # a single run has no interval
             fmt=MARKERS[number],
-            color=COLOURS[-3 + number],
+            color=PALETTE[OF_METRICS[number]].light,
             markersize=5,
             capsize=2.5,
             elinewidth=1.4,
             label=name,
         )
-    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(0, color="#000000", linewidth=0.8)
     axes.margins(x=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     for border in _between(len(pairs)):
-        axes.axhline(border, color="#E5E8EB", linewidth=0.8)
+        axes.axhline(border, color=LIGHT_LINE, linewidth=0.8)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
 
@@ -105,7 +109,7 @@ def _between(count: int) -> Iterable[float]:
 
 
 def _pair_name(loss: str, base: str) -> str:
-    return f"{loss}\n− {base}"
+    return f"{full_name(loss)}\n− {full_name(base)}"
 
 
 def _wrapped(title: str) -> str:

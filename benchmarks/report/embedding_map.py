@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from matplotlib.lines import Line2D
 
 from ..artifacts import read_test
 from ..files import DamagedFileError, read_arrays, write_arrays
-from .style import COLOURS, OTHERS, legend_below
+from ..thumbnails import MAX_PICTURES, sample
+from .colours import OTHERS, PALETTE, Colour
+from .loss_names import full_name
+from .style import legend_below
 
 MAP_FILE = "map.npz"
-MAX_POINTS = 2000
 EPOCHS = 200  # UMAP's number for many points; its 500 for few take twice as long
 NEIGHBOURS = 15
 SEED = 0
@@ -27,8 +30,39 @@ class NoMapError(Exception):
     """There can be no map; the message says why, for people."""
 
 
-def embedding_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -> Figure:
-    """The same test images for each of a few losses, one map beside the other.
+@dataclass(frozen=True)
+class EmbeddingMaps:
+    """The same test images for each of a few losses.
+
+    Attributes:
+        places: for each loss ``(n, 2)``, where the images stand.
+        labels: ``(n, levels)``, of the images.
+        indices: ``(n,)``, of the images in the data set; ``None`` for runs that did not keep them.
+        colours: of the largest superclasses of the coarsest level, the largest first.
+    """
+
+    places: Mapping[str, np.ndarray]
+    labels: np.ndarray
+    indices: np.ndarray | None
+    colours: Mapping[int, Colour]
+
+    def entries(self, class_names: Sequence[Sequence[str]]) -> list[tuple[str, Colour]]:
+        """The entries of the legend."""
+        shown = [
+            (class_names[-1][label][:NAME_WIDTH], colour) for label, colour in self.colours.items()
+        ]
+        if len(self.colours) < len(np.unique(self.labels[:, -1])):
+            shown.append(("others", OTHERS))
+        return shown
+
+    @property
+    def colour_of_images(self) -> list[Colour]:
+        """One per image."""
+        return [self.colours.get(label, OTHERS) for label in self.labels[:, -1].tolist()]
+
+
+def read_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -> EmbeddingMaps:
+    """Where the test images stand, by UMAP.
 
     Arguments:
         files: for each loss the ``test.npz`` of one of its runs; all of the same fold.
@@ -45,44 +79,45 @@ def embedding_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str
     first, *others = (arrays["test_labels"] for arrays in loaded.values())
     if not all(np.array_equal(first, other) for other in others):
         raise NoMapError("the losses were tested on different images")
-    labels = first[:, -1]
-    if len(labels) < 3:
-        raise NoMapError(f"{len(labels)} test images make no map")
-    rows = sample(len(labels))
-    colours = superclass_colours(labels[rows])
+    if len(first) < 3:
+        raise NoMapError(f"{len(first)} test images make no map")
+    rows = sample(len(first))
+    indices = next(iter(loaded.values())).get("test_indices")
+    return EmbeddingMaps(
+        {
+            loss: kept_places(files[loss], arrays["test_embeddings"][rows])
+            for loss, arrays in loaded.items()
+        },
+        first[rows],
+        None if indices is None or indices.shape != (len(first),) else indices[rows],
+        superclass_colours(first[rows, -1]),
+    )
+
+
+def map_figure(maps: EmbeddingMaps, class_names: Sequence[Sequence[str]]) -> Figure:
+    """One map beside the other."""
     figure = Figure(figsize=(11, 5), layout="constrained")
-    panels = figure.subplots(1, len(loaded), squeeze=False)[0]
-    for axes, (loss, arrays) in zip(panels, loaded.items(), strict=True):
-        places = kept_places(files[loss], arrays["test_embeddings"][rows])
-        ink = [colours.get(int(label), OTHERS) for label in labels[rows]]
+    panels = figure.subplots(1, len(maps.places), squeeze=False)[0]
+    ink = [colour.light for colour in maps.colour_of_images]
+    for axes, (loss, places) in zip(panels, maps.places.items(), strict=True):
         axes.scatter(*places.T, c=ink, s=5, linewidths=0, alpha=0.8)
-        axes.set(title=loss, xticks=[], yticks=[])
+        axes.set(title=full_name(loss), xticks=[], yticks=[])
         axes.set_aspect("equal", adjustable="datalim")
         axes.set_frame_on(False)
-    entries = [(class_names[-1][label][:NAME_WIDTH], c) for label, c in colours.items()]
-    if len(colours) < len(np.unique(labels[rows])):
-        entries.append(("others", OTHERS))
+    entries = maps.entries(class_names)
     handles = [
-        Line2D([], [], color=colour, marker="o", linestyle="", markersize=6)
+        Line2D([], [], color=colour.light, marker="o", linestyle="", markersize=6)
         for _, colour in entries
     ]
     legend_below(figure, handles, [name for name, _ in entries])
     return figure
 
 
-def sample(count: int) -> np.ndarray:
-    """The rows that are shown: all, or as many as are still told apart; the same every time."""
-    if count <= MAX_POINTS:
-        return np.arange(count)
-    rows: np.ndarray = np.random.default_rng(SEED).choice(count, MAX_POINTS, replace=False)
-    return np.sort(rows)
-
-
-def superclass_colours(labels: np.ndarray) -> dict[int, str]:
+def superclass_colours(labels: np.ndarray) -> dict[int, Colour]:
     """A colour for each superclass, the largest first; those beyond the colours get none."""
     found, counts = np.unique(labels, return_counts=True)
-    largest = found[np.argsort(-counts, kind="stable")][: len(COLOURS)]
-    return {int(label): colour for label, colour in zip(largest, COLOURS, strict=False)}
+    largest = found[np.argsort(-counts, kind="stable")][: len(PALETTE)]
+    return {int(label): colour for label, colour in zip(largest, PALETTE, strict=False)}
 
 
 def kept_places(path: Path, embeddings: np.ndarray) -> np.ndarray:
@@ -91,7 +126,7 @@ def kept_places(path: Path, embeddings: np.ndarray) -> np.ndarray:
     A run that is done again empties its folder, and what was kept with it.
     """
     kept = path.with_name(MAP_FILE)
-    made_by = [len(embeddings), MAX_POINTS, NEIGHBOURS, EPOCHS, SEED]
+    made_by = [len(embeddings), MAX_PICTURES, NEIGHBOURS, EPOCHS, SEED]
     with contextlib.suppress(FileNotFoundError, DamagedFileError):  # it is made again
         content = read_arrays(kept, {"made_by": ("iu", 1), "places": ("f", 2)})
         places: np.ndarray = content["places"]

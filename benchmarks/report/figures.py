@@ -10,14 +10,17 @@ from ..artifacts import RETRIEVALS_FILE, TEST_FILE, TREE_FILE
 from ..files import DamagedFileError
 from ..results import Summary
 from ..stored import StoredRuns
+from ..thumbnails import MAX_PICTURES, THUMBNAILS_FILE, read_thumbnails
 from .bars import accuracy_by_level
 from .blocks import Picture, Text
-from .curves import training_curves
+from .curves import curves_of, training_curves
 from .differences import differences_by_level
-from .embedding_map import MAX_POINTS, NoMapError, embedding_maps
+from .embedding_map import NoMapError, map_figure, read_maps
 from .fonts import legible
+from .loss_names import full_name
+from .plots import curve_panels, map_panels
 from .retrievals import retrieval_page
-from .style import as_png
+from .style import as_pngs
 from .tree_picture import Agreement, level_of_shares, tree_figure
 
 NUM_SIDES = 2
@@ -32,15 +35,16 @@ NO_INTERVAL = "One run has no interval: take it as a single draw."
 
 def pictures(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
     """All pictures of a data set, or a sentence on why one is missing."""
-    shown = tuple(tuple(map(legible, names)) for names in stored.class_names)
-    note = [] if shown == stored.class_names else [Text((NO_FONT,))]
+    names = stored.class_names
+    shown = tuple(tuple(map(legible, level)) for level in names)
+    note = [] if shown == names else [Text((NO_FONT,))]
     stored = replace(stored, class_names=shown)
     return [
         *note,
         training_picture(stored, summary),
         levels_picture(summary),
         *gain_picture(summary),
-        *map_block(stored, summary),
+        *map_block(stored, summary, names),
         *tree_block(stored, summary),
         *retrievals_block(stored, summary),
     ]
@@ -53,15 +57,16 @@ def training_picture(stored: StoredRuns, summary: Summary) -> Picture:
         "runs of a loss, in which a run that ended early keeps its last value. A hierarchical "
         "loss has the colour of its base loss and a thick line, dotted where its tree is given."
     )
-    figure = training_curves(stored.results, summary)
-    return Picture("training", "Training", caption, as_png(figure))
+    png, dark = as_pngs(training_curves(stored.results, summary))
+    panels, legend = curve_panels(curves_of(stored.results, summary), summary.level_names[0])
+    return Picture("training", "Training", caption, png, dark, panels, legend)
 
 
 def levels_picture(summary: Summary) -> Picture:
     """Accuracy by level."""
-    caption = "MAP@R on the test classes; hierarchical losses in blue."
+    caption = "MAP@R on the test classes, the best loss on top; hierarchical losses have stripes."
     caption += f" {INTERVAL}." if summary.repetitions > 1 else ""
-    return Picture("levels", "Accuracy by level", caption, as_png(accuracy_by_level(summary)))
+    return Picture("levels", "Accuracy by level", caption, *as_pngs(accuracy_by_level(summary)))
 
 
 def gain_picture(summary: Summary) -> list[Picture]:
@@ -73,24 +78,39 @@ def gain_picture(summary: Summary) -> list[Picture]:
         "The paired difference of each hierarchical loss to its base loss, over the same seeds "
         "and folds. "
     ) + (f"{INTERVAL}; right of 0 the hierarchy helps." if summary.repetitions > 1 else NO_INTERVAL)
-    return [Picture("gain", "What the hierarchy changes", caption, as_png(figure))]
+    return [Picture("gain", "What the hierarchy changes", caption, *as_pngs(figure))]
 
 
-def map_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
-    """Maps of the test embeddings of a base loss and its HPL, or why there are none."""
+def map_block(
+    stored: StoredRuns, summary: Summary, names: tuple[tuple[str, ...], ...]
+) -> list[Picture | Text]:
+    """Maps of the test embeddings of a base loss and its HPL, or why there are none.
+
+    Those on the page show the ``names`` of the classes as they are, whatever fonts are installed.
+    """
     folders = folders_of(stored, compared_losses(summary))
     try:
-        figure = embedding_maps(
+        maps = read_maps(
             {loss: folder / TEST_FILE for loss, folder in folders.items()}, stored.class_names
         )
+        png, dark = as_pngs(map_figure(maps, stored.class_names))
     except (NoMapError, DamagedFileError) as error:
         return [Text((f"No maps of the embeddings: {error}.",))]
     caption = (
-        f"UMAP (cosine distance) of the embeddings of at most {MAX_POINTS} test images of classes "
-        f"that were not trained, coloured by {stored.level_names[-1]}. Distances between far "
-        "groups mean little in such a map."
+        f"UMAP (cosine distance) of the embeddings of at most {MAX_PICTURES} test images of "
+        f"classes that were not trained, coloured by {stored.level_names[-1]}. Distances between "
+        "far groups mean little in such a map."
     )
-    return [Picture("embeddings", "Maps of the embeddings", caption, as_png(figure))]
+    damaged: list[Picture | Text] = []
+    thumbnails: dict[int, str] = {}  # runs of earlier versions have none
+    try:
+        if (stored.folder / THUMBNAILS_FILE).exists():
+            thumbnails = read_thumbnails(stored.folder / THUMBNAILS_FILE)
+    except DamagedFileError as error:
+        damaged = [Text((f"The map has no pictures: {error}.",))]
+    panels, legend = map_panels(maps, names, stored.level_names, thumbnails)
+    picture = Picture("embeddings", "Maps of the embeddings", caption, png, dark, panels, legend)
+    return [picture, *damaged]
 
 
 def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
@@ -111,11 +131,14 @@ def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
                 damaged.append(Text((f"A tree is left out: {error}.",)))
                 continue
             caption = (
-                f"The largest superclasses of {loss} (seed {config['seed']}, fold "
+                f"The largest superclasses of {full_name(loss)} (seed {config['seed']}, fold "
                 f"{config['fold']}) at the end of the training, with a picture of each of up to "
                 f"8 of their training classes.{_agreement(found, stored.level_names)}"
             )
-            return [*damaged, Picture("tree", "The tree", caption, as_png(figure))]
+            return [
+                *damaged,
+                Picture("tree", "The tree", caption, *as_pngs(figure), photographs=True),
+            ]
     return damaged
 
 
@@ -133,7 +156,7 @@ def retrievals_block(stored: StoredRuns, summary: Summary) -> list[Picture | Tex
         figure = retrieval_page(files, stored.class_names)
     except DamagedFileError as error:
         return [Text((f"No retrievals: {error}.",))]
-    return [Picture("retrievals", "Retrievals", caption, as_png(figure))]
+    return [Picture("retrievals", "Retrievals", caption, *as_pngs(figure), photographs=True)]
 
 
 def compared_losses(summary: Summary) -> list[str]:

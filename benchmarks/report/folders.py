@@ -35,7 +35,7 @@ def read_folders(folders: Sequence[Path]) -> dict[str, StoredRuns]:
     for reason in damaged:
         warnings.warn(f"{reason}: its data set is left out", stacklevel=2)
     # the same data set from two places, say with other settings, has its place beside it
-    names = _told_apart([runs.dataset for runs in stored], [runs.folder.parent for runs in stored])
+    names = _told_apart([runs.title for runs in stored], [runs.folder.parent for runs in stored])
     names = _told_apart(names, [runs.folder for runs in stored])
     return dict(zip(names, stored, strict=True))
 

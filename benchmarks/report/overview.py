@@ -7,14 +7,24 @@ from collections.abc import Mapping
 from ..results import HIERARCHY_NAMES, Summary
 from .blocks import Block, Cell, Grid, Picture, Row, Section, Text
 from .differences import differences_at, differences_by_dataset, keys_at
+from .joint_conclusion import joint_conclusion
+from .loss_names import difference_name
 from .ranks import ranks_grid
-from .style import as_png
-from .tables import MISSING, SEVERITY, digits_of, number
+from .style import as_pngs
+from .tables import MISSING, SEVERITY, difference_cell
 
 
-def overview_section(summaries: Mapping[str, Summary]) -> Section:
-    """Ranks over all data sets, and what the hierarchy changes on each of them."""
+def overview_section(
+    summaries: Mapping[str, Summary], short: Mapping[str, tuple[int, int]] | None = None
+) -> Section:
+    """Ranks over all data sets, and what the hierarchy changes on each of them.
+
+    Arguments:
+        summaries: of the data sets, by the names that they have in the report.
+        short: for those with short trainings how many epochs they have, and full ones.
+    """
     blocks: list[Block] = [
+        joint_conclusion(summaries, short or {}),
         Text((f"{len(summaries)} data sets: {', '.join(summaries)}.",)),
         ranks_grid(list(summaries.values())),
         *_differences(summaries),
@@ -26,7 +36,7 @@ def overview_section(summaries: Mapping[str, Summary]) -> Section:
             "Student-t intervals over seeds and folds; right of 0 the hierarchy helps."
         )
         title = "What the hierarchy changes on each data set"
-        blocks.append(Picture("overview", title, caption, as_png(figure)))
+        blocks.append(Picture("overview", title, caption, *as_pngs(figure)))
     return Section("All data sets", tuple(blocks))
 
 
@@ -48,16 +58,16 @@ def _differences(summaries: Mapping[str, Summary]) -> list[Grid]:
                 cells += [Cell(MISSING)] * len(keys[name])
                 continue
             cells += [
-                Cell(number(mean, half, sign=True, digits=digits_of(key)), abs(mean) > half)
+                difference_cell(mean, half, key)
                 for key, (mean, half) in zip(keys[name], differences[pair], strict=True)
             ]
-        rows.append(Row(" − ".join(pair), tuple(cells)))
+        rows.append(Row(difference_name(*pair), tuple(cells), " − ".join(pair)))
     note = (
         "In points at the finest level and, where there are superclasses, over all levels "
-        "together; paired by seed and fold, bold where the 95% Student-t interval does not hold 0. "
-        "A data set on which the two were not both run has a dash."
+        "together; paired by seed and fold, ▲ for the better and ▼ for the worse, bold where the "
+        "95% Student-t interval does not include 0. A data set on which the two were not both run "
+        "has a dash."
         + (SEVERITY if any("mistake_severity" in chosen for chosen in keys.values()) else "")
     )
-    return [
-        Grid("Differences to the base losses", tuple(columns), tuple(rows), note, in_latex=True)
-    ]
+    title = "Differences to the base losses"
+    return [Grid(title, tuple(columns), tuple(rows), note, in_latex=True, explained=True)]

@@ -1,38 +1,34 @@
-"""Write a report: report.md with figures beside it, one report.html, and tables.tex."""
+"""Write a report: report.md with figures beside it, one report.html, tables.tex and CSV files."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from ..files import write_whole
 from ..names import printable
 from ..results import Summary, collect
 from ..stored import StoredRuns
-from . import markdown
 from .blocks import Picture, Section
+from .csv_files import csv_files
 from .folders import read_folders
 from .latex import latex_tables
 from .overview import overview_section
+from .provenance import short_epochs
+from .rendering import FIGURES, TEMPLATES, rendered
 from .section import dataset_section
-from .tables import markdown_table
 
-TEMPLATES = ("report.md", "report.html")
 LATEX_FILE = "tables.tex"
-FIGURES = "figures"
 
 
 def write_report(stored: StoredRuns, summary: Summary) -> list[Path]:
     """Write the report of one data set into its folder; return the paths of its files."""
-    title = f"{stored.dataset}: {len(summary.losses)} losses compared"
-    section = dataset_section(stored, summary, stored.dataset)
-    return _write(title, [section], stored.folder)
+    title = f"{stored.title}: {_count(summary.losses)} compared"
+    section = dataset_section(stored, summary, stored.title)
+    return _write(title, [section], stored.folder, csv_files({stored.title: summary}))
 
 
 def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
@@ -50,23 +46,25 @@ def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
     summaries = {name: collect(runs) for name, runs in stored.items()}
     sections = [dataset_section(stored[name], summaries[name], name) for name in stored]
     if len(sections) > 1:
-        sections = [overview_section(summaries), *map(_with_own_figures, sections)]
+        lengths = {name: short_epochs(runs) for name, runs in stored.items()}
+        short = {name: epochs for name, epochs in lengths.items() if epochs is not None}
+        sections = [overview_section(summaries, short), *map(_with_own_figures, sections)]
     losses = {loss for summary in summaries.values() for loss in summary.losses}
-    title = f"{', '.join(stored)}: {len(losses)} losses compared"
-    return _write(title, sections, out)
+    title = f"{', '.join(stored)}: {_count(losses)} compared"
+    return _write(title, sections, out, csv_files(summaries))
 
 
 def command_line() -> str:
     """The command that made this report, as it can be typed."""
-    return shlex.join(["pml-hierarchical", *map(printable, sys.argv[1:])])
+    program = Path(sys.argv[0] or "benchmarks/__main__.py")
+    name = [program.name]
+    if program.name == "__main__.py":
+        name = ["python", "-m", program.parent.name]
+    return shlex.join([*name, *map(printable, sys.argv[1:])])
 
 
-def breakable(name: str) -> Markup:
-    """The name of a row for HTML: narrow windows break it between its parts, pairs always do."""
-    text = str(escape(name))
-    for mark in (":", "_"):
-        text = text.replace(mark, f"{mark}<wbr>")
-    return Markup(text.replace(" − ", "<br>− "))
+def _count(losses: Sequence[str] | set[str]) -> str:
+    return f"{len(losses)} losses" if len(losses) > 1 else "1 loss"
 
 
 def _with_own_figures(section: Section) -> Section:
@@ -80,7 +78,17 @@ def _with_own_figures(section: Section) -> Section:
     return replace(section, blocks=blocks)
 
 
-def _write(title: str, sections: Sequence[Section], folder: Path) -> list[Path]:
+def _write(
+    title: str, sections: Sequence[Section], folder: Path, tables: Mapping[str, str] | None = None
+) -> list[Path]:
+    """Write all files.
+
+    Arguments:
+        title: of the report.
+        sections: what it says.
+        folder: for its files.
+        tables: the content of its CSV files by their names.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for section in sections:
         for block in section.blocks:
@@ -88,27 +96,10 @@ def _write(title: str, sections: Sequence[Section], folder: Path) -> list[Path]:
                 path = folder / FIGURES / f"{block.name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(path, block.png)
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-    )
-    environment.filters["breakable"] = breakable
-    environment.filters["markdown"] = markdown.escaped
-    environment.filters["markdown_code"] = markdown.code
-    environment.tests["of_kind"] = lambda block, kind: type(block).__name__ == kind
-    values = {
-        "title": title,
-        "sections": sections,
-        "command": command_line(),
-        "figures": FIGURES,
-        "markdown_table": markdown_table,
-    }
-    contents = {name: environment.get_template(name).render(values) for name in TEMPLATES}
+    tables = tables or {}
+    contents = {name: rendered(name, title, sections, command_line(), tables) for name in TEMPLATES}
     contents[LATEX_FILE] = latex_tables(sections)
+    contents |= tables
     for name, content in contents.items():
         write_whole(folder / name, content)
     return [folder / name for name in contents]

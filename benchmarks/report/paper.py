@@ -16,7 +16,9 @@ from ..results import (
     metric_keys,
 )
 from .blocks import Cell, Grid, Row
-from .tables import MISSING, number
+from .loss_names import difference_name, full_name
+from .order import highest_first, score_of
+from .tables import MISSING, difference_cells, numeric_cell
 
 Numbers = tuple[float, float, float]  # P@1, RP, MAP@R
 
@@ -65,9 +67,16 @@ def paper_grid(dataset: str, concatenated: Summary | None) -> Grid | None:
     if paper is None:
         return None
     ours = concatenated.losses if concatenated is not None else []
-    losses = in_registry_order(dict.fromkeys([*ours, *paper]), lambda loss: loss)
+    losses = highest_first(
+        (loss, score_of(concatenated, loss) if concatenated and loss in ours else paper[loss][2])
+        for loss in in_registry_order(dict.fromkeys([*ours, *paper]), lambda loss: loss)
+    )
     rows = [
-        Row(loss, (*_ours(concatenated, loss), *_cells(paper.get(loss), sign=False)))
+        Row(
+            full_name(loss),
+            (*_ours(concatenated, loss), *_cells(paper.get(loss), sign=False)),
+            loss,
+        )
         for loss in losses
     ]
     for loss in losses:
@@ -78,27 +87,34 @@ def paper_grid(dataset: str, concatenated: Summary | None) -> Grid | None:
         if loss in paper and base in paper:
             theirs = tuple(a - b for a, b in zip(paper[loss], paper[base], strict=True))
         cells = (*_our_differences(concatenated, loss, base), *_cells(theirs, sign=True))
-        rows.append(Row(f"{loss} − {base}", cells))
+        rows.append(Row(difference_name(loss, base), cells, f"{loss} − {base}"))
     columns = [(source, name) for source in ("ours", "paper") for name in METRIC_NAMES.values()]
-    return Grid("Beside the paper", tuple(columns), tuple(rows), NOTE, in_latex=True)
+    title = "Beside the paper"
+    return Grid(title, tuple(columns), tuple(rows), NOTE, in_latex=True, explained=True)
 
 
 def _ours(summary: Summary | None, loss: str) -> list[Cell]:
     keys = metric_keys(1)
     if summary is None:
         return [Cell(MISSING)] * len(keys)
-    return [Cell(number(*mean_and_interval(summary.values(loss, key)))) for key in keys]
+    return [numeric_cell(*mean_and_interval(summary.values(loss, key)), key) for key in keys]
 
 
 def _our_differences(summary: Summary | None, loss: str, base: str) -> list[Cell]:
     keys = metric_keys(1)
     if summary is None:
         return [Cell(MISSING)] * len(keys)
-    found = [mean_and_interval(summary.paired_differences(loss, base, key)) for key in keys]
-    return [Cell(number(mean, half, sign=True)) for mean, half in found]
+    return list(difference_cells(summary, loss, base, keys))
 
 
 def _cells(numbers: tuple[float, ...] | None, sign: bool) -> list[Cell]:
     if numbers is None:
         return [Cell(MISSING)] * len(METRIC_NAMES)
-    return [Cell(f"{value:+.2f}" if sign else f"{value:.2f}") for value in numbers]
+    return [
+        Cell(
+            f"{value:+.2f}" if sign else f"{value:.2f}",
+            value=value,
+            trend=((value > 0) - (value < 0)) * sign,
+        )
+        for value in numbers
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from ..results import Summary, base_of
 from ..settings import SETTINGS, about_length
 from ..stored import StoredRuns
 from .blocks import Cell, Grid, Row
+from .loss_names import full_name
+from .order import by_score
 from .tables import MISSING
 
 Result = Mapping[str, Any]
@@ -56,7 +59,7 @@ def warnings(stored: StoredRuns) -> list[str]:
             "Not all losses were run with the same seeds and folds: their means are over "
             "different runs. Paired differences are over those that both losses have."
         )
-    mixed = [loss for loss, chosen in settings.items() if len(chosen) > 1]
+    mixed = [full_name(loss) for loss, chosen in settings.items() if len(chosen) > 1]
     if mixed:
         found.append(f"Not all runs of a loss have the same settings: {', '.join(mixed)}.")
     return [*found, *early_models(stored), *(f"{message}." for message in stored.damaged)]
@@ -64,11 +67,18 @@ def warnings(stored: StoredRuns) -> list[str]:
 
 def length(stored: StoredRuns) -> list[str]:
     """What the trainings cannot show where they are shorter than the full ones."""
+    short = short_epochs(stored)
+    said = about_length(stored.dataset, short[0]) if short else None
+    return [] if said is None else [said]
+
+
+def short_epochs(stored: StoredRuns) -> tuple[int, int] | None:
+    """The epochs of the shortest training and those of a full one; ``None`` if all are full."""
     epochs = [result["config"]["training"].get("epochs") for result in stored.results]
     if stored.dataset not in SETTINGS or None in epochs:
-        return []
-    said = about_length(stored.dataset, min(epochs))
-    return [] if said is None else [said]
+        return None
+    shortest, full = min(epochs), SETTINGS[stored.dataset].epochs
+    return (shortest, full) if shortest < full else None
 
 
 def early_models(stored: StoredRuns) -> list[str]:
@@ -87,8 +97,8 @@ def early_models(stored: StoredRuns) -> list[str]:
         number = sum(total.values())
         return [f"Selected epochs inside the warm-up of a hierarchical loss: none of {number}."]
     return [
-        f"In {early[loss]} of {count} runs of {loss} the best epoch lies in the warm-up: the model "
-        "that was tested had not seen the superclasses yet."
+        f"In {early[loss]} of {count} runs of {full_name(loss)} the best epoch lies in the "
+        "warm-up: the model that was tested had not seen the superclasses yet."
         for loss, count in total.items()
         if early[loss]
     ]
@@ -98,7 +108,7 @@ def settings_grid(stored: StoredRuns, summary: Summary) -> Grid:
     """For every loss what it was run with; a line for each of its settings if they differ."""
     shared = shared_training(stored.results)
     rows = []
-    for loss in summary.losses:
+    for loss in by_score(summary):
         runs = [result for result in stored.results if result["config"]["loss"] == loss]
         by_settings: dict[str, list[Result]] = {}
         for run in runs:
@@ -107,6 +117,7 @@ def settings_grid(stored: StoredRuns, summary: Summary) -> Grid:
             config = chosen[0]["config"]
             differing = {k: v for k, v in config["training"].items() if k not in shared}
             cells = [
+                loss,
                 _plain(config["loss_settings"]),
                 _plain(differing) or MISSING,
                 str(len(chosen)),
@@ -114,13 +125,14 @@ def settings_grid(stored: StoredRuns, summary: Summary) -> Grid:
                 _range([run["best_epoch"] for run in chosen]),
                 f"{np.mean([run['seconds'] for run in chosen]):.0f}",
             ]
-            rows.append(Row(loss, tuple(map(Cell, cells))))
-    names = ("settings of the loss", "of the training", "runs", "epochs", "best epoch", "s / run")
-    keep = [i for i in range(len(names)) if i != 1 or any(r.cells[1].text != MISSING for r in rows)]
+            rows.append(Row(full_name(loss), tuple(map(Cell, cells)), loss))
+    names = ["on the command line", "settings of the loss", "of the training"]
+    names += ["runs", "epochs", "best epoch", "s / run"]
+    keep = [i for i in range(len(names)) if i != 2 or any(r.cells[2].text != MISSING for r in rows)]
     return Grid(
         "Settings",
         tuple(("", names[i]) for i in keep),
-        tuple(Row(row.name, tuple(row.cells[i] for i in keep)) for row in rows),
+        tuple(replace(row, cells=tuple(row.cells[i] for i in keep)) for row in rows),
         f"All runs: {_plain({_words(k): v for k, v in shared.items()})}.",
         prose=True,
     )

@@ -9,15 +9,17 @@ import numpy as np
 from ..results import Summary
 from ..statistics import Standing, standings
 from .blocks import Cell, Grid, Row
-from .tables import number
+from .loss_names import full_name
+from .tables import finite, number
 
 NOTE = (
     "A cell is a metric at a level of a data set, or over all its levels. Average rank: of the "
     "means, 1 being the best, equal ones sharing theirs; over all cells, and over those of the "
     "finest level. Best in: the cells in which no loss has a better mean. Counting ties: also "
     "those where the loss ties with the best, which is when the 95% Student-t interval of the "
-    "paired difference between the two, over the seeds and folds that both were run with, holds 0. "
-    "The cells are not independent of one another: read the counts as a summary and not as a test."
+    "paired difference between the two, over the seeds and folds that both were run with, "
+    "includes 0. The cells are not independent of one another: read the counts as a summary and "
+    "not as a test."
 )
 SINGLE = " One pair of runs has no interval, so that nothing ties there but an equal mean."
 UNRANKED = " Losses that were not run on every data set have no rank."
@@ -46,17 +48,33 @@ def ranks_grid(summaries: Sequence[Summary]) -> Grid:
         ("best in", "strictly"),
         ("best in", "counting ties"),
     )
-    return Grid("Ranks", columns, tuple(_row(row, best) for row in rows), note)
+    return Grid(
+        "Ranks",
+        columns,
+        tuple(_row(row, best) for row in rows),
+        note,
+        sorted_by=0,
+        explained=True,
+    )
 
 
 def _row(row: Standing, best: Sequence[float]) -> Row:
     cells = row.cells
     return Row(
-        row.loss,
+        full_name(row.loss),
         (
-            Cell(number(row.rank, digits=2), -row.rank == best[0]),
-            Cell(number(row.finest_rank, digits=2), -row.finest_rank == best[1]),
-            Cell(f"{row.best} of {cells}", row.best / max(cells, 1) == best[2]),
-            Cell(f"{row.best_or_tied} of {cells}", row.best_or_tied / max(cells, 1) == best[3]),
+            Cell(number(row.rank, digits=2), -row.rank == best[0], finite(row.rank)),
+            Cell(
+                number(row.finest_rank, digits=2),
+                -row.finest_rank == best[1],
+                finite(row.finest_rank),
+            ),
+            Cell(f"{row.best} of {cells}", row.best / max(cells, 1) == best[2], row.best),
+            Cell(
+                f"{row.best_or_tied} of {cells}",
+                row.best_or_tied / max(cells, 1) == best[3],
+                row.best_or_tied,
+            ),
         ),
+        row.loss,
     )

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 from ..artifacts import read_retrievals
 from ..files import DamagedFileError
+from .colours import RIGHT, WRONG
+from .loss_names import full_name
 
 CAPTION_WIDTH = 26  # characters
-RIGHT, WRONG = "#009E73", "#D55E00"
-MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG)}
+MARKS = {True: ("✓", RIGHT.light), False: ("✗", WRONG.light)}
 
 
 def retrieval_page(files: dict[str, Path], class_names: Sequence[Sequence[str]]) -> Figure:
@@ -59,7 +60,7 @@ def retrieval_page(files: dict[str, Path], class_names: Sequence[Sequence[str]])
         for block, (loss, found) in enumerate(loaded.items()):
             for rank in range(neighbours):
                 axes = figure.add_subplot(grid[row, 2 + block * (neighbours + 1) + rank])
-                title = loss if row == 0 and rank == neighbours // 2 else ""
+                title = full_name(loss) if row == 0 and rank == neighbours // 2 else ""
                 _show(axes, found["pictures"][row, 1 + rank], title=title)
                 _mark(axes, found["query_labels"][row] == found["neighbour_labels"][row, rank])
     return figure

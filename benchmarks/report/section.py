@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from ..results import Summary, collect_concatenated
 from ..stored import StoredRuns
 from . import figures, provenance, tables
 from .blocks import Block, Grid, Row, Section, Text
+from .conclusion import conclusion
 from .paper import paper_grid
 from .ranks import ranks_grid
 
@@ -26,6 +30,7 @@ FOLDS_OVERLAP = (
 def dataset_section(stored: StoredRuns, summary: Summary, title: str) -> Section:
     """All that the runs of a data set say."""
     blocks: list[Block] = [
+        conclusion(summary, provenance.short_epochs(stored)),
         Text(
             (
                 provenance.introduction(stored),
@@ -65,8 +70,8 @@ def _results(summary: Summary) -> Grid:
         )
     note = (
         "In percent on the test classes, which no model has seen in training; the best of each "
-        f"column in bold. {interval}{SEPARATED} s: seconds of training and validation. The first "
-        f"row is the nearest neighbour by {summary.untrained_name}, without training."
+        f"column in bold. {interval}{SEPARATED} s: seconds of training and validation. The row "
+        f"in brackets is the nearest neighbour by {summary.untrained_name}, without training."
     ) + _of_hierarchy(summary)
     return Grid(
         "Results",
@@ -74,6 +79,8 @@ def _results(summary: Summary) -> Grid:
         tuple(tables.rows(summary)),
         note,
         in_latex=True,
+        sorted_by=tables.score_column(summary),
+        explained=True,
     )
 
 
@@ -88,21 +95,20 @@ def _differences(summary: Summary, title: str, paired_by: str) -> list[Grid]:
     rows = tables.difference_rows(summary)
     if not rows:
         return []
-    note = f"In points, paired by {paired_by}." + (
-        " Bold where the 95% Student-t interval does not hold 0."
+    note = f"In points, paired by {paired_by}; ▲ is for the better and ▼ for the worse." + (
+        " Bold where the 95% Student-t interval does not include 0."
         if summary.repetitions > 1
         else f" {figures.NO_INTERVAL}"
     )
     if "mistake_severity" in summary.metrics:
         note += " A severity is in levels, and a negative difference is the better one."
-    return [Grid(title, tuple(tables.headers(summary)[:-1]), tuple(rows), note)]
+    return [_grid(title, summary, rows, note)]
 
 
 def _concatenated(summary: Summary | None) -> list[Grid]:
     if summary is None:
         return []
-    columns = tuple(tables.headers(summary)[:-1])  # the seconds are those of the runs
-    rows = [Row(row.name, row.cells[:-1]) for row in tables.rows(summary)]
+    rows = [replace(row, cells=row.cells[:-1]) for row in tables.rows(summary)]
     interval = (
         " ± is the half-width of the 95% Student-t interval over the seeds."
         if summary.repetitions > 1
@@ -110,6 +116,18 @@ def _concatenated(summary: Summary | None) -> list[Grid]:
     )
     note = f"In percent; the best of each column in bold. {CONCATENATED}{interval}"
     return [
-        Grid("Concatenated", columns, tuple(rows), note),
+        _grid("Concatenated", summary, rows, note),
         *_differences(summary, "Differences to the base loss, concatenated", "seed"),
     ]
+
+
+def _grid(title: str, summary: Summary, rows: Sequence[Row], note: str) -> Grid:
+    """A table without the seconds, which are those of single runs."""
+    return Grid(
+        title,
+        tuple(tables.headers(summary)[:-1]),
+        tuple(rows),
+        note,
+        sorted_by=tables.score_column(summary),
+        explained=True,
+    )

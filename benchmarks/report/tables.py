@@ -1,16 +1,19 @@
-"""The table of a suite: every metric at every level, one row per loss, the best in bold."""
+"""The tables of a suite: every metric at every level, one row per loss, sorted by score."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group
 from rich.table import Table
+from tabulate import tabulate
 
 from ..results import LOWER_IS_BETTER, Summary, mean_and_interval, sign_of
 from .blocks import Cell, Row
+from .loss_names import difference_name, full_name
 from .markdown import escaped
+from .order import SCORE, by_score, or_lowest, pairs_by_gain
 
 SECONDS = "seconds"
 MISSING = "–"
@@ -18,7 +21,7 @@ SEVERITY = (
     " Severity of mistakes: how many levels up the class of the nearest neighbour meets that of "
     "the query, over the queries whose nearest neighbour is of another class; lower is better."
 )
-PROSE_WIDTH = 40  # characters
+TRENDS = {1: "▲", -1: "▼"}  # better and worse, whichever way the metric goes
 Columns = Sequence[tuple[str, str]]
 
 
@@ -28,7 +31,7 @@ def headers(summary: Summary) -> list[tuple[str, str]]:
 
 
 def rows(summary: Summary) -> list[Row]:
-    """The rows of the table, first the embedding without training if there is one."""
+    """The rows of the table by score, among them the embedding without training if there is one."""
     means = {
         (loss, key): mean_and_interval(summary.values(loss, key))
         for loss in summary.losses
@@ -36,52 +39,76 @@ def rows(summary: Summary) -> list[Row]:
     }
     best = {
         key: sign_of(key)
-        * max(_nan_last(sign_of(key) * means[loss, key][0]) for loss in summary.losses)
+        * max(or_lowest(sign_of(key) * means[loss, key][0]) for loss in summary.losses)
         for key in summary.metrics
     }
     table = []
+    for loss in by_score(summary):
+        cells = [
+            numeric_cell(*means[loss, key], key, is_best=means[loss, key][0] == best[key])
+            for key in summary.metrics
+        ]
+        seconds = float(summary.values(loss, SECONDS).mean())
+        cells.append(Cell(number(seconds, digits=0), value=finite(seconds)))
+        table.append(Row(full_name(loss), tuple(cells), loss))
     if len(summary.untrained):
         untrained = [
-            Cell(number(summary.untrained[key].mean(), digits=digits_of(key)))
+            numeric_cell(float(summary.untrained[key].mean()), math.nan, key)
             for key in summary.metrics
         ]
-        table.append(Row(f"({summary.untrained_name})", (*untrained, Cell(MISSING))))
-    for loss in summary.losses:
-        cells = [
-            Cell(
-                number(*means[loss, key], digits=digits_of(key)),
-                is_best=means[loss, key][0] == best[key],
-            )
-            for key in summary.metrics
-        ]
-        seconds = Cell(number(summary.values(loss, SECONDS).mean(), digits=0))
-        table.append(Row(loss, (*cells, seconds)))
+        row = Row(f"({summary.untrained_name})", (*untrained, Cell(MISSING)))
+        score = float(summary.untrained[SCORE].mean()) if SCORE in summary.untrained else math.nan
+        above = [or_lowest(means[loss, SCORE][0]) >= or_lowest(score) for loss in by_score(summary)]
+        table.insert(sum(above), row)
     return table
 
 
-def _nan_last(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
+def score_column(summary: Summary) -> int | None:
+    """The number of the column by which the rows are sorted."""
+    return summary.metrics.index(SCORE) if SCORE in summary.metrics else None
 
 
 def difference_rows(summary: Summary) -> list[Row]:
     """For each hierarchical loss the paired difference to its base loss, in points."""
-    table = []
-    for loss, base in summary.hierarchical():
-        cells = []
-        for key in summary.metrics:
-            mean, half = mean_and_interval(summary.paired_differences(loss, base, key))
-            # bold where the interval does not hold 0
-            text = number(mean, half, sign=True, digits=digits_of(key))
-            cells.append(Cell(text, is_best=abs(mean) > half))
-        table.append(Row(f"{loss} − {base}", tuple(cells)))
-    return table
+    return [
+        Row(
+            difference_name(loss, base),
+            tuple(difference_cells(summary, loss, base, summary.metrics)),
+            f"{loss} − {base}",
+        )
+        for loss, base in pairs_by_gain(summary)
+    ]
+
+
+def difference_cells(summary: Summary, loss: str, base: str, keys: Sequence[str]) -> Iterator[Cell]:
+    """The cells of the paired differences of two losses in some metrics."""
+    for key in keys:
+        yield difference_cell(*mean_and_interval(summary.paired_differences(loss, base, key)), key)
+
+
+def numeric_cell(mean: float, half: float, key: str, is_best: bool = False) -> Cell:
+    """The cell of the mean of a metric, with the half-width of its interval unless that is NaN."""
+    return Cell(number(mean, half, digits=digits_of(key)), is_best, finite(mean))
+
+
+def difference_cell(mean: float, half: float, key: str) -> Cell:
+    """The cell of a difference: in bold where the interval does not include 0."""
+    text = number(mean, half, sign=True, digits=digits_of(key))
+    shown = 0.0 if math.isnan(mean) else round(mean, digits_of(key)) * sign_of(key)
+    trend = (shown > 0) - (shown < 0)
+    return Cell(text, is_best=abs(mean) > half, value=finite(mean), trend=trend)
+
+
+def finite(value: float) -> float | None:
+    """The number, or ``None`` for NaN, which has no place in an order."""
+    return None if math.isnan(value) else float(value)
 
 
 def terminal_table(summary: Summary, width: int) -> Table | Group:
     """The table for a terminal of ``width`` columns; one below the other where it is too wide."""
     columns = headers(summary)
     body = rows(summary)
-    needed = 4 + max(len(row.name) for row in body)
+    needed = 4 + max(len(row.key or row.name) for row in body)
     needed += sum(
         3 + max(len(columns[i][0]), *(len(row.cells[i].text) for row in body))
         for i in range(len(columns))
@@ -113,7 +140,8 @@ def _rich_table(
         table.add_column(header, justify="right", no_wrap=True)
     for row in body:
         cells = [row.cells[i] for i in chosen]
-        table.add_row(row.name, *(f"[bold]{c.text}[/]" if c.is_best else c.text for c in cells))
+        texts = [f"[bold]{c.text}[/]" if c.is_best else c.text for c in cells]
+        table.add_row(row.key or row.name, *texts)
     return table
 
 
@@ -130,26 +158,15 @@ def markdown_table(
     """
     names = [(escaped(level), escaped(metric)) for level, metric in columns]
     header = [escaped(corner), *(f"{lvl}<br>{metric}" if lvl else metric for lvl, metric in names)]
-    lines = [header]
-    for row in body:
-        lines.append([escaped(row.name), *map(_markdown_cell, row.cells)])
-    # the rule of a column is at least "--:"
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
-    if prose:  # one long text would make every line as long
-        widths = [min(width, PROSE_WIDTH) for width in widths]
-    end = "-" if prose else ":"
-    rule = ["-" * widths[0], *("-" * (width - 1) + end for width in widths[1:])]
-    text = []
-    for first, *others in (lines[0], rule, *lines[1:]):
-        pad = str.ljust if prose else str.rjust
-        cells = [pad(cell, width) for cell, width in zip(others, widths[1:], strict=True)]
-        text.append(f"| {' | '.join([first.ljust(widths[0]), *cells])} |")
-    return "\n".join(text)
+    lines = [[escaped(row.name), *map(_markdown_cell, row.cells)] for row in body]
+    align = ["left", *["left" if prose else "right"] * len(columns)]
+    return tabulate(lines, header, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
 def _markdown_cell(cell: Cell) -> str:
     text = escaped(cell.text)
-    return f"**{text}**" if cell.is_best and text else text
+    text = f"**{text}**" if cell.is_best and text else text
+    return f"{TRENDS[cell.trend]} {text}" if cell.trend else text
 
 
 def digits_of(key: str) -> int:

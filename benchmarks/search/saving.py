@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,11 +20,15 @@ def check_new(out: Path) -> None:
     Raises:
         FileExistsError: if there is a model in ``out``.
         NotADirectoryError: if ``out`` is a file.
+        PermissionError: if nothing can be written there.
     """
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out {out} is a file: name a folder for the model")
     if (out / DESCRIPTION_FILE).exists():
         raise FileExistsError(f"{out} holds a model already: delete it, or choose another --out")
+    there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"--out {out}: you may not write to {there}; choose another folder")
 
 
 def save_model(model: RetrievalModel, out: Path, formats: Sequence[str] = ()) -> None:

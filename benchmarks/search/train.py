@@ -8,11 +8,20 @@ from typing import Annotated
 from typer import Argument, Option
 
 from ..option_groups import with_groups
-from ..options import DATA, TRAINING, NetworkOptions
+from ..options import (
+    DATA,
+    TRAINING,
+    GivenOptions,
+    NetworkOptions,
+    SourceOptions,
+    TrainingOptions,
+    make_request,
+)
 
 
 @with_groups
 def train(
+    given: GivenOptions,
     network: NetworkOptions,
     folder: Annotated[
         Path | None,
@@ -49,9 +58,6 @@ def train(
     """
     from rich.console import Console
 
-    from ..backbones import BackboneChoice
-    from ..backbones.choice import FROZEN, TRAINED
-    from ..request import DataSource, RunRequest
     from ..settings import FULL
     from .training import train_models
 
@@ -61,21 +67,15 @@ def train(
         if base == loss:
             raise ValueError(f"--compare-flat: {loss} has no hierarchy to leave out")
         outs[base] = out.with_name(f"{out.name}-flat")
-    backbone = BackboneChoice(
-        network.backbone,
-        network.weights,
-        network.train_trunk,
-        TRAINED if network.train_batch_norm else FROZEN,
-        network.crop,
-    )
-    request = RunRequest(
-        source=DataSource(dataset, folder, skip_broken, backbone, device),
-        losses=tuple(outs),
+    request = make_request(
+        dataset,
+        SourceOptions(folder, skip_broken=skip_broken),
+        TrainingOptions(epochs=epochs, device=device),
+        network,
+        tuple(outs),
         seeds=(seed,),
+        folds=None,
         regime=FULL,
-        epochs=epochs,
-        learning_rate=network.learning_rate,
-        batch_size=network.batch_size,
-        workers=network.workers,
+        given=given,
     )
     train_models(request, outs, Console())

@@ -24,7 +24,7 @@ from ..request import RunRequest
 from ..run_config import iterations_of
 from ..settings import TrainingSettings
 from ..stored import IMAGES_FILE, same_images
-from ..suite import Adapt, plan
+from ..suite import plan
 from ..training.tree import named_tree
 from .all_classes import AllClasses, WholeConfig, WholeSession, class_means
 from .saving import check_new, save_model
@@ -37,7 +37,6 @@ def train_models(
     request: RunRequest,
     outs: Mapping[str, Path],
     console: Console,
-    adapt: Adapt | None = None,
 ) -> None:
     """Train losses on all classes of a data set, and write a model folder for each.
 
@@ -48,7 +47,6 @@ def train_models(
         request: the data set, the losses and how they are trained.
         outs: for each loss the folder of its model.
         console: where the progress is shown.
-        adapt: settings that were asked for, see :func:`~benchmarks.suite.plan`.
 
     Raises:
         FileExistsError: if a folder holds a model of other settings or pictures.
@@ -56,15 +54,20 @@ def train_models(
         ValueError: see :func:`~benchmarks.suite.plan`.
     """
     request = replace(request, folds=(0,), out=next(iter(outs.values())) / WORK_FOLDER)
-    plan(request, adapt)  # refuses what cannot be before the pictures are read
+    plan(request)  # refuses what cannot be before the pictures are read
+    for out in outs.values():
+        if not (out / DESCRIPTION_FILE).exists():
+            check_new(out)
     data = AllClasses.of(request.source.load())
 
     def suited(spec: LossSpec, training: TrainingSettings) -> tuple[LossSpec, TrainingSettings]:
-        spec = suited_to(spec, data)
-        return (spec, training) if adapt is None else adapt(spec, training)
+        return suited_to(spec, data), training
 
     configs = [WholeConfig(**vars(run)) for run in plan(request, suited).runs]
     todo = [one for one in configs if not _is_done(outs[one.loss.name], record(one, data))]
+    for config in configs:
+        if config not in todo:
+            console.print(f"{outs[config.loss.name]} is there already", markup=False)
     progress = SuiteProgress(console, len(todo), iterations_of(todo))
     for config in todo:
         out = outs[config.loss.name]
@@ -82,12 +85,8 @@ def suited_to(spec: LossSpec, data: RetrievalData) -> LossSpec:
     """
     if data.name != "folder" or spec.hierarchy != "discovered":
         return spec
-    num_classes, given = (
-        data.labels[:, 0].max() + 1,
-        data.labels[:, min(1, data.labels.shape[1] - 1)],
-    )
-    num_given = int(given.max()) + 1
-    number: Any = num_given if 2 <= num_given < num_classes else "auto"
+    sizes = [len(names) for names in data.class_names]
+    number: Any = sizes[1] if len(sizes) > 1 and 2 <= sizes[1] < sizes[0] else "auto"
     return spec.with_settings({"num_superclasses": number})
 
 
@@ -102,7 +101,6 @@ def record(config: WholeConfig, data: RetrievalData) -> dict[str, Any]:
 def _is_done(out: Path, wanted: dict[str, Any]) -> bool:
     path = out / DESCRIPTION_FILE
     if not path.exists():
-        check_new(out)
         return False
     if read_json(path, {"training": object})["training"] != wanted:
         raise FileExistsError(

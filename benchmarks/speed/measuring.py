@@ -1,4 +1,8 @@
-"""Time and memory of steps, interleaved in one process."""
+"""Time and memory of steps, interleaved in one process.
+
+Not by ``torch.utils.benchmark``: its ``Timer`` measures one side after another, so that a machine
+that gets slower meanwhile looks like a slower side. Nor by psutil, which knows no peak on Linux.
+"""
 
 from __future__ import annotations
 
@@ -66,11 +70,12 @@ def peak_bytes(step: Step, device: str) -> int | None:
         return None
     ctypes.CDLL(None).malloc_trim(0)  # what is free already would not show
     reset.write_text("5")
-    before = _resident("VmRSS")
+    before = resident_bytes("VmRSS")
     step()
-    return _resident("VmHWM") - before
+    return resident_bytes("VmHWM") - before
 
 
-def _resident(key: str) -> int:
+def resident_bytes(key: str) -> int:
+    """What Linux says of this process's memory: ``VmRSS``, in use now, or ``VmHWM``, its peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))

@@ -16,6 +16,8 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
 
+from .measuring import resident_bytes
+
 COMMON = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
 HIERARCHICAL = (
     "hierarchical_average_precision",
@@ -89,11 +91,8 @@ def _peak_bytes() -> int:
 
     Linux carries ``ru_maxrss`` over from the process that started this one, ``VmHWM`` not.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    if sys.platform == "linux":
+        return resident_bytes("VmHWM")
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 

@@ -89,7 +89,7 @@ def write_tree_page(
         has_stability=any("stability" in level for level in levels),
         has_pictures=bool(pictures),
         style=_inline("tree.css"),
-        scripts=[_inline("model.js"), _inline("view.js"), _inline("search.js")],
+        scripts=[_inline("model.js"), _inline("view.js"), _inline("keys.js"), _inline("search.js")],
         content=_as_script(content),
     )
     write_whole(Path(path), page)

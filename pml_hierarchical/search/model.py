@@ -142,14 +142,12 @@ class RetrievalModel(torch.nn.Module):
         An ``OSError`` names a file that is no picture.
         """
         self.eval()
-        is_one = isinstance(pictures, (str, Path, Image.Image))
-        pictures = [pictures] if is_one else pictures
+        pictures = [pictures] if isinstance(pictures, (str, Path, Image.Image)) else pictures
         found = [np.empty((0, self.embedding_size), np.float32)]
         for start in range(0, len(pictures), batch_size):
-            some = [
-                self.transform(open_picture(one)) for one in pictures[start : start + batch_size]
-            ]
-            found.append(self(torch.stack(some).to(self.proxies.device)).cpu().numpy())
+            some = [open_picture(one) for one in pictures[start : start + batch_size]]
+            inputs = torch.stack([self.transform(one) for one in some])
+            found.append(self(inputs.to(self.proxies.device)).cpu().numpy())
         return np.concatenate(found)
 
     def nearest_classes(self, embeddings: Any) -> np.ndarray:

@@ -1,9 +1,27 @@
+import numpy as np
 import pytest
 from small_data import SMALL_SETTINGS, make_small_data, small_request
 
 from benchmarks import suite
 from benchmarks.datasets import DATASETS, DatasetEntry
 from benchmarks.settings import SETTINGS
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "umap: a test of UMAP itself, which takes long to compile")
+
+
+@pytest.fixture(autouse=True)
+def _quick_maps(request, monkeypatch):
+    """The two directions with the largest variance, where it does not matter what a map shows."""
+
+    def project(embeddings):
+        centred = embeddings - embeddings.mean(axis=0)
+        directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
+        return (centred @ directions.T).astype(np.float32)
+
+    if request.node.get_closest_marker("umap") is None:
+        monkeypatch.setattr("benchmarks.report.embedding_map.project", project)
 
 
 @pytest.fixture

@@ -87,8 +87,14 @@ def test_a_warning_is_a_line_of_the_command_line_alone(small_dataset, tmp_path, 
     (out / "small" / "triplet_margin" / "seed0_fold0").mkdir(parents=True)
     broken = out / "small" / "triplet_margin" / "seed0_fold0" / "result.json"
     broken.write_text("{")
-    command = [sys.executable, "-m", "benchmarks", "report", str(out), "--out", str(tmp_path / "r")]
-    errors = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        print(warnings.formatwarning(message, category, filename, lineno), file=sys.stderr, end="")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # what Python does, and pytest does not
+        assert main(["report", str(out), "--out", str(tmp_path / "r")]) == 0
+    errors = capfd.readouterr().err
     assert errors.startswith(f"warning: {broken} is damaged")
     assert ".py:" not in errors
     assert warnings.formatwarning is usual

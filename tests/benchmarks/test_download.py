@@ -12,24 +12,43 @@ from dataset_trees import build_cub
 
 from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS, download_dataset
-from benchmarks.datasets.download import Archive, fetch
+from benchmarks.datasets.download import RETRIES, Archive, fetch
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class _Server(ThreadingHTTPServer):
+    """Serves a folder, after as many failures as it is asked for."""
+
+    failures = 0
+    requests = 0
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests += 1
+        if self.server.requests <= self.server.failures:
+            self.send_error(503)
+        else:
+            super().do_GET()
+
     def log_message(self, *_):
         pass
 
 
 @pytest.fixture
-def address(tmp_path, monkeypatch):
-    """Of a server on this machine, which serves the folder ``server``."""
+def server(tmp_path, monkeypatch):
+    """On this machine, of the folder ``server``; the waits between tries are left out."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
     (tmp_path / "server").mkdir()
-    handler = partial(_Quiet, directory=tmp_path / "server")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
+    with _Server(("127.0.0.1", 0), partial(_Handler, directory=tmp_path / "server")) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
         server.shutdown()
+
+
+@pytest.fixture
+def address(server):
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 @pytest.fixture
@@ -84,10 +103,21 @@ def test_an_address_that_is_gone(address, served, tmp_path):
         fetch([gone], tmp_path / "root")
 
 
+def test_a_download_that_fails_is_tried_again(server, address, served, tmp_path):
+    server.failures = RETRIES
+    fetch([archive_of(address, served)], tmp_path / "root")
+    assert (tmp_path / "root" / "CUB_200_2011" / "images.txt").is_file()
+    server.failures, server.requests = RETRIES + 1, 0
+    with pytest.raises(OSError, match=r"cannot download http:.*503"):
+        fetch([archive_of(address, served)], tmp_path / "other")
+    assert not list((tmp_path / "other").iterdir())
+
+
 def test_half_a_download_is_not_taken_for_a_whole(address, served, tmp_path):
     root = tmp_path / "root"
-    root.mkdir()
-    (root / "CUB_200_2011.tgz.part").write_bytes(served.read_bytes()[:100])
+    left = root / "CUB_200_2011.tgz.part"
+    left.mkdir(parents=True)
+    (left / served.name).write_bytes(served.read_bytes()[:100])
     fetch([archive_of(address, served, md5=None)], root)
     assert (root / "CUB_200_2011" / "images.txt").is_file()
     assert not list(root.glob("*.part"))

@@ -9,6 +9,8 @@ from PIL import Image, ImageFont
 from benchmarks.datasets import glyphs, load_dataset
 from pml_hierarchical.hierarchy import Hierarchy
 
+pytestmark = pytest.mark.xdist_group("glyphs")
+
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
@@ -146,7 +148,7 @@ def test_the_cache_is_keyed_by_the_versions(cache, monkeypatch, module, data):
         raise LookupError("rendered")
 
     monkeypatch.setattr(glyphs, "render_glyphs", rendered)
-    monkeypatch.setattr(getattr(glyphs, module), "__version__", "0.0")
+    monkeypatch.setattr(f"{module}.__version__", "0.0")
     with pytest.raises(LookupError, match="rendered"):
         glyphs.load_glyphs(cache)
 

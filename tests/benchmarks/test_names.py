@@ -4,6 +4,7 @@ import json
 import re
 import warnings
 import zlib
+from pathlib import Path
 
 import html5lib
 import matplotlib
@@ -29,6 +30,7 @@ from benchmarks.report.blocks import Cell, Grid, Row, Section, Text
 from benchmarks.report.fonts import legible
 from benchmarks.report.style import as_png
 
+SCRIPT = (Path(page.__file__).parent / "templates" / "report.js").read_text().strip()
 NAMES = [pytest.param(name, id=kind) for kind, name in HOSTILE.items()]
 
 
@@ -76,7 +78,9 @@ def test_names_reach_the_reader_of_html_as_they_are(name, tmp_path, monkeypatch)
     parser = html5lib.HTMLParser(namespaceHTMLElements=False)
     tree = parser.parse(html)
     assert parser.errors == []
-    assert not elements(tree) & {"script", "img"}
+    assert not elements(tree) & {"img"}
+    (script,) = tree.iter("script")  # that of the page
+    assert script.text.strip() == SCRIPT
     anchors = [element.get("id") for element in tree.iter() if element.get("id") is not None]
     assert all(anchors)
     assert len(set(anchors)) == len(anchors)
@@ -118,7 +122,8 @@ def test_no_name_is_lost_in_the_legend_of_a_map(tmp_path, monkeypatch):
     np.savez(tmp_path / "test.npz", test_embeddings=np.ones((30, 2)), test_labels=labels)
     names = ("a" * 50 + "1", "a" * 50 + "2", "_c")
     fine = tuple(map(str, range(30)))
-    figure = embedding_map.embedding_maps({"loss": tmp_path / "test.npz"}, (fine, names))
+    maps = embedding_map.read_maps({"loss": tmp_path / "test.npz"}, (fine, names))
+    figure = embedding_map.map_figure(maps, (fine, names))
     as_png(figure)
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(shown) == 3

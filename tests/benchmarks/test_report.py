@@ -117,10 +117,12 @@ def cells(row):
     return [cell.text for cell in row.cells]
 
 
-def test_numbers_are_those_of_the_files_in_the_order_of_the_registry(stored):
+def test_numbers_are_those_of_the_files_sorted_by_score(stored):
     found = grids(stored)
-    rows = {row.name: cells(row) for row in found["Results"].rows}
-    assert list(rows) == ["(raw features)", "contrastive", "proxy_anchor", "hpl:proxy_anchor"]
+    rows = {row.key or row.name: cells(row) for row in found["Results"].rows}
+    assert list(rows) == ["hpl:proxy_anchor", "proxy_anchor", "contrastive", "(raw features)"]
+    names = [row.name for row in found["Results"].rows]
+    assert names == ["HPL on Proxy-Anchor", "Proxy-Anchor", "Contrastive", "(raw features)"]
     # 40, 41, 42, 43: the mean, and 3.182 standard errors of 0.645
     assert rows["contrastive"] == ["41.5 ±2.1"] * 6 + ["7"]
     assert rows["(raw features)"] == ["30.0"] * 6 + ["–"]
@@ -130,12 +132,12 @@ def test_numbers_are_those_of_the_files_in_the_order_of_the_registry(stored):
 
 def test_concatenated_and_separated_are_two_tables(stored):
     found = grids(stored)
-    rows = {row.name: cells(row) for row in found["Concatenated"].rows}
+    rows = {row.key: cells(row) for row in found["Concatenated"].rows}
     assert rows["contrastive"] == ["50.0"] * 6
-    assert list(rows) == ["contrastive", "proxy_anchor", "hpl:proxy_anchor"]
+    assert list(rows) == ["hpl:proxy_anchor", "proxy_anchor", "contrastive"]
     assert "Separated: " in found["Results"].note
     assert "not to be compared" in found["Concatenated"].note
-    assert collect_concatenated(stored).losses == list(rows)
+    assert set(collect_concatenated(stored).losses) == set(rows)
 
 
 def test_without_all_folds_there_is_no_concatenated_table(tmp_path):
@@ -157,12 +159,13 @@ def test_settings_that_differ_are_shown_and_runs_that_do_not_match_are_named(tmp
     (folder / "proxy_anchor" / "seed0_fold3" / "result.json").unlink()
     stored = read_stored(folder)
     settings = provenance.settings_grid(stored, collect(stored))
-    assert [row.name for row in settings.rows].count("contrastive") == 2
-    assert "learning_rate=0.5" in cells(settings.rows[1])
+    rows = [cells(row) for row in settings.rows if row.key == "contrastive"]
+    assert [row[0] for row in rows] == ["contrastive"] * 2  # its name on the command line
+    assert "learning_rate=0.5" in rows[1]
     assert "learning rate" not in settings.note
     text = provenance.warnings(stored)
     assert any("different runs" in line for line in text)
-    assert any("same settings: contrastive" in line for line in text)
+    assert any("same settings: Contrastive" in line for line in text)
 
 
 def test_models_of_the_warm_up_are_counted(tmp_path):
@@ -176,7 +179,9 @@ def test_models_of_the_warm_up_are_counted(tmp_path):
         result["best_epoch"] = 2 if number == 0 else 3
         path.write_text(json.dumps(result))
     (line,) = provenance.early_models(read_stored(folder))
-    assert line.startswith(f"In 1 of {len(files)} runs of hpl:proxy_anchor the best epoch lies in")
+    assert line.startswith(
+        f"In 1 of {len(files)} runs of HPL on Proxy-Anchor the best epoch lies in"
+    )
 
 
 def test_without_models_of_the_warm_up_that_is_said(tmp_path):
@@ -216,7 +221,7 @@ def test_metrics_over_all_levels_stand_beside_those_of_each(tmp_path):
     for title in ("Results", "Differences to the base loss", "Concatenated"):
         columns = [name for group, name in found[title].columns if group == "all levels"]
         assert columns == ["H-AP", "ASI", "severity ↓"]
-    rows = {row.name: row.cells for row in found["Results"].rows}
+    rows = {row.key or row.name: row.cells for row in found["Results"].rows}
     assert [cell.text for cell in rows["contrastive"][6:9]] == [
         "40.0 ±0.0",
         "30.0 ±0.0",
@@ -226,8 +231,8 @@ def test_metrics_over_all_levels_stand_beside_those_of_each(tmp_path):
     # lower is better
     assert [loss for loss, row in rows.items() if row[8].is_best] == ["hpl:proxy_anchor"]
     (difference,) = found["Differences to the base loss"].rows
-    assert difference.cells[8] == Cell("-0.25 ±0.00", is_best=True)
-    ranks = {row.name: cells(row) for row in found["Ranks"].rows}
+    assert difference.cells[8] == Cell("-0.25 ±0.00", is_best=True, value=-0.25, trend=1)
+    ranks = {row.key: cells(row) for row in found["Ranks"].rows}
     assert ranks["hpl:proxy_anchor"][2] == "9 of 9"
     assert ranks["proxy_anchor"][2] == "2 of 9"  # H-AP and ASI, which are equal
     joint = overview_section({"a": collect(stored), "b": collect(stored)})
@@ -249,7 +254,7 @@ def test_missing_metric_is_a_dash(tmp_path):
         result = json.loads(path.read_text())
         del result["test"][KEYS[0]]
         path.write_text(json.dumps(result))
-    rows = {row.name: row.cells for row in grids(read_stored(folder))["Results"].rows}
+    rows = {row.key: row.cells for row in grids(read_stored(folder))["Results"].rows}
     assert rows["contrastive"][0].text == "–"
     assert not rows["contrastive"][0].is_best
     assert rows["hpl:proxy_anchor"][0].is_best
@@ -257,29 +262,40 @@ def test_missing_metric_is_a_dash(tmp_path):
 
 def test_report_of_a_data_set(stored):
     written = write_report(stored, collect(stored))
-    assert [path.name for path in written] == ["report.md", "report.html", "tables.tex"]
+    names = ["report.md", "report.html", "tables.tex", "results.csv", "runs.csv"]
+    assert [path.name for path in written] == names
     assert {path.parent for path in written} == {stored.folder}
     markdown, page = (path.read_text() for path in written[:2])
     names = ["training", "levels", "gain", "embeddings", "tree", "retrievals"]
     assert re.findall(r"!\[.*\]\((.*)\)", markdown) == [f"figures/{name}.png" for name in names]
     assert all((stored.folder / "figures" / f"{name}.png").stat().st_size for name in names)
-    check_page(page, pictures=6)
+    check_page(page, pictures=4, plots=5)
     assert "group_&lt;b&gt;" in page
 
 
-def check_page(page: str, pictures: int) -> None:
-    """It is valid HTML that needs no other file, and its links lead somewhere."""
+def check_page(page: str, pictures: int, plots: int) -> None:
+    """It is valid HTML that needs no other file, and its links lead somewhere.
+
+    Of each picture there is one for light and one for dark pages.
+    """
+    page = re.sub(r"<script.*?</script>", "<script></script>", page, flags=re.DOTALL)
     parser = html5lib.HTMLParser(namespaceHTMLElements=False)
     tree = parser.parse(page)
     assert parser.errors == []
     images = [image.get("src") for image in tree.iter("img")]
-    assert len(images) == pictures
-    assert all(source.startswith("data:image/png;base64,") for source in images)
-    assert not list(tree.iter("script"))
+    dark = [source.get("srcset") for source in tree.iter("source")]
+    assert len(images) == len(dark) == pictures
+    assert all(re.match("data:image/(png|webp);base64,", source) for source in images + dark)
+    assert len(set(images + dark)) > pictures
+    assert len([element for element in tree.iter() if element.get("data-root-id")]) == plots
+    assert not any(script.get("src") for script in tree.iter("script"))
     assert not list(tree.iter("link"))
     anchors = [element.get("id") for element in tree.iter() if element.get("id")]
     assert len(anchors) == len(set(anchors))
-    targets = [link.get("href") for link in tree.iter("a")]
+    links = list(tree.iter("a"))
+    files = [link.get("download") for link in links if link.get("href").startswith("data:text/csv")]
+    assert files == ["results.csv", "runs.csv"]
+    targets = [link.get("href") for link in links if link.get("download") is None]
     assert targets
     assert {target.removeprefix("#") for target in targets} <= set(anchors)
 
@@ -290,15 +306,16 @@ def test_joint_report_finds_the_folders_and_keeps_their_pictures_apart(tmp_path)
     make_store(runs / "cub", dataset="cub", values={**VALUES, "cosface": 0.6})
     (runs / "notes").mkdir()
     written = write_joint_report([runs, runs / "cub"], tmp_path / "joint")
-    markdown, page, latex = (path.read_text() for path in written)
-    check_page(page, pictures=13)
+    markdown, page, latex, _, _ = (path.read_text() for path in written)
+    check_page(page, pictures=9, plots=10)
     pictures = re.findall(r"!\[.*\]\((.*)\)", markdown)
     assert len(pictures) == len(set(pictures)) == 13
     assert all((tmp_path / "joint" / name).exists() for name in pictures)
     assert (
         markdown.index("## All data sets") < markdown.index("## cub") < markdown.index("## small")
     )
-    assert "cosface" in markdown
+    assert "CosFace" in markdown
+    assert "cosface" in markdown  # its name on the command line
     assert latex.count(r"\begin{table*}") == 4  # differences, two data sets, beside the paper
     assert not (runs / "cub" / "report.html").exists()
 

@@ -73,7 +73,9 @@ def test_markdown_of_cells_with_bars_keeps_its_columns():
 def test_paper_beside_nothing_of_ours():
     grid = paper_grid("cub", None)
     assert grid is not None
-    rows = {row.name: [cell.text for cell in row.cells] for row in grid.rows}
+    rows = {row.key: [cell.text for cell in row.cells] for row in grid.rows}
+    scores = [PAPER["cub"][key][2] for key in rows if key in PAPER["cub"]]
+    assert scores == sorted(scores, reverse=True)
     assert rows["hpl:proxy_anchor"] == ["–"] * 3 + ["68.25", "37.57", "26.72"]
     assert rows["hpl:proxy_anchor − proxy_anchor"] == ["–"] * 3 + ["+0.61", "+0.28", "+0.25"]
     assert set(rows) == {*PAPER["cub"], "hpl:proxy_anchor − proxy_anchor"}

@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from benchmarks.report import embedding_map, figures
+from benchmarks.report.colours import PALETTE
 from benchmarks.report.curves import mean_by_step
 from benchmarks.report.differences import differences_by_dataset, differences_by_level
-from benchmarks.report.style import COLOURS, line_styles
 from benchmarks.report.tree_picture import agreements, level_of_shares, tree_figure
 from benchmarks.results import Summary, base_of, metric_keys
+from benchmarks.thumbnails import MAX_PICTURES, sample
 
 KEYS = metric_keys(2)
 
@@ -27,15 +28,6 @@ def make_summary(losses, seeds=(0, 1)) -> Summary:
 def test_curves_of_different_lengths_keep_their_last_value():
     mean = mean_by_step([np.array([1.0, 3.0]), np.array([3.0, 5.0, 9.0])])
     assert mean.tolist() == [2.0, 4.0, 6.0]
-
-
-def test_no_two_losses_look_alike():
-    names = [f"loss{i}" for i in range(14)]
-    summary = make_summary([*names, "hpl:loss0", "hpl_given:loss0", "hpl:loss12"])
-    styles = line_styles(summary)
-    looks = {(s["color"], str(s["linestyle"]), s["linewidth"]) for s in styles.values()}
-    assert len(looks) == len(summary.losses)
-    assert styles["hpl:loss0"]["color"] == styles["loss0"]["color"]
 
 
 @pytest.mark.parametrize(
@@ -109,11 +101,12 @@ def test_map_shows_every_image_in_the_colour_of_its_superclass(tmp_path, monkeyp
     monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
     path = save_test(tmp_path / "test.npz")
     names = tuple(f"kind {i}" for i in range(12))
-    figure = embedding_map.embedding_maps({"a": path, "b": path}, (("",) * 60, names))
+    maps = embedding_map.read_maps({"a": path, "b": path}, (("",) * 60, names))
+    figure = embedding_map.map_figure(maps, (("",) * 60, names))
     assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
     assert len(figure.axes[0].collections[0].get_offsets()) == 60
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert shown == [*names[: len(COLOURS)], "others"]
+    assert shown == [*names[: len(PALETTE)], "others"]
 
 
 def test_places_are_kept_beside_the_run_until_they_are_made_in_another_way(tmp_path, monkeypatch):
@@ -129,21 +122,23 @@ def test_places_are_kept_beside_the_run_until_they_are_made_in_another_way(tmp_p
 
 
 def test_sample_is_bounded_and_the_same_every_time():
-    rows = embedding_map.sample(10_000)
-    assert len(np.unique(rows)) == embedding_map.MAX_POINTS
-    np.testing.assert_array_equal(rows, embedding_map.sample(10_000))
-    assert embedding_map.sample(5).tolist() == [0, 1, 2, 3, 4]
+    rows = sample(10_000)
+    assert len(np.unique(rows)) == MAX_PICTURES
+    np.testing.assert_array_equal(rows, sample(10_000))
+    assert sample(5).tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.umap
 def test_without_umap_the_report_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     path = save_test(tmp_path / "test.npz")
     with pytest.raises(embedding_map.NoMapError, match="pip install umap-learn"):
-        embedding_map.embedding_maps({"a": path}, (("",) * 60, ("x",) * 12))
+        embedding_map.read_maps({"a": path}, (("",) * 60, ("x",) * 12))
     with pytest.raises(embedding_map.NoMapError, match=r"nothing\.npz is missing"):
-        embedding_map.embedding_maps({"a": tmp_path / "nothing.npz"}, ())
+        embedding_map.read_maps({"a": tmp_path / "nothing.npz"}, ())
 
 
+@pytest.mark.umap
 def test_umap_puts_what_is_alike_together():
     pytest.importorskip("umap")
     rng = np.random.default_rng(0)

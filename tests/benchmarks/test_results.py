@@ -51,18 +51,32 @@ def _rest(summary):
 
 
 def test_best_loss_is_bold_and_the_untrained_row_never_is():
-    rows = {row.name: row for row in tables.rows(make_summary())}
-    assert list(rows) == ["(pixels)", "a", "hpl:a", "b"]
+    rows = {row.key or row.name: row for row in tables.rows(make_summary())}
+    assert set(rows) == {"(pixels)", "a", "hpl:a", "b"}
+    assert list(rows)[:2] == ["(pixels)", "hpl:a"]
     assert [cell.is_best for cell in rows["hpl:a"].cells] == [True] * 6 + [False]
     assert not any(cell.is_best for cell in rows["(pixels)"].cells)
     assert "±" in rows["a"].cells[0].text
     single = tables.rows(make_summary(seeds=(0,)))
-    assert "±" not in single[1].cells[0].text
+    assert not any("±" in row.cells[0].text for row in single)
+
+
+def test_rows_are_sorted_by_score():
+    rows = [row.cells[2].value for row in tables.rows(make_summary())]
+    assert rows == sorted(rows, reverse=True)
+    assert tables.score_column(make_summary()) == 2
+
+
+def test_a_loss_without_a_score_is_last():
+    summary = make_summary()
+    summary.runs.loc[summary.runs["loss"] == "hpl:a", KEYS] = math.nan
+    assert [row.key for row in tables.rows(summary)][-1] == "hpl:a"
 
 
 def test_difference_rows_have_signs_and_mark_what_is_beyond_the_interval():
     (row,) = tables.difference_rows(make_summary())
-    assert row.name == "hpl:a − a"
+    assert (row.name, row.key) == ("HPL on a − a", "hpl:a − a")
+    assert {cell.trend for cell in row.cells} == {1}
     assert all(cell.text.startswith("+") and cell.is_best for cell in row.cells)
 
 

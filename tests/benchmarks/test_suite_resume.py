@@ -1,6 +1,5 @@
 import json
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from killed_suite import MOMENTS
+from killed_suite import LOSSES, MOMENTS
 from rich.console import Console
 from small_data import SMALL_SETTINGS, small_request
 
@@ -21,18 +20,20 @@ from benchmarks.settings import SETTINGS
 from benchmarks.training import Session
 from benchmarks.training.checkpoints import BEST, LAST
 
+pytestmark = pytest.mark.xdist_group("killed suites")
 SCRIPT = Path(__file__).parent / "killed_suite.py"
 TIMES = ("seconds", "epoch_seconds", "environment")
 
 
-def start(out, moment, *losses):
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), str(out), moment, *losses],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def left(tmp_path_factory):
+    """A folder for each moment, with what the suite that was killed then has left."""
+    out = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, str(SCRIPT), str(out)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
 
 
 def results(out):
@@ -59,28 +60,24 @@ def records(out):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(left):
     """What a suite that nobody disturbs leaves; in a process of its own as the killed ones."""
-    out = tmp_path_factory.mktemp("undisturbed")
-    done = start(out, "never")
-    assert done.returncode == 0, done.stderr
-    return results(out), records(out)
+    return results(left / "never"), records(left / "never")
 
 
 @pytest.fixture
 def go_on(small_dataset, tmp_path):
     """Start the same suite again, here."""
 
-    def run(losses=("hpl:proxy_anchor", "contrastive_xbm")):
+    def run(losses=LOSSES):
         suite.run(suite.plan(small_request(tmp_path, losses)), Console())
 
     return run
 
 
 @pytest.mark.parametrize("moment", [moment for moment in MOMENTS if moment != "never"])
-def test_a_killed_suite_goes_on_with_the_same_numbers(undisturbed, go_on, tmp_path, moment):
-    killed = start(tmp_path, moment)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_a_killed_suite_goes_on_with_the_same_numbers(undisturbed, left, go_on, tmp_path, moment):
+    shutil.copytree(left / moment, tmp_path, dirs_exist_ok=True)
     go_on()
     assert results(tmp_path) == undisturbed[0]
     assert records(tmp_path) == undisturbed[1]
@@ -89,17 +86,10 @@ def test_a_killed_suite_goes_on_with_the_same_numbers(undisturbed, go_on, tmp_pa
     assert len(list(tmp_path.rglob(LAST))) == (moment == "after the result")
 
 
-@pytest.fixture(scope="module")
-def killed_in_the_third_epoch(tmp_path_factory):
-    out = tmp_path_factory.mktemp("killed")
-    assert start(out, "in the third epoch").returncode == -signal.SIGKILL
-    return out
-
-
 @pytest.fixture
-def killed(killed_in_the_third_epoch, tmp_path):
-    """The folder of the run that was killed, in a copy of what it left."""
-    shutil.copytree(killed_in_the_third_epoch, tmp_path, dirs_exist_ok=True)
+def killed(left, tmp_path):
+    """The folder of the run that was killed in its third epoch, in a copy of what it left."""
+    shutil.copytree(left / "in the third epoch", tmp_path, dirs_exist_ok=True)
     return tmp_path / "small" / "hpl-proxy_anchor" / "seed0_fold0"
 
 

@@ -17,7 +17,10 @@ from benchmarks.settings import SETTINGS
 from benchmarks.training.checkpoints import BEST, LAST
 from benchmarks.training.session import Session
 
-pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad"),
+    pytest.mark.xdist_group("torchrun"),
+]
 
 
 def start(task, out):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,6 @@ from tabulate import tabulate
 
 FEATURES = ("value", "gradients", "known", "discovered", "mixed", "resume", "DDP", "autocast",
             "compile")  # fmt: skip
-_OUTCOMES = pytest.StashKey[dict]()
 
 
 def pytest_addoption(parser):
@@ -24,7 +24,11 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "feature(name): a column of the table of features")
-    config.stash[_OUTCOMES] = defaultdict(list)
+    path = config.getoption("--feature-table")
+    if path and not hasattr(
+        config, "workerinput"
+    ):  # of pytest-xdist's, the process with all reports
+        config.pluginmanager.register(FeatureTable(Path(path)))
 
 
 @pytest.fixture(autouse=True)
@@ -36,18 +40,24 @@ def _seed():
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     marker = item.get_closest_marker("feature")
-    if marker is None or not hasattr(item, "callspec") or "name" not in item.callspec.params:
-        return
-    if report.when == "call" or report.outcome != "passed":
-        cell = (item.callspec.params["name"], marker.args[0])
-        reason = getattr(report, "wasxfail", "")
-        item.config.stash[_OUTCOMES][cell].append((report.outcome, reason))
+    if marker and "name" in getattr(item, "callspec", SimpleNamespace(params={})).params:
+        cell = [item.callspec.params["name"], marker.args[0]]
+        report.user_properties.append(("cell of the table", cell))
 
 
-def pytest_sessionfinish(session):
-    path = session.config.getoption("--feature-table")
-    if path:
-        Path(path).write_text(_page(session.config.stash[_OUTCOMES]))
+class FeatureTable:
+    """Collects the outcomes and writes the table when all tests are done."""
+
+    def __init__(self, path):
+        self.path, self.outcomes = path, defaultdict(list)
+
+    def pytest_runtest_logreport(self, report):
+        cell = dict(report.user_properties).get("cell of the table")
+        if cell and (report.when == "call" or report.outcome != "passed"):
+            self.outcomes[tuple(cell)].append((report.outcome, getattr(report, "wasxfail", "")))
+
+    def pytest_sessionfinish(self):
+        self.path.write_text(_page(self.outcomes))
 
 
 def _page(outcomes) -> str:

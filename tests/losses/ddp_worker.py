@@ -1,12 +1,11 @@
-"""What every process of the distributed tests runs: ``torchrun ddp_worker.py OUT``."""
+"""The processes of the tests of DistributedDataParallel: ``ddp_worker.py OUT``."""
 
 from __future__ import annotations
-
-import sys
 
 import torch
 import torch.distributed as dist
 from bases import BASES
+from forked import run_in_processes
 from pytorch_metric_learning.utils.distributed import DistributedLossWrapper
 from torch.nn.parallel import DistributedDataParallel
 
@@ -68,10 +67,8 @@ def train_distributed(name, rank, world_size, **kwargs):
     }
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    rank, world_size = dist.get_rank(), dist.get_world_size()
+def run(folder, rank, world_size):
+    """Everything, in one process of several."""
     results = {name: train_distributed(name, rank, world_size) for name in BASES}
     results["learned"] = train_distributed(
         "ProxyAnchorLoss", rank, world_size, coarse_proxies="learned"
@@ -83,5 +80,8 @@ if __name__ == "__main__":
         apart.recluster()
     except RuntimeError as error:
         results["apart"] = str(error)
-    torch.save(results, f"{sys.argv[1]}/rank{rank}.pt")
-    dist.destroy_process_group()
+    return results
+
+
+if __name__ == "__main__":
+    run_in_processes(run)

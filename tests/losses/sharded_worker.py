@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 import torch.distributed.tensor
+from forked import run_in_processes
 from pytorch_metric_learning import losses as pml
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
@@ -231,18 +229,5 @@ def reference(base, **kwargs):
     return make(HierarchicalProxyLoss, base, **kwargs)
 
 
-def start(rank, out, world_size):
-    torch.set_num_threads(1)
-    store = f"file://{out}/store{world_size}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size)
-    folder = Path(out, str(world_size))
-    folder.mkdir(exist_ok=True)
-    torch.save(run(folder, rank, world_size), folder / f"rank{rank}.pt")
-    dist.destroy_process_group()
-
-
 if __name__ == "__main__":
-    for world_size in (2, 4):  # forked: what is imported need not be imported again
-        torch.multiprocessing.start_processes(
-            start, (sys.argv[1], world_size), world_size, start_method="fork"
-        )
+    run_in_processes(run)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
-from pathlib import Path
 
 import ddp_worker
 import numpy as np
 import pytest
 import torch
 from bases import BASES
+from forked import results_of
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.losses import HierarchicalProxyLoss
@@ -214,14 +212,7 @@ def test_resumed_training_ends_at_the_same_bits(name, coarse_proxies):
 @pytest.fixture(scope="module")
 def distributed(tmp_path_factory):
     """The results of every rank, of runs with 2 and with 4 processes."""
-    results = {}
-    for world_size in (2, 4):
-        out = tmp_path_factory.mktemp(f"ddp{world_size}")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += [f"--nproc-per-node={world_size}", ddp_worker.__file__, str(out)]
-        subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent)
-        results[world_size] = [torch.load(out / f"rank{rank}.pt") for rank in range(world_size)]
-    return results
+    return results_of(ddp_worker, tmp_path_factory.mktemp("ddp"))
 
 
 def check_distributed(ranks, key, name, **kwargs):
@@ -243,17 +234,20 @@ def check_distributed(ranks, key, name, **kwargs):
 @every_base
 @pytest.mark.parametrize("world_size", [2, 4])
 @pytest.mark.feature("DDP")
+@pytest.mark.xdist_group("DDP")
 def test_processes_agree_with_one(name, world_size, distributed):
     check_distributed(distributed[world_size], name, name)
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.xdist_group("DDP")
 def test_processes_agree_with_one_on_learned_proxies(world_size, distributed):
     check_distributed(
         distributed[world_size], "learned", "ProxyAnchorLoss", coarse_proxies="learned"
     )
 
 
+@pytest.mark.xdist_group("DDP")
 def test_processes_with_different_proxies_are_told(distributed):
     for rank in distributed[2]:
         assert "proxies differ between processes" in rank["apart"]

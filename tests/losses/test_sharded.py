@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 
 import pytest
 import sharded_worker as worker
 import torch
 import torch.distributed as dist
+from forked import results_of
 from pytorch_metric_learning import distances, losses, regularizers
 from sharded_worker import BASES, CASES, OF_LEVELS, TREE, C, D, own_part
 
 from pml_hierarchical.losses import FastPath, ShardedHierarchicalProxyLoss
 
+pytestmark = pytest.mark.xdist_group("sharded")
 every_case = pytest.mark.parametrize("case", CASES)
 both = pytest.mark.parametrize("world_size", [2, 4])
 
@@ -22,12 +22,7 @@ both = pytest.mark.parametrize("world_size", [2, 4])
 @pytest.fixture(scope="module")
 def distributed(tmp_path_factory):
     """The results of every rank, of runs with 2 and with 4 processes."""
-    out = tmp_path_factory.mktemp("sharded")
-    subprocess.run([sys.executable, worker.__file__, str(out)], check=True)
-    return {
-        world_size: [torch.load(out / f"{world_size}/rank{r}.pt") for r in range(world_size)]
-        for world_size in (2, 4)
-    }
+    return results_of(worker, tmp_path_factory.mktemp("sharded"))
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,8 @@ function showCount() {
 let waiting = 0;
 query.addEventListener("input", () => {
   clearTimeout(waiting);
-  waiting = setTimeout(search, total > 5000 ? 150 : 0);
+  if (total > 5000) waiting = setTimeout(search, 150);
+  else search();
 });
 only.addEventListener("change", search);
 steps[-1].addEventListener("click", () => step(-1));

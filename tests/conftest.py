@@ -1,0 +1,16 @@
+"""What holds for all tests: how they share the cores, and which of them stay together.
+
+``pytest -n 2 --dist loadgroup`` runs them in two processes.
+"""
+
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the processes of tests
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "xdist_group(name): tests that pytest-xdist runs in one process, which share what is slow",
+    )
