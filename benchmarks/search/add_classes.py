@@ -39,8 +39,10 @@ def add_classes(
     save_model(grown, out)
     console = Console(highlight=False, soft_wrap=True)
     for one in added[:SHOWN]:
-        where = f" in {one.superclass}" if one.superclass is not None else ""
-        why = " (the nearest)" if where and not one.is_given else ""
-        console.print(f"added {one.name}{where}{why}", markup=False)
+        where = "" if one.superclass is None else f" in {one.superclass}"
+        if where and one.named != one.superclass:
+            within = "" if one.named is None else f" within {one.named}"
+            where += f" (the nearest{within})"
+        console.print(f"added {one.name}{where}", markup=False)
     if len(added) > SHOWN:
         console.print(f"added {len(added) - SHOWN} more")

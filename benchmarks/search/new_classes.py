@@ -29,13 +29,13 @@ class NewClass:
     Attributes:
         name: of the class.
         superclass: the name of its superclass at the finest level; ``None`` without a tree.
-        is_given: whether a folder named the superclass, or one above it; otherwise it is the
-            nearest.
+        named: the superclass that its folders name and that the model has: this one, or a coarser
+            one within which it is the nearest; ``None`` if there is none, and it is the nearest.
     """
 
     name: str
     superclass: str | None
-    is_given: bool
+    named: str | None
 
 
 def with_classes_of(
@@ -65,7 +65,7 @@ def with_classes_of(
     names = photographs.class_names[0]
     embeddings = _embedded(model, photographs.files)
     means = means_of_classes(embeddings, torch.from_numpy(photographs.labels[:, 0]))
-    old, tree, added = model.proxies.cpu(), None, [NewClass(name, None, False) for name in names]
+    old, tree, added = model.proxies.cpu(), None, [NewClass(name, None, None) for name in names]
     if model.hierarchy is not None and model.hierarchy.num_levels > 1:
         tree, added = _grown(model.hierarchy, old, means, photographs)
     grown = RetrievalModel(
@@ -105,16 +105,15 @@ def _grown(
     nodes = means_of_classes(proxies, torch.from_numpy(tree.class_labels[:, 1].copy()))
     similarities = means @ nodes.T
     paths = {row[0]: row[1:] for row in photographs.labels.tolist()}
-    parents, is_given = [], []
+    parents, named = [], []
     for number in range(len(means)):
         above = [
             photographs.class_names[level][node]
             for level, node in enumerate(paths[number], start=1)
         ]
-        inside = _named_superclasses(tree, above)
-        candidates = range(tree.sizes[1]) if inside is None else inside
+        known, candidates = _named_superclass(tree, above)
         parents.append(max(candidates, key=similarities[number].__getitem__))
-        is_given.append(inside is not None)
+        named.append(known)
     given = range(1, tree.num_levels)
     table = grown_table(tree.class_labels, len(means), np.array(parents), list(given))
     names = photographs.class_names[0]
@@ -122,16 +121,17 @@ def _grown(
     superclasses = tree.names[1] or ()
     return grown, [
         NewClass(name, superclasses[parent], known)
-        for name, parent, known in zip(names, parents, is_given, strict=True)
+        for name, parent, known in zip(names, parents, named, strict=True)
     ]
 
 
-def _named_superclasses(tree: Hierarchy, above: Sequence[str]) -> list[int] | None:
-    """The superclasses of level 1 within the finest one that one of the names is of."""
+def _named_superclass(tree: Hierarchy, above: Sequence[str]) -> tuple[str | None, list[int]]:
+    """The finest superclass that one of the names is of, and those of level 1 within it."""
     assert tree.names is not None
     for level in range(1, tree.num_levels):
+        names = tree.names[level] or ()
         for name in above:
-            if name in (tree.names[level] or ()):
-                node = (tree.names[level] or ()).index(name)
-                return np.unique(tree.class_labels[tree.members(level, node), 1]).tolist()
-    return None
+            if name in names:
+                members = tree.members(level, names.index(name))
+                return name, np.unique(tree.class_labels[members, 1]).tolist()
+    return None, list(range(tree.sizes[1]))

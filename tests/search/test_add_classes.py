@@ -68,11 +68,11 @@ def test_a_superclass_is_the_one_named_or_the_nearest(model, tmp_path):
     blue = [(10, 20, 200)]
     shelves = {"fruit/blueberry": blue, "novelties/blue cheese": blue, "plants/violet": blue}
     grown, added = with_classes_of(model, build(tmp_path / "new", shelves))
-    found = {one.name: (one.superclass, one.is_given) for one in added}
+    found = {one.name: (one.superclass, one.named) for one in added}
     assert found == {
-        "blueberry": ("fruit", True),
-        "blue cheese": ("dairy", False),
-        "violet": ("vegetables", True),
+        "blueberry": ("fruit", "fruit"),
+        "blue cheese": ("dairy", None),
+        "violet": ("vegetables", "plants"),
     }
     tree = grown.hierarchy
     assert tree.sizes == (6, 3, 2)
@@ -114,7 +114,10 @@ def test_a_model_without_a_tree_or_without_classes(model, tmp_path):
 
 def test_the_command(model, tmp_path):
     model.save(tmp_path / "model")
-    build(tmp_path / "new", {"fruit/fig": [(9, 0, 0)], "other/ice": [(0, 1, 9)]})
+    build(
+        tmp_path / "new",
+        {"fruit/fig": [(9, 0, 0)], "other/ice": [(0, 1, 9)], "plants/moss": [(1, 9, 2)]},
+    )
     app = typer.Typer()
     app.command()(add_classes)
     arguments = [str(tmp_path / name) for name in ("model", "new")]
@@ -122,7 +125,8 @@ def test_the_command(model, tmp_path):
     assert outcome.exit_code == 0, outcome.exception
     assert "added fig in fruit\n" in outcome.output
     assert "added ice in dairy (the nearest)\n" in outcome.output
+    assert "added moss in vegetables (the nearest within plants)\n" in outcome.output
     loaded = RetrievalModel.load(tmp_path / "model2")
-    assert loaded.hierarchy.sizes == (5, 3, 2)
+    assert loaded.hierarchy.sizes == (6, 3, 2)
     again = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "model2")]).exception
     assert isinstance(again, FileExistsError)
