@@ -2,6 +2,7 @@
 
 import json
 
+import faiss
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
@@ -73,8 +74,14 @@ def test_saved_and_loaded(index, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_index_each_time(kind, tmp_path):
-    for name in "ab":
-        Index.build(GALLERY, PATHS, kind=kind).save(tmp_path / name)
+    num_threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(4)
+    try:
+        for name in "ab":
+            Index.build(GALLERY, PATHS, kind=kind).save(tmp_path / name)
+        assert faiss.omp_get_max_threads() == 4
+    finally:
+        faiss.omp_set_num_threads(num_threads)
     first, second = ((tmp_path / name / "index.faiss").read_bytes() for name in "ab")
     assert first == second
 
