@@ -51,7 +51,13 @@ CLUSTERERS = [
     Agglomerative("ward"),
     by_scikit_learn,
 ]
-EVERY = pytest.mark.parametrize("clusterer", CLUSTERERS, ids=repr)
+
+
+def name_of(clusterer):
+    return getattr(clusterer, "__name__", repr(clusterer))  # the same in every process
+
+
+EVERY = pytest.mark.parametrize("clusterer", CLUSTERERS, ids=name_of)
 
 
 def proxies_of(num_classes, dimension=6, seed=0):
@@ -150,7 +156,7 @@ def test_a_parameter_in_half_precision_is_clustered_as_its_values():
 
 
 # ---------------------------------------------------------------- what changes nothing
-@pytest.mark.parametrize("clusterer", CLUSTERERS[:-1], ids=repr)
+@pytest.mark.parametrize("clusterer", CLUSTERERS[:-1], ids=name_of)
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("spherical", [False, True])
 def test_the_numbers_of_the_classes_change_nothing(clusterer, mixed, spherical):
