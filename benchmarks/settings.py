@@ -109,8 +109,9 @@ def about_length(dataset: str, epochs: int) -> str | None:
     full = SETTINGS[dataset].epochs
     if epochs >= full:
         return None
+    length = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     return (
-        f"These are short trainings of {epochs} epochs, {100 * epochs / full:.0f}% of the full "
+        f"These are short trainings of {length}, {100 * epochs / full:.0f}% of the full "
         f"{full} (--regime full): they show that everything works and which losses learn fast, "
         "but not which loss is best, since losses with proxies need the full training most."
     )
