@@ -62,7 +62,11 @@ def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
 
 def command_line() -> str:
     """The command that made this report, as it can be typed."""
-    return shlex.join(["pml-hierarchical", *map(printable, sys.argv[1:])])
+    program = Path(sys.argv[0] or "benchmarks/__main__.py")
+    name = [program.name]
+    if program.name == "__main__.py":
+        name = ["python", "-m", program.parent.name]
+    return shlex.join([*name, *map(printable, sys.argv[1:])])
 
 
 def _count(losses: Sequence[str] | set[str]) -> str:

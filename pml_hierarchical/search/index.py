@@ -121,11 +121,13 @@ class Index:
 
     def _search_exactly(self, vectors: np.ndarray, k: int, searched: np.ndarray) -> Any:
         selector = faiss.IDSelectorBitmap(np.packbits(searched, bitorder="little"))
+        engine, options = self.engine, faiss.SearchParameters(sel=selector)
         if self.kind == "ivf":
-            options = faiss.SearchParametersIVF(sel=selector, nprobe=self.engine.nlist)
-            return self.engine.search(vectors, k, params=options)
-        engine = self.engine.storage if self.kind == "hnsw" else self.engine
-        return engine.search(vectors, k, params=faiss.SearchParameters(sel=selector))
+            options = faiss.SearchParametersIVF(sel=selector, nprobe=engine.nlist)
+        elif self.kind == "hnsw":
+            engine = engine.storage
+        # faiss.contrib.torch_utils, which PML imports, replaces search by one without params
+        return getattr(engine, "search_numpy", engine.search)(vectors, k, params=options)
 
     def embeddings(self, rows: Any) -> np.ndarray:
         """The embeddings of some rows, ``float32 (n, d)``, of length 1."""

@@ -184,3 +184,15 @@ def test_recall_counts_the_exact_neighbours_that_are_found_besides_the_query():
     assert 0.3 < np.mean(shares) < 0.99
     index.engine.nprobe = index.engine.nlist
     assert recall_at(index, GALLERY) == 1
+
+
+def test_a_search_among_some_rows_beside_pml():
+    """PML imports a module of faiss that replaces the methods of all its indexes."""
+    import faiss.contrib.torch_utils  # noqa: F401
+
+    vectors = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], dtype=np.float32)
+    for kind in ("exact", "ivf", "hnsw"):
+        index = Index.build(vectors, "abcd", kind=kind)
+        assert index.search(vectors[:1], 2, among=[1, 2, 3])[1].tolist() == [[1, 2]]
+        assert index.search(vectors[2:3], 1)[1].tolist() == [[2]]
+        np.testing.assert_allclose(index.embeddings([3]), vectors[3:])
