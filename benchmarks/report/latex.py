@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from .blocks import Cell, Grid, Section
 
+# By hand, since pandas' Styler has neither rules under groups of columns nor a table that shrinks
+# to the width of the page.
 PREAMBLE = """\
 % Needs \\usepackage{booktabs} and \\usepackage{graphicx}; UTF-8.
 """
