@@ -34,6 +34,8 @@ def process(folders):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a process that a script starts with "&" ignores Ctrl-C, and so do all that it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         yield process
         process.kill()
