@@ -18,8 +18,7 @@ from pml_hierarchical.losses import HierarchicalProxyLoss
 
 MAX_CORE_FILES, MAX_CORE_LINES = 8, 1000
 MAX_LOSS_LINES = 250
-MAX_FILES, MAX_LINES = 50, 6500  # without search/, which losses and evaluation do not use
-MAX_SEARCH_FILES, MAX_SEARCH_LINES = 6, 650
+MAX_FILES, MAX_LINES = 50, 6500
 MAX_FRAMES = 5
 
 PACKAGE = Path(pml_hierarchical.__file__).parent
@@ -43,17 +42,10 @@ def test_size_of_the_loss():
     assert lines_of([PACKAGE / "core/hierarchical_proxy_loss.py"]) <= MAX_LOSS_LINES
 
 
-@pytest.mark.parametrize(
-    ("folder", "max_files", "max_lines"),
-    [("", MAX_FILES, MAX_LINES), ("search", MAX_SEARCH_FILES, MAX_SEARCH_LINES)],
-)
-def test_size_of_the_package(folder, max_files, max_lines):
-    search = sorted((PACKAGE / "search").glob("*.py"))
-    files = search if folder else [file for file in FILES if file not in search]
-    assert files
-    lines = lines_of(files)
-    assert (len(files) <= max_files, lines <= max_lines) == (True, True), (
-        f"{folder or 'package'}: {len(files)} files, {lines} lines"
+def test_size_of_the_package():
+    lines = lines_of(FILES)
+    assert (len(FILES) <= MAX_FILES, lines <= MAX_LINES) == (True, True), (
+        f"package: {len(FILES)} files, {lines} lines"
     )
 
 

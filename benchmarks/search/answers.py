@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from pml_hierarchical import Hierarchy
-from pml_hierarchical.search import Index, RetrievalModel
+from pml_hierarchical.search import RetrievalModel
 
 from ..names import printable
 from .embed_folder import tree_of
 from .embed_pictures import NAMED, FoundPictures
+from .gallery_index import Index
 
 BLOCK = 1024  # queries embedded at a time
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import BrokenPicturesError, RetrievalModel
-from pml_hierarchical.search import embed as embed_files
-from pml_hierarchical.search.embedding import EMBEDDINGS_FILE, LIST_FILE
 
 from ..files import NUMBER, DamagedFileError, read_json, write_whole
 from ..names import printable
 from .embed_pictures import FoundPictures, named
+from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE
+from .embeddings_on_disk import embed as embed_files
 
 MODEL_FILE = "model.json"
 BLOCK = 2**14  # rows

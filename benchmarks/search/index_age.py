@@ -6,10 +6,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from pml_hierarchical.search import Index
-
 from ..names import printable
 from .embed_pictures import find_pictures
+from .gallery_index import Index
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pml_hierarchical import Hierarchy
-from pml_hierarchical.search import Index
 
 from .embed_folder import MODEL_FILE, read_embeddings, tree_of
+from .gallery_index import Index
 
 KEPT = ("root", "sizes", "times", "fingerprint", "model", "inputs", "known", "left_out")
 NUM_QUERIES = 200  # to measure the recall
@@ -22,7 +22,7 @@ def index_gallery(folder: Path, out: Path, kind: str) -> str:
     Arguments:
         folder: of the embeddings.
         out: of the gallery.
-        kind: ``"auto"`` or one of :data:`pml_hierarchical.search.index.KINDS`.
+        kind: ``"auto"`` or one of :data:`.gallery_index.KINDS`.
 
     Raises:
         ValueError, OSError: see :func:`~.embed_folder.read_embeddings`; or the gallery cannot be

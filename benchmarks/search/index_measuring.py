@@ -87,8 +87,7 @@ def index(folder: Path, kind: str) -> dict[str, Any]:
 
 def search(folder: Path, kind: str) -> dict[str, Any]:
     """Load the gallery and search for single pictures, without the network."""
-    from pml_hierarchical.search import Index
-
+    from .gallery_index import Index
     from .index_gallery import recall_at
 
     embeddings = np.load(folder / "embeddings" / "embeddings.npy", mmap_mode="r")

@@ -58,12 +58,11 @@ def search(
     """Find the pictures of a gallery that are most like the given ones."""
     import warnings
 
-    from pml_hierarchical.search import Index
-
     from ..device import checked_device
     from .answers import find_answers
     from .answers_output import write_answers
     from .embed_pictures import find_pictures
+    from .gallery_index import Index
     from .index_age import age_warning
     from .search_model import load_model
 

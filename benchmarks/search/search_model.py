@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from pml_hierarchical.search import Index, RetrievalModel
+from pml_hierarchical.search import RetrievalModel
 
 from ..names import printable
 from .embed_folder import tree_of
+from .gallery_index import Index
 from .index_age import update_command
 
 

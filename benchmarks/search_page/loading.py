@@ -13,7 +13,9 @@ from .files import PictureFiles
 from .gallery import Gallery, SearchedPictures, classes_of, same_pictures
 
 if TYPE_CHECKING:
-    from pml_hierarchical.search import Index, RetrievalModel
+    from pml_hierarchical.search import RetrievalModel
+
+    from ..search.gallery_index import Index
 
 
 def load(
@@ -39,7 +41,7 @@ def load(
         OSError: if a folder does not exist, or none of the pictures does.
         ValueError: if galleries and models do not fit each other.
     """
-    from pml_hierarchical.search import Index
+    from ..search.gallery_index import Index
 
     if compare_model is not None and compare is None:
         raise ValueError("--compare-model is the model of a second gallery: give it by --compare")

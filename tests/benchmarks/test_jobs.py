@@ -62,10 +62,12 @@ def test_runs_side_by_side_are_the_runs_one_by_one(make_plan, monkeypatch, tmp_p
 
 def test_what_a_process_says_reaches_the_bar(capsys):
     progress = make_progress()
-    with progress.shown():  # one process: it takes long to start one
-        found = dict(map_jobs(report_back, [3], SOURCE, make_small_data(), progress, jobs=2))
-    assert found == {3: 259}
-    assert "item 3 is done" in capsys.readouterr().out
+    with progress.shown():
+        found = dict(map_jobs(report_back, [1, 2], SOURCE, make_small_data(), progress, jobs=2))
+    assert found == {1: 257, 2: 258}
+    printed = capsys.readouterr().out
+    assert "item 1 is done" in printed
+    assert "item 2 is done" in printed
     (task,) = progress._progress.tasks
     assert task.completed == 3
 
@@ -77,15 +79,15 @@ def test_a_process_that_dies_is_an_error_that_says_so():
 
 
 def test_no_process_outlives_a_suite_that_is_killed(tmp_path):
-    file = tmp_path / "number of the process"
-    parent = subprocess.Popen([sys.executable, __file__, str(file)])
+    files = [tmp_path / "a", tmp_path / "b"]
+    parent = subprocess.Popen([sys.executable, __file__, *map(str, files)])
     try:
-        wait_until(file.exists)
+        wait_until(lambda: all(file.exists() for file in files))
     finally:
         parent.kill()
         parent.wait()
-    worker = int(file.read_text())
-    wait_until(lambda: not is_running(worker))
+    workers = [int(file.read_text()) for file in files]
+    wait_until(lambda: not any(is_running(worker) for worker in workers))
 
 
 def test_numbers_of_jobs():

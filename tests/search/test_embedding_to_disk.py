@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from small_gallery import make_model, write_pictures
 
+from benchmarks.search import embeddings_on_disk as module
 from pml_hierarchical.search import BrokenPicturesError, RetrievalModel, embed
-from pml_hierarchical.search import embedding as module
 
 
 class Counting(RetrievalModel):

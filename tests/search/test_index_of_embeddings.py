@@ -89,7 +89,7 @@ def test_the_same_index_each_time(kind, tmp_path):
 def test_memory_maps_are_read_in_blocks(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", GALLERY)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    monkeypatch.setattr("pml_hierarchical.search.index._BLOCK", 300)
+    monkeypatch.setattr("benchmarks.search.gallery_index._BLOCK", 300)
     for kind in KINDS:
         expected, _ = Index.build(mapped, PATHS, kind=kind).search(QUERIES, 3)
         np.testing.assert_allclose(expected, nearest(GALLERY, 3)[0], atol=1e-5)
@@ -97,7 +97,7 @@ def test_memory_maps_are_read_in_blocks(tmp_path, monkeypatch):
 
 def test_auto_is_exact_until_it_is_large(monkeypatch):
     assert Index.build(GALLERY, PATHS, kind="auto").kind == "exact"
-    monkeypatch.setattr("pml_hierarchical.search.index.EXACT_UP_TO", 1999)
+    monkeypatch.setattr("benchmarks.search.gallery_index.EXACT_UP_TO", 1999)
     assert Index.build(GALLERY, PATHS, kind="auto").kind == "ivf"
 
 

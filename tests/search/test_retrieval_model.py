@@ -141,7 +141,7 @@ def test_what_a_search_needs():
             names = [node.module or ""] if node.level == 0 else []
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             imported |= {name.partition(".")[0] for name in names}
-    needed = {"numpy", "torch", "torchvision", "PIL", "safetensors", "faiss", "tqdm"}
+    needed = {"numpy", "torch", "torchvision", "PIL", "safetensors"}
     assert {"torch", "safetensors"} <= imported
     assert imported - needed - sys.stdlib_module_names == set()
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .model import RetrievalModel
-from .pictures import open_picture
+from pml_hierarchical.search.model import RetrievalModel
+from pml_hierarchical.search.pictures import open_picture
 
 EMBEDDINGS_FILE, LIST_FILE = "embeddings.npy", "pictures.json"
 _UNFINISHED, _PROGRESS = "unfinished.npy", "progress.npy"  # which rows are embedded, bool (n,)

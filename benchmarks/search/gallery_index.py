@@ -11,7 +11,7 @@ from typing import Any
 import faiss as partly_typed_faiss
 import numpy as np
 
-from ..hierarchy import Hierarchy
+from pml_hierarchical.hierarchy import Hierarchy
 
 faiss: Any = partly_typed_faiss
 
