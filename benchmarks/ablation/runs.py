@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from ..datasets.base import RetrievalData
@@ -22,6 +21,8 @@ from ..run_config import RunConfig, iterations_of, read_result
 from ..stored import IMAGES_FILE, same_images
 from ..suite import Suite, plan
 from ..training import selected, train_and_validate
+from ..training.tree import training_tree
+from .factors import DISCOVERED, Training
 from .variants import Variant, chosen_variants
 
 FOLDER = "ablation"  # apart from the runs of `run`, which are tested
@@ -82,13 +83,21 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
     """Each flat run and, right after it, the runs of its variants on the same fold and seed."""
     runs = []
     for flat in ablation.flat.runs:
-        training = data.split(flat.fold).train
-        num_classes = len(np.unique(data.labels[training, 0]))
+        hpl = find_loss(f"{DISCOVERED}:{flat.loss.name}", flat.settings.loss_overrides)
+        _, tree = training_tree(data.labels[data.split(flat.fold).train])
+        training = Training(
+            tree.num_classes,
+            len(tree.sizes) - 1,
+            flat.settings.iterations,
+            flat.settings.learning_rate,
+            hpl.hpl_arguments.get("num_superclasses", "auto"),
+        )
         runs.append(flat)
         for variant in ablation.variants:
-            spec = variant.spec(flat.loss.name, flat.settings.loss_overrides, num_classes)
-            runs.append(replace(flat, loss=spec))
-            runs[-1].check()
+            if variant.is_for(flat.loss.name):
+                spec = variant.spec(flat.loss.name, flat.settings.loss_overrides, training)
+                runs.append(replace(flat, loss=spec))
+                runs[-1].check()
     return runs
 
 
