@@ -21,6 +21,7 @@ from .commands.listing import show_names
 from .commands.report import report
 from .commands.run import run
 from .commands.speed import speed
+from .commands.study import study
 from .commands.tune import tune
 from .names import one_line
 from .search.add_classes import add_classes
@@ -89,7 +90,7 @@ def _add(panel: str, extra: str, **commands: Callable[..., None]) -> None:
 _add("Search pictures", "benchmarks", train=train, export=export)
 _add("Search pictures", "search", add_classes=add_classes, embed=embed, index=index, search=search)
 _add("Search pictures", "serve", serve=serve)
-_add("Compare losses", "benchmarks", run=run, tune=tune, ablate=ablate, report=report)
+_add("Compare losses", "benchmarks", run=run, tune=tune, ablate=ablate, study=study, report=report)
 _add("Look inside", "benchmarks", list=show_names, describe=describe)
 _add("Look inside", "search", tree=tree)
 _add("Measure", "", evaluate=evaluate)

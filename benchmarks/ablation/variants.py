@@ -55,6 +55,14 @@ class Variant:
         """As the runs of the variant are called, e.g. ``hpl:proxy_nca:coarse_proxies=live``."""
         return ":".join(filter(None, (self.prefix, base, self.change)))
 
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """The order of rows: references first, then factor by factor."""
+        tree = list(REFERENCES).index(self.prefix)
+        if self.factor is None:
+            return -1, tree, 0
+        return WHAT.index(self.factor.name), tree, self.factor.values.index(str(self.value))
+
     def is_for(self, base: str) -> bool:
         """Whether the factor exists for a base loss."""
         return self.factor is None or self.factor.bases is None or base in self.factor.bases
@@ -83,6 +91,12 @@ CHANGES = tuple(
 )
 WHAT = tuple(factor.name for factor in FACTORS)
 _BY_NAME = {variant.name: variant for variant in (*map(Variant, REFERENCES), *CHANGES)}
+
+
+def variant_of(loss: str) -> Variant:
+    """The variant of a run, by the name of its loss such as ``"hpl:proxy_nca:warmup=0"``."""
+    prefix, _, *change = loss.split(":", maxsplit=2)
+    return _BY_NAME[":".join([prefix, *change])]
 
 
 def chosen_variants(what: Sequence[str]) -> tuple[Variant, ...]:

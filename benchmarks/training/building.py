@@ -89,7 +89,7 @@ def _optimizers(
         "trunk": settings.trunk_factor * settings.learning_rate,
         "embedder": settings.learning_rate,
     }
-    optimizers = {}
+    optimizers: dict[str, torch.optim.Optimizer] = {}
     for name, module in modules.items():
         module.to(device)
         if not any(True for _ in module.parameters()):

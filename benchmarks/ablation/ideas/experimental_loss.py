@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,8 +35,9 @@ class ExperimentalLoss(HierarchicalProxyLoss):
         is_step = self.training and torch.is_grad_enabled()
         if is_step:
             self._before_training_step()
+        weights: Sequence[float | torch.Tensor] = self.level_weights[:1]
         if not self.is_active:
-            values, weights = [self.level_loss(0)(embeddings, labels)], self.level_weights[:1]
+            values = [self.level_loss(0)(embeddings, labels)]
         else:
             if is_step:
                 self.idea.before_step(self)

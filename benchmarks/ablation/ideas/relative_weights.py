@@ -35,7 +35,7 @@ class RelativeWeights(Idea):
         embeddings: torch.Tensor,
     ) -> Sequence[float | torch.Tensor]:
         """See :class:`Idea`."""
-        if embeddings.requires_grad:
+        if self.training and torch.is_grad_enabled():
             now = torch.stack([self.size_of(value, embeddings) for value in values])
             started = bool(self.sizes.any())
             mean = MOMENTUM * self.sizes + (1 - MOMENTUM) * now if started else now
