@@ -30,6 +30,11 @@ class Length:
     times: int
     epochs: int
 
+    @property
+    def name(self) -> str:
+        """For people, e.g. "48 epochs"."""
+        return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+
     def run_name(self, loss: str) -> str:
         """As the runs of a loss are called, e.g. ``hpl:proxy_nca:x2``."""
         return f"{loss}:x{self.times}"
@@ -40,23 +45,27 @@ class Convergence:
     """What ``pml-hierarchical converge`` was asked for, checked.
 
     Attributes:
-        request: what was asked for; its ``out`` is where the runs are.
-        losses: what is trained, with the settings of the shortest training.
+        shortest: the runs of the shortest length, by the names of their losses alone. The ``out``
+            of its request is where the runs of all lengths are.
         lengths: of the trainings, the shortest first.
         runs: all runs of the shortest length, then those of the next.
         report_folder: where the table is written.
     """
 
-    request: RunRequest
-    losses: tuple[LossSpec, ...]
+    shortest: Suite
     lengths: tuple[Length, ...]
     runs: tuple[RunConfig, ...]
     report_folder: Path
 
     @property
-    def suite(self) -> Suite:
-        """The runs of all lengths."""
-        return Suite(self.request, self.runs)
+    def request(self) -> RunRequest:
+        """Of the shortest runs."""
+        return self.shortest.request
+
+    @property
+    def losses(self) -> list[LossSpec]:
+        """What is trained, with the settings of the shortest runs."""
+        return list({run.loss.name: run.loss for run in self.shortest.runs}.values())
 
 
 @dataclass(frozen=True)
@@ -87,16 +96,15 @@ def plan_convergence(
     request = replace(request, out=request.out / FOLDER)
     epochs = plan(request, adapt).runs[0].settings.epochs
     lengths = tuple(Length(number, number * epochs) for number in sorted(times))
-    planned = [plan(_as_long_as(request, length.epochs), adapt).runs for length in lengths]
+    suites = [plan(_as_long_as(request, length.epochs), adapt) for length in lengths]
     runs = tuple(
         replace(run, loss=replace(run.loss, name=length.run_name(run.loss.name)))
-        for length, of_length in zip(lengths, planned, strict=True)
-        for run in of_length
+        for length, suite in zip(lengths, suites, strict=True)
+        for run in suite.runs
     )
     for run in runs:
         read_result(run, request.out)  # refuses one with other settings
-    losses = {run.loss.name: run.loss for run in planned[0]}
-    return Convergence(request, tuple(losses.values()), lengths, runs, report_folder)
+    return Convergence(suites[0], lengths, runs, report_folder)
 
 
 def _check_times(times: Sequence[int]) -> None:
@@ -125,7 +133,7 @@ def run_convergence(convergence: Convergence, console: Console) -> ConvergenceOu
             its settings (before any training).
     """
     request = convergence.request
-    data = load_for_validation(request, convergence.suite.folds)
-    check_losses(convergence.suite, data)
+    data = load_for_validation(request, convergence.shortest.folds)
+    check_losses(convergence.shortest, data)
     results = do_validation_runs(request, convergence.runs, data, console)
     return ConvergenceOutcome(convergence, data.level_names, results)

@@ -40,7 +40,7 @@ def _about_gains(gains: list[LossGains], step: int, shorter: Length, longer: Len
     named = ", ".join(f"{full_name(one.loss)} ({one.gains[step][0]:+.2f})" for one in rising)
     verdict = "the" if have_converged(gains, step) else "not all"
     return (
-        f"By this measure {verdict} trainings of {_epochs(shorter)} have converged: {epochs} raise "
+        f"By this measure {verdict} trainings of {shorter.name} have converged: {epochs} raise "
         f"the validation MAP@R of {len(rising) or 'none'} of {all_losses} by more than "
         f"{MOST_GAIN:g} point{f': {named}' if named else ''}; {_range_of_gains(gains, step)}."
     )
@@ -68,7 +68,7 @@ def _range_of_gains(gains: list[LossGains], step: int) -> str:
 def _about_kinds(gains: list[LossGains], number: int, length: Length) -> str:
     proxy, pair = best_of(gains, PROXY, number), best_of(gains, PAIR, number)
     lead = lead_of_proxies(gains, number)
-    after = f"After {_epochs(length)}"
+    after = f"After {length.name}"
     if proxy is None or pair is None or lead is None:
         absent = "proxy" if proxy is None else "pair"
         return f"{after} there is no {absent} loss in the table to compare the others with."
@@ -82,7 +82,3 @@ def _about_kinds(gains: list[LossGains], number: int, length: Length) -> str:
     return (
         f"{text}, {'' if lead >= -MOST_DISTANCE else 'not '}within {MOST_DISTANCE:g} points of it."
     )
-
-
-def _epochs(length: Length) -> str:
-    return f"{length.epochs} epoch{'s' if length.epochs > 1 else ''}"

@@ -48,7 +48,7 @@ _INTERVAL = """\
 difference over pairs of the same fold and seed. The folds share training classes, so the runs are
 not quite independent."""
 _NO_INTERVAL = "One run has no interval: take it as a single draw."
-_PICTURE = "![Validation MAP@R over the share of the training, a panel for each length]({name}.png)"
+_PICTURE = "![Validation MAP@R of every loss over the share of the training]({name}.png)"
 
 
 def write_convergence(outcome: ConvergenceOutcome) -> tuple[str, list[Path]]:
@@ -79,9 +79,9 @@ def write_convergence(outcome: ConvergenceOutcome) -> tuple[str, list[Path]]:
 
 
 def _table(outcome: ConvergenceOutcome, gains: Sequence[LossGains]) -> str:
-    epochs = [length.epochs for length in outcome.convergence.lengths]
-    steps = [f"{few} → {many}" for few, many in itertools.pairwise(epochs)]
-    lengths = [f"{count} epochs" for count in epochs]
+    found = outcome.convergence.lengths
+    steps = [f"{few.epochs} → {many.epochs}" for few, many in itertools.pairwise(found)]
+    lengths = [length.name for length in found]
     columns = [
         ("", "kind"),
         *((length, "MAP@R") for length in lengths),
