@@ -52,8 +52,8 @@ def converge(
 ) -> None:
     """Show whether longer trainings help, on validation classes.
 
-    Trains every loss for the data set's epochs and for twice as many, as far as that is missing,
-    and writes a table, a picture and what they show.
+    Trains every loss for the data set's epochs and for twice as many, and writes a table and a
+    picture. Finished runs are kept.
     """
     from ..convergence.runs import plan_convergence, run_convergence
     from ..convergence.table import write_convergence

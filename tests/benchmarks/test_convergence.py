@@ -279,6 +279,7 @@ def test_every_training_has_a_line(make_convergence):
         short, long = axes.lines
         assert short.get_xdata() == pytest.approx([100 / 3, 200 / 3, 100])
         assert short.get_ydata() == pytest.approx([10, 65, 20])
+        assert long.get_xdata() == pytest.approx([100 * epoch / 6 for epoch in range(1, 7)])
         assert long.get_ydata() == pytest.approx([10, 10, 10, 10, 75, 20])
         assert short.get_alpha() < long.get_alpha() == 1
         assert short.get_color() == long.get_color()
