@@ -150,7 +150,8 @@ def test_only_stable_superclasses_count():
     )
     loss_func.idea.stable[:] = False
     nothing = loss_func.idea.coarse_loss(coarse, embeddings, labels, table, 1)
-    assert nothing.item() == 0 and nothing.requires_grad
+    assert nothing.item() == 0
+    assert nothing.requires_grad
 
 
 def test_pulled_back_goes_a_share_of_the_way_to_the_mean():
