@@ -1,10 +1,12 @@
 """What each variant of the study changes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks.ablation.courses import Course
-from benchmarks.ablation.factors import Training
+from benchmarks.ablation.factors import Training, factor_table
 from benchmarks.ablation.ideas import IDEAS
 from benchmarks.ablation.variants import (
     CHANGES,
@@ -120,3 +122,8 @@ def test_single_variants_come_with_their_reference():
         "hpl:coarse_proxies=fixed",
         "hpl_given",
     ]
+
+
+def test_the_docs_have_all_factors():
+    page = Path(__file__).parents[2] / "docs" / "study.md"
+    assert factor_table() in page.read_text(encoding="utf-8")
