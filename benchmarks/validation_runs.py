@@ -10,13 +10,13 @@ from rich.console import Console
 
 from .datasets.base import RetrievalData
 from .files import write_whole
-from .jobs import do_runs
+from .jobs import RunFunction, do_runs
 from .locking import only_one_in
 from .progress import SuiteProgress
 from .request import RunRequest
 from .run_config import RunConfig, iterations_of, read_result
 from .stored import IMAGES_FILE, same_images
-from .training import selected, train_and_validate
+from .training import selected
 
 
 def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalData:
@@ -32,7 +32,11 @@ def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalD
 
 
 def do_validation_runs(
-    request: RunRequest, runs: Sequence[RunConfig], data: RetrievalData, console: Console
+    request: RunRequest,
+    runs: Sequence[RunConfig],
+    data: RetrievalData,
+    console: Console,
+    train: RunFunction,
 ) -> tuple[dict[str, Any], ...]:
     """Do the runs that are not finished yet; returns the results of all, in the order of ``runs``.
 
@@ -41,6 +45,7 @@ def do_validation_runs(
         runs: all on the data set of the request; their names differ.
         data: that data set.
         console: where a line per finished run is printed.
+        train: does one run.
 
     Raises:
         OSError: if runs are taking place in the folder already, or the disk is full.
@@ -51,13 +56,17 @@ def do_validation_runs(
         path = request.folder / IMAGES_FILE
         about, _ = same_images(path, data, request.source.backbone)
         write_whole(path, json.dumps(about, indent=2))
-        _do_missing(request, runs, data, console)
+        _do_missing(request, runs, data, console, train)
         results = [read_result(config, request.out) for config in runs]
     return tuple(result for result in results if result is not None)
 
 
 def _do_missing(
-    request: RunRequest, runs: Sequence[RunConfig], data: RetrievalData, console: Console
+    request: RunRequest,
+    runs: Sequence[RunConfig],
+    data: RetrievalData,
+    console: Console,
+    train: RunFunction,
 ) -> None:
     todo = [config for config in runs if read_result(config, request.out) is None]
     if len(todo) < len(runs):
@@ -67,7 +76,7 @@ def _do_missing(
     console.print("validation MAP@R, seconds, run:", highlight=False)
     progress = SuiteProgress(console, len(todo), iterations_of(todo))
     with progress.shown():
-        for config, result in do_runs(train_and_validate, todo, request, data, progress):
+        for config, result in do_runs(train, todo, request, data, progress):
             progress.finish(
                 f"{100 * selected(result):5.1f} {result['seconds']:4.0f} s   {config.name}"
             )

@@ -14,6 +14,7 @@ from ..losses import find_loss
 from ..request import RunRequest
 from ..run_config import RunConfig
 from ..suite import Suite, plan
+from ..training.shared_warmup import train_after_warmup
 from ..training.tree import training_tree
 from ..validation_runs import do_validation_runs, load_for_validation
 from .factors import DISCOVERED, Training
@@ -105,5 +106,7 @@ def run_ablation(ablation: Ablation, console: Console) -> AblationOutcome:
     """
     request = ablation.flat.request
     data = load_for_validation(request, ablation.flat.folds)
-    results = do_validation_runs(request, lay_out(ablation, data), data, console)
+    results = do_validation_runs(
+        request, lay_out(ablation, data), data, console, train_after_warmup
+    )
     return AblationOutcome(ablation, data.level_names, results)

@@ -13,6 +13,7 @@ from ..losses import LossSpec
 from ..request import RunRequest
 from ..run_config import RunConfig, read_result
 from ..suite import Adapt, Suite, check_losses, plan
+from ..training import train_and_validate
 from ..validation_runs import do_validation_runs, load_for_validation
 
 FOLDER = "convergence"  # apart from the runs of `run`, which are tested
@@ -135,5 +136,5 @@ def run_convergence(convergence: Convergence, console: Console) -> ConvergenceOu
     request = convergence.request
     data = load_for_validation(request, convergence.shortest.folds)
     check_losses(convergence.shortest, data)
-    results = do_validation_runs(request, convergence.runs, data, console)
+    results = do_validation_runs(request, convergence.runs, data, console, train_and_validate)
     return ConvergenceOutcome(convergence, data.level_names, results)

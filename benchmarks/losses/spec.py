@@ -79,6 +79,14 @@ class LossSpec:
         """The name of the loss that HPL builds on."""
         return self.name.split(":")[1] if self.hierarchy else None
 
+    def flat(self) -> LossSpec:
+        """The loss that a hierarchical one builds on; of a flat loss itself."""
+        if self.hierarchy is None:
+            return self
+        kept = {one.name: getattr(self, one.name) for one in fields(LossSpec)}
+        kept |= {"name": self.base, "hierarchy": None, "hpl_arguments": {}, "coarse_rate": 1.0}
+        return LossSpec(**kept)
+
     @property
     def setting_names(self) -> list[str]:
         """What :meth:`with_settings` takes, without what a given tree leaves nothing to choose."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from pml_hierarchical.losses import HierarchicalProxyLoss
 
 from ..files import NUMBER, DamagedFileError, check_members, mismatch, write_whole
 from .seeding import random_state, restore_random_state
@@ -35,13 +38,18 @@ CONTENT = {
 }
 
 
-def write_checkpoint(session: Session, path: Path) -> None:
+def write_checkpoint(session: Session, path: Path, **more: Any) -> None:
     """Write all that the rest of the training depends on, whole or not at all.
 
     It holds tensors and plain values alone, so that it can be read without running code.
 
     The records are part of it: PML's record keeper appends to its files, and after a crash they
     may hold the rows of an epoch that is trained again.
+
+    Arguments:
+        session: the training.
+        path: of the file.
+        more: tensors and plain values that are written as well.
     """
     trainer = session.trainer
     random = random_state()
@@ -51,6 +59,7 @@ def write_checkpoint(session: Session, path: Path) -> None:
         "stopped_early": session.stopped_early,
         "epoch_seconds": list(session.epoch_seconds),
         "update_seconds": list(session.update_seconds),
+        "earlier": session.earlier,
         **_superclasses(session.update_superclasses),
         "config": json.loads(json.dumps(session.config.to_dict())),
         **{
@@ -61,6 +70,7 @@ def write_checkpoint(session: Session, path: Path) -> None:
         "sampler": np.asarray(trainer.sampler.labels).tolist(),
         "random": {**random, "numpy": (kind, numbers.tolist(), *rest)},
         "folders": pack_folders(session.folder) if path.name == LAST else {},
+        **more,
     }
     buffer = io.BytesIO()  # torch.save into a full disk raises a RuntimeError that names no file
     torch.save(content, buffer)
@@ -104,6 +114,41 @@ def restore(trainer: Any, checkpoint: dict[str, Any], to_go_on: bool) -> None:
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise OSError(f"a checkpoint does not fit its run ({reason}): delete its folder") from error
+
+
+def begin_with(trainer: Any, checkpoint: Mapping[str, Any]) -> None:
+    """Go on with the training of a flat loss; the loss of the trainer may build on it.
+
+    Its fine proxies have the place in the optimizer that the flat loss's have, the first; what it
+    has beside them is new.
+    """
+    for name, model in trainer.models.items():
+        model.load_state_dict(checkpoint["models"][name])
+    loss = trainer.loss_funcs["metric_loss"]
+    flat = dict(checkpoint["loss_funcs"]["metric_loss"])
+    found = loss.load_state_dict(flat, strict=False)
+    if found.unexpected_keys:
+        raise ValueError(f"the checkpoint of the flat loss has {found.unexpected_keys[0]}")
+    if isinstance(loss, HierarchicalProxyLoss):
+        loss.superclasses.steps.fill_(checkpoint["epoch"] * trainer.iterations_per_epoch)
+    for name, optimizer in trainer.optimizers.items():
+        _continue(optimizer, checkpoint["optimizers"][name])
+    for name, scheduler in trainer.lr_schedulers.items():
+        own = scheduler.state_dict()
+        rates = [group["lr"] for group in scheduler.optimizer.param_groups]
+        kept = {"base_lrs": own["base_lrs"], "_last_lr": rates}
+        scheduler.load_state_dict({**checkpoint["lr_schedulers"][name], **kept})
+    trainer.sampler.labels = checkpoint["sampler"]
+    restore_random_state(checkpoint["random"])
+
+
+def _continue(optimizer: torch.optim.Optimizer, flat: Mapping[str, Any]) -> None:
+    """Take over the statistics, and how far the learning rate has fallen."""
+    own, (group,) = optimizer.state_dict(), flat["param_groups"]
+    share = group["lr"] / group["initial_lr"]
+    for one in own["param_groups"]:
+        one["lr"] = share * one["initial_lr"]
+    optimizer.load_state_dict({**own, "state": flat["state"]})
 
 
 def remove_checkpoints(folder: Path) -> None:

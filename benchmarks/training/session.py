@@ -25,7 +25,15 @@ from ..files import write_whole
 from ..progress import RunProgress
 from ..run_config import CONFIG_FILE, RunConfig
 from .building import build_trainer
-from .checkpoints import BEST, LAST, read_checkpoint, restore, unpack_folders, write_checkpoint
+from .checkpoints import (
+    BEST,
+    LAST,
+    begin_with,
+    read_checkpoint,
+    restore,
+    unpack_folders,
+    write_checkpoint,
+)
 from .seeding import seed_everything
 
 METRICS = ("precision_at_1", "r_precision", "mean_average_precision_at_r")  # of each level
@@ -99,6 +107,7 @@ class Session:
         update_seconds: what each update of a hierarchical loss's superclasses took.
         update_superclasses: after each update the superclass of each class, ``(levels above the
             finest, C)``; empty for a loss that discovers none.
+        earlier: the validation of the epochs that were trained in another run.
 
     Arguments:
         config: what is trained.
@@ -107,6 +116,7 @@ class Session:
         device: where the network is trained.
         progress: where iterations are counted.
         stop: ends the training early.
+        start: a checkpoint of the flat loss's training, with its validation, to begin with.
     """
 
     def __init__(
@@ -117,6 +127,7 @@ class Session:
         device: torch.device,
         progress: RunProgress,
         stop: Stop | None = None,
+        start: Mapping[str, Any] | None = None,
     ) -> None:
         self._stop = stop
         self.config, self.data, self.split = config, data, data.split(config.fold)
@@ -152,8 +163,11 @@ class Session:
         self.epoch_seconds: list[float] = []
         self.update_seconds: list[float] = []
         self.update_superclasses: list[torch.Tensor] = []
+        self.earlier: dict[str, list[Any]] = {}
         if checkpoint is not None:
             self._go_on(checkpoint)
+        elif start is not None:
+            self._begin_with(start)
 
     @property
     def loss(self) -> torch.nn.Module:
@@ -189,7 +203,11 @@ class Session:
     def validation_history(self) -> dict[str, list[Any]]:
         """The validation metrics of every epoch."""
         history = self.hooks.get_accuracy_history(self.tester, "val", return_all_metrics=True)
-        return {key: value for key, value in history.items() if not key.startswith("best")}
+        return {
+            key: [*self.earlier.get(key, ()), *value]
+            for key, value in history.items()
+            if not key.startswith("best")
+        }
 
     def close(self) -> None:
         """Write what is not written yet."""
@@ -213,8 +231,15 @@ class Session:
         write_whole(self.folder / CONFIG_FILE, json.dumps(wanted, indent=2))
         return None
 
+    def _begin_with(self, checkpoint: Mapping[str, Any]) -> None:
+        begin_with(self.trainer, checkpoint)
+        self.finished_epochs = checkpoint["epoch"]
+        self.epoch_seconds = list(checkpoint["epoch_seconds"])
+        self.earlier = {key: list(values) for key, values in checkpoint["validation"].items()}
+
     def _go_on(self, checkpoint: dict[str, Any]) -> None:
         restore(self.trainer, checkpoint, to_go_on=True)
+        self.earlier = checkpoint.get("earlier", {})
         self.finished_epochs = checkpoint["epoch"]
         self.stopped_early = checkpoint["stopped_early"]
         self.epoch_seconds = checkpoint["epoch_seconds"]

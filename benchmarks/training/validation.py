@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,20 @@ def train_and_validate(
     device: torch.device,
     progress: RunProgress,
     stop: Stop | None = None,
+    start: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train one run in a folder of its own, and write its settings and its result there.
 
     Arguments:
         stop: ends the training early; the result then has ``stopped_early``, and perhaps no
             ``best_epoch``.
+        start: of a flat loss, to begin with; see :mod:`.shared_warmup`.
 
     Returns:
         The result: what :func:`~benchmarks.run_config.read_result` reads from the folder. Its
         ``validation`` has the metrics of every epoch, and nothing in it is of the test classes.
     """
-    session = Session(config, data, config.folder(out), device, progress, stop)
+    session = Session(config, data, config.folder(out), device, progress, stop, start)
     session.train()
     session.close()
     result = {

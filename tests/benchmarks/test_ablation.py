@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from small_data import small_request
 
-from benchmarks import suite, training, validation_runs
+from benchmarks import suite, training
+from benchmarks.ablation import runs
 from benchmarks.ablation.differences import collect_validation, compare
 from benchmarks.ablation.factors import SUPERCLASSES
 from benchmarks.ablation.runs import AblationOutcome, lay_out, plan_ablation, run_ablation
@@ -83,7 +84,7 @@ def test_flat_run_is_trained_as_by_the_suite(make_ablation, make_plan):
 def test_interrupted_ablation_goes_on_where_it_stopped(make_ablation, monkeypatch):
     planned = make_ablation(what=["clusterer"], epochs=1)
     trained = []
-    original = validation_runs.train_and_validate
+    original = runs.train_after_warmup
 
     def interrupted(config, *args):
         trained.append(config.loss.name)
@@ -93,7 +94,7 @@ def test_interrupted_ablation_goes_on_where_it_stopped(make_ablation, monkeypatc
             raise KeyboardInterrupt
         return original(config, *args)
 
-    monkeypatch.setattr(validation_runs, "train_and_validate", interrupted)
+    monkeypatch.setattr(runs, "train_after_warmup", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_ablation(planned, Console())
     first = run_ablation(planned, Console())
@@ -109,7 +110,7 @@ def test_runs_on_other_images_do_not_come_into_one_table(make_ablation, small_da
     pixels[0] += 1
     other = replace(small_dataset, untrained=pixels)
     monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: other))
-    monkeypatch.setattr(validation_runs, "train_and_validate", None)
+    monkeypatch.setattr(runs, "train_after_warmup", None)
     with pytest.raises(ValueError, match=r"on other images.*\(fingerprint differ\).*another --out"):
         run_ablation(make_ablation(what=["hpl"], epochs=1), Console())
 

@@ -7,8 +7,9 @@ from rich.console import Console
 from scipy import stats
 from small_data import SMALL_SETTINGS, small_request
 
-from benchmarks import training, validation_runs
+from benchmarks import training
 from benchmarks.command_line import main
+from benchmarks.convergence import runs
 from benchmarks.convergence.curves import convergence_curves
 from benchmarks.convergence.gains import LossGains, all_gains
 from benchmarks.convergence.runs import (
@@ -91,7 +92,7 @@ def test_settings_of_a_search_and_of_the_command(make_convergence):
 def test_nothing_is_tested_and_a_finished_run_is_kept(make_convergence, monkeypatch):
     monkeypatch.setattr(training.testing, "test", None)
     trained = []
-    original = validation_runs.train_and_validate
+    original = runs.train_and_validate
 
     def interrupted(config, *args):
         trained.append(config.loss.name)
@@ -99,7 +100,7 @@ def test_nothing_is_tested_and_a_finished_run_is_kept(make_convergence, monkeypa
             raise KeyboardInterrupt
         return original(config, *args)
 
-    monkeypatch.setattr(validation_runs, "train_and_validate", interrupted)
+    monkeypatch.setattr(runs, "train_and_validate", interrupted)
     convergence = make_convergence(epochs=1)
     with pytest.raises(KeyboardInterrupt):
         run_convergence(convergence, Console())
@@ -116,7 +117,7 @@ def test_nothing_is_tested_and_a_finished_run_is_kept(make_convergence, monkeypa
 
 
 def test_a_value_that_a_loss_refuses_is_an_error_before_any_training(make_convergence, monkeypatch):
-    monkeypatch.setattr(validation_runs, "train_and_validate", None)
+    monkeypatch.setattr(runs, "train_and_validate", None)
     given = given_settings(["level_weights=-1"])
     with pytest.raises(ValueError, match="the settings of hpl:proxy_nca: level_weights"):
         run_convergence(make_convergence(given=given), Console())
