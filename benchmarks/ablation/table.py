@@ -19,7 +19,7 @@ _INTRODUCTION = """\
 # {dataset}: what single settings of HPL change
 
 **Validation classes only**: no run has been evaluated on the test classes. Each run counts with the
-epoch of its best validation MAP@R ({level}). Seeds {seeds}; folds {folds}; {epochs} epochs.
+epoch of its best validation MAP@R ({level}). Seeds {seeds}; folds {folds}; {epochs} epochs. Network: {network}.
 
 Command: `{command}`
 """
@@ -46,6 +46,7 @@ def write_tables(outcome: AblationOutcome, summary: Summary) -> tuple[str, list[
         seeds=_listed({run.seed for run in flat.runs}),
         folds=_listed(flat.folds),
         epochs=flat.runs[0].settings.epochs,
+        network=flat.request.source.backbone,
         command=command_line(),
     )
     pairs = summary.repetitions

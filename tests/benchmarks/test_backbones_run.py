@@ -72,7 +72,7 @@ def test_what_was_not_chosen_is_not_in_the_records(photographs, tmp_path):
     (result,) = run(photographs, tmp_path / "runs", learning_rate=0.5)
     assert not {"backbone", "workers"} & result["config"].keys()
     training = vars(SETTING) | {"learning_rate": 0.5}
-    for name in ("losses", "trainings", "short_epochs"):
+    for name in ("losses", "trainings", "short_epochs", "upper_blocks"):
         del training[name]
     assert result["config"]["training"] == training
 
