@@ -21,6 +21,18 @@ def blocks_of(network: nn.Module) -> list[str]:
     return [name for name in _blocks(network, "") if not first.startswith(f"{name}.")]
 
 
+def possible_blocks(network: nn.Module) -> list[str]:
+    """Those of :func:`blocks_of` where :func:`split_at` succeeds."""
+    found = []
+    for name in blocks_of(network):
+        try:
+            split_at(network, name)
+        except ValueError:
+            continue
+        found.append(name)
+    return found
+
+
 def split_at(network: nn.Module, block: str) -> tuple[nn.Module, nn.Module]:
     """The part of a network in front of a block, and the rest, which begins with that block.
 
@@ -49,11 +61,11 @@ def split_at(network: nn.Module, block: str) -> tuple[nn.Module, nn.Module]:
     lower = fx.GraphModule(network, _graph_until(graph, cut))
     lower.graph.eliminate_dead_code()
     lower.recompile()
-    upper = fx.GraphModule(network, _graph_from(graph, cut, block))
-    below, above = ({id(p) for p in part.parameters()} for part in (lower, upper))
+    below = {id(parameter) for parameter in lower.parameters()}
     if not below:
         raise _cannot(block, "no layer with weights is below it")
-    if below & above:
+    upper = fx.GraphModule(network, _graph_from(graph, cut, block))
+    if below & {id(parameter) for parameter in upper.parameters()}:
         raise _cannot(block, "weights are used both below and above it")
     return lower, upper
 
@@ -173,7 +185,7 @@ def _graph_from(graph: fx.Graph, cut: fx.Node, block: str) -> fx.Graph:
         node = todo.pop()
         for source in node.all_input_nodes:
             if source is pictures and not _is_batch_size(node):
-                raise _cannot(block, f"not only its input crosses the cut, but also {node.name}")
+                raise _cannot(block, f"{node.name}, above it, needs more than what it is given")
             if source not in (cut, pictures) and source not in needed:
                 needed.add(source)
                 todo.append(source)

@@ -9,7 +9,7 @@ import torch
 
 from .backbone import Backbone
 from .choice import DEFAULT, EFFICIENTNET_LITE0_NAME, FROZEN, GLYPH, RANDOM, BackboneChoice
-from .cut import blocks_of, listed, split_at
+from .cut import blocks_of, listed, possible_blocks, split_at
 from .lite0 import find_lite0
 from .timm_models import PREFIX as TIMM
 from .timm_models import find_timm
@@ -63,11 +63,11 @@ def check_cut(choice: BackboneChoice) -> None:
         return
     with torch.random.fork_rng(devices=[]):
         network = find_backbone(plain).build()
-    blocks = blocks_of(network)
-    if block not in blocks:
+    if block not in blocks_of(network):
+        possible = listed(possible_blocks(network)) or "none: its blocks cannot be traced"
         raise ValueError(
             f"--train-from {choice.cut}: {choice.name} has no such block. Training can start from "
-            f"{listed(blocks)}"
+            f"{possible}"
         )
     split_at(network, block)
 

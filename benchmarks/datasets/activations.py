@@ -25,7 +25,6 @@ from ..backbones.views import VIEW_SEED, View
 from .base import RetrievalData
 
 BLOCK = 256  # pictures: what an interruption costs at most
-KILO, GIGA = 1000, 1000**3
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,8 @@ def _check_disk(parts: Sequence[_Part], backbone: Backbone, shape: tuple[int, ..
     directory = tested.file.directory
     free = shutil.disk_usage(directory).free
     size = (
-        f"{each * count / GIGA:.2g} GB in {directory}, {needed / GIGA:.2g} GB of it still to be "
-        f"computed; {free / GIGA:.3g} GB are free"
+        f"{_size(each * count)} in {directory}, {_size(needed)} of it still to be computed; "
+        f"{_size(free)} are free"
     )
     if needed > free:
         raise OSError(
@@ -172,8 +171,16 @@ def _check_disk(parts: Sequence[_Part], backbone: Backbone, shape: tuple[int, ..
         )
     _say(
         f"activations in front of {backbone.cut}: {len(tested.rows)} pictures as tested and "
-        f"{len(views)} views of {len(views[0].rows)} to train on, {each / KILO:.3g} kB each: {size}"
+        f"{len(views)} views of {len(views[0].rows)} to train on, {_size(each)} each: {size}"
     )
+
+
+def _size(num_bytes: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.3g} GB"
 
 
 def _say(line: str) -> None:
