@@ -19,7 +19,8 @@ _INTRODUCTION = """\
 # {dataset}: what single settings of HPL change
 
 **Validation classes only**: no run has been evaluated on the test classes. Each run counts with the
-epoch of its best validation MAP@R ({level}). Seeds {seeds}; folds {folds}; {epochs} epochs. Network: {network}.
+epoch of its best validation MAP@R ({level}). Seeds {seeds}; folds {folds}; {epochs} epochs.
+Network: {network}.
 
 Command: `{command}`
 """

@@ -43,7 +43,7 @@ class BackboneChoice:
         cut: the first block that is trained, with all that follows, on activations of the frozen
             part below it, which are computed once; ``trained`` then is true. ``None`` trains all
             or nothing. For EfficientNet-Lite0 a number from 1 to 15, and ``"default"`` is 11; for
-            others the name of a module, see :func:`~benchmarks.backbones.cut.blocks_of`.
+            others the name of a module, see :func:`~benchmarks.backbones.blocks.blocks_of`.
         views: how many random crops of each picture there are activations of, if there is a cut.
 
     Raises:

@@ -2,35 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-
 import torch
 from torch import fx, nn
-
-_CONTAINERS = (nn.Sequential, nn.ModuleList)  # exactly these: subclasses are layers
-
-
-def blocks_of(network: nn.Module) -> list[str]:
-    """The names of the modules that a network can be cut in front of, in their order.
-
-    They are its layers, stages and blocks with parameters, not the layers inside a block. The
-    first one is left out, since nothing would be below the cut.
-    """
-    first = next((name for name, _ in network.named_parameters() if "." in name), "")
-    return [name for name in _blocks(network, "") if not first.startswith(f"{name}.")]
-
-
-def possible_blocks(network: nn.Module) -> list[str]:
-    """Those of :func:`blocks_of` where :func:`split_at` succeeds."""
-    found = []
-    for name in blocks_of(network):
-        try:
-            split_at(network, name)
-        except ValueError:
-            continue
-        found.append(name)
-    return found
 
 
 def split_at(network: nn.Module, block: str) -> tuple[nn.Module, nn.Module]:
@@ -82,38 +55,6 @@ def check_split(
         wanted, found = network(pictures), upper(lower(pictures))
     if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=1e-3, atol=1e-4):
         raise _cannot(block, "the two parts together give other features than the network")
-
-
-def listed(blocks: Iterable[str]) -> str:
-    """Names for people, with ranges: ``"layer3, layer3.0 to layer3.5, layer4"``."""
-    groups: list[list[str]] = []
-    for name in blocks:
-        if groups and _next_to(groups[-1][-1]) == name:
-            groups[-1].append(name)
-        else:
-            groups.append([name])
-    return ", ".join(group[0] if len(group) == 1 else f"{group[0]} to {group[-1]}"
-                     for group in groups)  # fmt: skip
-
-
-def _blocks(module: nn.Module, prefix: str) -> Iterator[str]:
-    for name, child in module.named_children():
-        if not any(True for _ in child.parameters()):
-            continue
-        if not isinstance(child, nn.ModuleList):  # which is never called
-            yield prefix + name
-        if type(child) in _CONTAINERS:
-            yield from _blocks(child, f"{prefix}{name}.")
-        else:  # the stages of ConvNeXt, the encoder of a vision transformer
-            for inner, container in child.named_children():
-                kinds = [type(element) for element in container.children()]
-                if type(container) in _CONTAINERS and len(kinds) > 1 and len(set(kinds)) == 1:
-                    yield from _blocks(container, f"{prefix}{name}.{inner}.")
-
-
-def _next_to(name: str) -> str | None:
-    stem, number = re.fullmatch(r"(.*?)(\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
-    return f"{stem}{int(number) + 1}" if number else None
 
 
 class _OneInput(nn.Module):

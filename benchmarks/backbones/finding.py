@@ -8,8 +8,9 @@ from difflib import get_close_matches
 import torch
 
 from .backbone import Backbone
+from .blocks import blocks_of, listed, possible_blocks
 from .choice import DEFAULT, EFFICIENTNET_LITE0_NAME, FROZEN, GLYPH, RANDOM, BackboneChoice
-from .cut import blocks_of, listed, possible_blocks, split_at
+from .cut import split_at
 from .lite0 import find_lite0
 from .timm_models import PREFIX as TIMM
 from .timm_models import find_timm

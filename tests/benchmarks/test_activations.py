@@ -10,11 +10,9 @@ import pytest
 import torch
 from dataset_trees import build_folder
 from PIL import Image
-from torch import nn
-from torchvision import transforms
 
 from benchmarks.activation_files import ActivationFile, Activations
-from benchmarks.backbones import Backbone, BackboneChoice, Pictures, find_backbone
+from benchmarks.backbones import BackboneChoice, Pictures, find_backbone
 from benchmarks.backbones.upper import build_parts
 from benchmarks.backbones.views import View
 from benchmarks.datasets import activations, load_dataset, look_at_dataset

@@ -9,10 +9,19 @@ from rich.console import Console
 from small_data import small_request
 
 from benchmarks import suite
-from benchmarks.backbones import BackboneChoice
+from benchmarks.ablation.differences import collect_validation
+from benchmarks.ablation.runs import plan_ablation, run_ablation
+from benchmarks.ablation.table import write_tables
+from benchmarks.backbones import BackboneChoice, find_backbone
+from benchmarks.backbones.upper import build_upper
 from benchmarks.command_line import main
+from benchmarks.losses import find_loss
 from benchmarks.report import embedding_map
-from benchmarks.settings import SETTINGS, TrainingSettings
+from benchmarks.report.provenance import introduction
+from benchmarks.settings import SETTINGS, TrainingSettings, about_length, settings_for
+from benchmarks.stored import read_stored
+from benchmarks.tuning.plan import plan_tuning, run_tuning
+from benchmarks.tuning.tuned import tuned_settings
 
 SETTING = TrainingSettings(
     embedding_size=4,
@@ -22,7 +31,13 @@ SETTING = TrainingSettings(
     samples_per_class=4,
     learning_rate=1e-3,
     weight_decay=0.0,
-    losses={"hpl_given": {"warmup": 1}},
+    losses={"hpl_given": {"warmup": 1}, "hpl": {"warmup": 1, "num_superclasses": 2}},
+    upper_blocks={
+        "learning_rate": 0.02,
+        "trunk_factor": 0.25,
+        "weight_decay": 0.01,
+        "losses": {"proxy_anchor": {"proxy_learning_rate": 0.5}},
+    },
 )
 
 
@@ -83,6 +98,10 @@ def test_what_was_not_chosen_is_not_in_the_records(photographs, tmp_path):
         (["--backbone", "torchvision:resnet5"], "resnet50"),
         (["--backbone", "glyph"], "for drawings of 32 x 32"),
         (["--train-batch-norm"], "add --train-trunk"),
+        (["--train-from", "16"], "Training can start from 1 to 15"),
+        (["--train-from", "--train-trunk"], "not both"),
+        (["--views", "3"], "add --train-from"),
+        (["--train-from", "--views", "0"], "--views must be at least 1"),
         (["--weights", "/no/such/file"], "/no/such/file"),
         (["--learning-rate", "0"], "--learning-rate must be above 0"),
         (["--batch-size", "-4"], "must be a multiple of 4"),
@@ -98,13 +117,75 @@ def test_bad_networks_are_refused_first(photographs, tmp_path, capsys, arguments
     assert not out.exists()
 
 
+def test_the_upper_blocks_alone_are_trained(photographs, tmp_path):
+    """From activations on disk: weights below the cut are nowhere in the run, those above change.
+
+    The settings are those of such a training, and the report says what was trained on what.
+    """
+    choice = BackboneChoice(
+        "efficientnet_lite0", "none", batch_norm="trained", crop=32, cut="14", views=2
+    )
+    out = tmp_path / "runs"
+    found = run(photographs, out, backbone=choice, losses=("proxy_anchor", "hpl:proxy_anchor"))
+    for result in found:
+        assert result["config"]["backbone"] == choice.to_dict()
+        assert result["config"]["training"]["learning_rate"] == 0.02
+        assert result["config"]["loss_settings"]["proxy_learning_rate"] == 0.5
+        weights = torch.load(result["folder"] / "best.pt", weights_only=True)["models"]["trunk"]
+        start = build_upper(find_backbone(choice)).state_dict()
+        assert weights.keys() == start.keys()
+        assert {name.split(".")[1] for name in weights} == {"_blocks", "_conv_head", "_bn1"}
+        assert {name.split(".")[2] for name in weights if "_blocks" in name} == {"14", "15"}
+        for name, before in start.items():
+            if before.is_floating_point():
+                assert not torch.equal(weights[name], before), name
+    assert found[1]["config"]["training"]["warmup"] == 0.3
+    stored = read_stored(out / "folder")
+    assert "from block 14 on" in introduction(stored)
+    assert "on 2 augmented views of each training picture" in introduction(stored)
+
+
+def test_the_usual_training_of_upper_blocks():
+    """Of all photographs, whose frozen features are trained as before; not of drawings."""
+    cut, frozen = BackboneChoice(cut="11"), BackboneChoice()
+    for name in ("grocery", "cub", "cars196", "sop", "inshop", "inaturalist", "folder"):
+        settings, usual = settings_for(name, cut), settings_for(name)
+        assert (settings.embedding_size, settings.epochs) == (128, 12)
+        rates = settings.learning_rate, settings.trunk_factor * settings.learning_rate
+        assert rates == pytest.approx((1e-3, 1e-4))
+        assert settings.weight_decay == 1e-2
+        loss = find_loss("hpl:proxy_anchor", settings.loss_overrides)
+        assert loss.proxy_learning_rate == 1e-2
+        assert loss.hpl_arguments["num_superclasses"] == usual.losses["hpl"]["num_superclasses"]
+        assert usual == SETTINGS[name] == settings_for(name, frozen)
+        assert about_length(name, 10) is None
+        assert "83% of the full 12" in about_length(name, 10, cut)
+    assert settings_for("cars196", cut).batch_size == 64
+    assert settings_for("glyphs", BackboneChoice("timm:test_resnet", cut="layer3")).epochs == 48
+
+
+def test_tuning_and_ablation_train_the_upper_blocks(photographs, tmp_path):
+    choice = BackboneChoice("efficientnet_lite0", crop=32, cut="15", views=1)
+    changes = {"data_root": photographs, "backbone": choice, "folds": (0,), "epochs": 1}
+    request = small_request(tmp_path / "runs", ["proxy_nca"], dataset="folder", **changes)
+    tuning = plan_tuning(request, 1, tmp_path / "tuned.yaml")
+    run_tuning(tuning, Console(quiet=True))
+    found = tuned_settings(tmp_path / "tuned.yaml")["proxy_nca"].training
+    assert (found["learning_rate"], found["trunk_factor"]) == (0.02, 0.25)
+    ablation = plan_ablation(request, ["hpl_given"])
+    outcome = run_ablation(ablation, Console(quiet=True))
+    _, (table, _) = write_tables(outcome, collect_validation(outcome))
+    assert "from block 15 on" in " ".join(table.read_text().split())
+
+
 def test_the_command_line_chooses_the_network(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
     out = tmp_path / "runs"
     command = f"run --dataset folder --data-root {photographs} --losses hpl_given:proxy_anchor"
-    network = "--backbone efficientnet_lite0 --crop 64 --batch-size 12"
+    network = "--backbone efficientnet_lite0 --crop 64 --batch-size 12 --train-from --views 1"
     assert main(f"{command} {network} --epochs 1 --folds 0 --out {out}".split()) == 0
     (path,) = out.glob("folder/*/*/config.json")
     config = json.loads(path.read_text())
     assert config["backbone"]["crop"] == 64
+    assert (config["backbone"]["cut"], config["backbone"]["views"]) == ("11", 1)
     assert config["training"]["batch_size"] == 12

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.backbones import Backbone, BackboneChoice, build_efficientnet_lite0, find_backbone
-from benchmarks.backbones.cut import blocks_of, check_split, listed, possible_blocks, split_at
+from benchmarks.backbones.blocks import blocks_of, listed, possible_blocks
+from benchmarks.backbones.cut import check_split, split_at
 from benchmarks.backbones.extraction import build_frozen
 from benchmarks.backbones.finding import check_cut
 from benchmarks.backbones.torchvision_models import build_torchvision
