@@ -15,12 +15,14 @@ import typer
 from pml_hierarchical import __version__
 
 from .commands.ablate import ablate
+from .commands.converge import converge
 from .commands.describe import describe
 from .commands.evaluate import evaluate
 from .commands.listing import show_names
 from .commands.report import report
 from .commands.run import run
 from .commands.speed import speed
+from .commands.study import study
 from .commands.tune import tune
 from .names import one_line
 from .search.add_classes import add_classes
@@ -37,7 +39,7 @@ from .warning_lines import short_warnings
 PROGRAM = "pml-hierarchical"
 INTERRUPTED = 130  # as a shell reports a command ended by Ctrl-C
 UsageError, ClickException = typer.BadParameter.__mro__[1:3]  # typer names neither
-_CONTINUED = ("run", "tune", "ablate", "train", "embed")
+_CONTINUED = ("run", "tune", "converge", "ablate", "train", "embed")
 _EXTRAS: dict[str, str] = {}  # the extra of the package that each command needs
 
 app = typer.Typer(
@@ -89,7 +91,8 @@ def _add(panel: str, extra: str, **commands: Callable[..., None]) -> None:
 _add("Search pictures", "benchmarks", train=train, export=export)
 _add("Search pictures", "search", add_classes=add_classes, embed=embed, index=index, search=search)
 _add("Search pictures", "serve", serve=serve)
-_add("Compare losses", "benchmarks", run=run, tune=tune, ablate=ablate, report=report)
+_add("Compare losses", "benchmarks", run=run, tune=tune, converge=converge)
+_add("Compare losses", "benchmarks", ablate=ablate, study=study, report=report)
 _add("Look inside", "benchmarks", list=show_names, describe=describe)
 _add("Look inside", "search", tree=tree)
 _add("Measure", "", evaluate=evaluate)

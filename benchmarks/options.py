@@ -37,6 +37,14 @@ Folds = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+TunedFile = Annotated[
+    str | None,
+    Option(
+        metavar="[FILE]",
+        help="With the settings that [bold]tune[/] found; without a file with those of the data "
+        "set.",
+    ),
+]
 
 
 @dataclass(frozen=True)

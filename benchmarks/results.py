@@ -105,7 +105,7 @@ def collect(stored: StoredRuns) -> Summary:
         _row({**result["config"], **result}, result["config"]["fold"], result["seconds"])
         for result in stored.results
     ]
-    return _summary(stored, rows, map(_percent, stored.untrained), stored.untrained_name)
+    return _summary(stored, rows, map(in_percent, stored.untrained), stored.untrained_name)
 
 
 def collect_concatenated(stored: StoredRuns) -> Summary | None:
@@ -124,11 +124,12 @@ def _row(result: Mapping[str, Any], fold: int, seconds: float) -> Row:
         "seed": result["seed"],
         "fold": fold,
         "seconds": seconds,
-        **_percent(result["test"]),
+        **in_percent(result["test"]),
     }
 
 
-def _percent(metrics: Mapping[str, float]) -> Row:
+def in_percent(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Shares in percent; a severity stays a number of levels."""
     return {key: value if key in LOWER_IS_BETTER else 100 * value for key, value in metrics.items()}
 
 

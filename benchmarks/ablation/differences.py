@@ -2,55 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from ..results import Summary, mean_and_interval
+from ..results import HIERARCHY_NAMES, Summary, in_percent, mean_and_interval
 from ..training import selected
-from .runs import AblationOutcome
-from .variants import Variant
+from .variants import Variant, variant_of
 
 PRIMARY = "mean_average_precision_at_r"
+Value = tuple[float, float]  # a mean and the half-width of its 95% interval
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The validation of a variant of HPL beside that of another loss.
+    """The validation of a flat loss, or what a variant of HPL changes.
 
     Attributes:
         base: the flat loss that the variant builds on.
         variant: ``None`` for the flat loss itself.
-        other: what it is compared with; ``None`` if with nothing: the values are then its own.
-        values: for each metric the mean and the half-width of its 95% interval, in points.
+        values: by metric: of a flat loss its own, of a variant the difference to the flat loss;
+            in points, but for a severity, which is a number of levels.
+        to_reference: by metric the difference to the variant that this one changes in one factor;
+            empty for a flat loss and a reference.
+        pairs: how many pairs of the same seed and fold ``values`` come from.
         seconds: of a run, the mean.
         update_seconds: of an update of the hierarchy, the mean; NaN for a flat loss.
+        epochs: the selected ones.
     """
 
     base: str
     variant: Variant | None
-    other: str | None
-    values: dict[str, tuple[float, float]]
+    values: dict[str, Value]
+    to_reference: dict[str, Value]
+    pairs: int
     seconds: float
     update_seconds: float
+    epochs: tuple[int, ...]
 
     @property
     def loss(self) -> str:
         """As the runs are called."""
         return self.variant.loss_name(self.base) if self.variant else self.base
 
+    @property
+    def label(self) -> str:
+        """The row in a table of one base."""
+        return self.variant.label if self.variant else self.base
+
 
 def ablation_keys(num_levels: int) -> tuple[str, ...]:
-    """The metrics that are compared: P@1 at the finest level and MAP@R at every level."""
-    return ("precision_at_1_level0", *(f"{PRIMARY}_level{level}" for level in range(num_levels)))
+    """The metrics that are compared: P@1 at the finest level, MAP@R at every level, and those of
+    all levels together.
+    """
+    by_level = tuple(f"{PRIMARY}_level{level}" for level in range(num_levels))
+    of_all = tuple(HIERARCHY_NAMES) if num_levels > 1 else ()
+    return ("precision_at_1_level0", *by_level, *of_all)
 
 
-def collect_validation(outcome: AblationOutcome) -> Summary:
-    """One row per run: the validation metrics of its best epoch, in percent."""
-    keys = ablation_keys(len(outcome.level_names))
+def collect_validation(results: Sequence[dict[str, Any]], level_names: Sequence[str]) -> Summary:
+    """One row per run: the validation metrics of its selected epoch, shares in percent."""
+    keys = ablation_keys(len(level_names))
     rows = []
-    for result in outcome.results:
+    for result in results:
         config = result["config"]
         name = config["loss"].split(":")
         rows.append(
@@ -62,39 +78,43 @@ def collect_validation(outcome: AblationOutcome) -> Summary:
                 "best_epoch": result["best_epoch"],
                 "seconds": result["seconds"],
                 "update_seconds": result["update_seconds"],
-                **{key: 100 * selected(result, key) for key in keys},
+                **in_percent({key: selected(result, key) for key in keys}),
             }
         )
     runs = pd.DataFrame(rows).astype({"update_seconds": "float64"})
-    return Summary(runs, pd.DataFrame(columns=list(keys)), "", keys, outcome.level_names)
+    return Summary(runs, pd.DataFrame(columns=list(keys)), "", keys, tuple(level_names))
 
 
-def against_flat(outcome: AblationOutcome, summary: Summary, base: str) -> Iterator[Comparison]:
-    """The flat loss itself, then the difference of every variant to it."""
+def compare(summary: Summary, base: str) -> list[Comparison]:
+    """The flat loss, then every variant on it that was run, in the order of the factors.
+
+    A variant of which no run has a flat one of the same seed and fold is left out.
+    """
     own = {key: mean_and_interval(summary.values(base, key)) for key in summary.metrics}
-    yield Comparison(base, None, None, own, *_times(summary, base))
-    for variant in outcome.ablation.variants:
-        yield _compared(summary, base, variant, base)
+    found = [Comparison(base, None, own, {}, *_about(summary, base))]
+    variants = [variant_of(loss) for loss in summary.losses if loss.split(":")[1:2] == [base]]
+    for variant in sorted(variants, key=lambda one: one.place):
+        loss, reference = variant.loss_name(base), variant.reference.loss_name(base)
+        values = _differences(summary, loss, base)
+        pairs = len(summary.paired_differences(loss, base, summary.metrics[0]))
+        beside = _differences(summary, loss, reference) if variant.factor else {}
+        if pairs:
+            _, seconds, update_seconds, epochs = _about(summary, loss)
+            found.append(
+                Comparison(base, variant, values, beside, pairs, seconds, update_seconds, epochs)
+            )
+    return found
 
 
-def against_reference(
-    outcome: AblationOutcome, summary: Summary, base: str
-) -> Iterator[Comparison]:
-    """The difference of every variant to the HPL that it changes in one argument."""
-    for variant in outcome.ablation.variants:
-        if variant.argument:
-            yield _compared(summary, base, variant, variant.reference.loss_name(base))
-
-
-def _compared(summary: Summary, base: str, variant: Variant, other: str) -> Comparison:
-    loss = variant.loss_name(base)
-    values = {
+def _differences(summary: Summary, loss: str, other: str) -> dict[str, Value]:
+    return {
         key: mean_and_interval(summary.paired_differences(loss, other, key))
         for key in summary.metrics
     }
-    return Comparison(base, variant, other, values, *_times(summary, loss))
 
 
-def _times(summary: Summary, loss: str) -> tuple[float, float]:
-    times = summary.runs.loc[summary.runs["loss"] == loss, ["seconds", "update_seconds"]].mean()
-    return float(times["seconds"]), float(times["update_seconds"])
+def _about(summary: Summary, loss: str) -> tuple[int, float, float, tuple[int, ...]]:
+    runs = summary.runs[summary.runs["loss"] == loss]
+    times = runs[["seconds", "update_seconds"]].mean()
+    epochs = tuple(sorted(int(epoch) for epoch in runs["best_epoch"].dropna()))
+    return len(runs), float(times["seconds"]), float(times["update_seconds"]), epochs

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from ..datasets.base import RetrievalData
-from ..files import write_whole
-from ..jobs import do_runs
-from ..locking import only_one_in
 from ..losses import find_loss
-from ..progress import SuiteProgress
 from ..request import RunRequest
-from ..run_config import RunConfig, iterations_of, read_result
-from ..stored import IMAGES_FILE, same_images
+from ..run_config import RunConfig
 from ..suite import Suite, plan
-from ..training import selected, train_and_validate
+from ..training.tree import training_tree
+from ..validation_runs import do_validation_runs, load_for_validation
+from .factors import DISCOVERED, Training
 from .variants import Variant, chosen_variants
 
 FOLDER = "ablation"  # apart from the runs of `run`, which are tested
@@ -82,13 +77,21 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
     """Each flat run and, right after it, the runs of its variants on the same fold and seed."""
     runs = []
     for flat in ablation.flat.runs:
-        training = data.split(flat.fold).train
-        num_classes = len(np.unique(data.labels[training, 0]))
+        hpl = find_loss(f"{DISCOVERED}:{flat.loss.name}", flat.settings.loss_overrides)
+        _, tree = training_tree(data.labels[data.split(flat.fold).train])
+        training = Training(
+            tree.num_classes,
+            len(tree.sizes) - 1,
+            flat.settings.iterations,
+            flat.settings.learning_rate,
+            hpl.hpl_arguments.get("num_superclasses", "auto"),
+        )
         runs.append(flat)
         for variant in ablation.variants:
-            spec = variant.spec(flat.loss.name, flat.settings.loss_overrides, num_classes)
-            runs.append(replace(flat, loss=spec))
-            runs[-1].check()
+            if variant.is_for(flat.loss.name):
+                spec = variant.spec(flat.loss.name, flat.settings.loss_overrides, training)
+                runs.append(replace(flat, loss=spec))
+                runs[-1].check()
     return runs
 
 
@@ -101,31 +104,6 @@ def run_ablation(ablation: Ablation, console: Console) -> AblationOutcome:
             training), or the classes are too few for what was asked for.
     """
     request = ablation.flat.request
-    data = request.source.load()
-    for fold in ablation.flat.folds:
-        data.check_accuracy(fold, ["validation"])
-    runs = lay_out(ablation, data)
-    with only_one_in(request.folder):
-        path = request.folder / IMAGES_FILE
-        about, _ = same_images(path, data, request.source.backbone)
-        write_whole(path, json.dumps(about, indent=2))
-        _do_missing(request, runs, data, console)
-        results = [read_result(config, request.out) for config in runs]
-    return AblationOutcome(ablation, data.level_names, tuple(r for r in results if r))
-
-
-def _do_missing(
-    request: RunRequest, runs: Sequence[RunConfig], data: RetrievalData, console: Console
-) -> None:
-    todo = [config for config in runs if read_result(config, request.out) is None]
-    if len(todo) < len(runs):
-        console.print(f"{len(runs) - len(todo)} of {len(runs)} runs are already done")
-    if not todo:
-        return
-    console.print("validation MAP@R, seconds, run:", highlight=False)
-    progress = SuiteProgress(console, len(todo), iterations_of(todo))
-    with progress.shown():
-        for config, result in do_runs(train_and_validate, todo, request, data, progress):
-            progress.finish(
-                f"{100 * selected(result):5.1f} {result['seconds']:4.0f} s   {config.name}"
-            )
+    data = load_for_validation(request, ablation.flat.folds)
+    results = do_validation_runs(request, lay_out(ablation, data), data, console)
+    return AblationOutcome(ablation, data.level_names, results)

@@ -4,42 +4,44 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..report.blocks import Cell, Row
+from ..report.loss_names import full_name
 from ..report.page import command_line
-from ..report.tables import Cell, Row, markdown_table
+from ..report.tables import MISSING, difference_cell, markdown_table, numeric_cell
 from ..results import Summary
-from .differences import Comparison, against_flat, against_reference
+from .differences import PRIMARY, Comparison, collect_validation, compare
 from .runs import AblationOutcome
-from .variants import Variant
 
+FINEST = f"{PRIMARY}_level0"
+DIGITS = 2  # of differences
 _INTRODUCTION = """\
-# {dataset}: what single settings of HPL change
+# {dataset}: what makes a hierarchy pay
 
 **Validation classes only**: no run has been evaluated on the test classes. Each run counts with the
-epoch of its best validation MAP@R ({level}). Seeds {seeds}; folds {folds}; {epochs} epochs.
-Network: {network}.
+epoch of its best validation MAP@R ({level}) after the share of the training that is HPL's warm-up.
+Seeds {seeds}; folds {folds}; {epochs} epochs. Network: {network}.
 
 Command: `{command}`
 """
-_NOTES = """\
-In percent and points. {interval} s: seconds of a run; update: milliseconds of an update of the
-hierarchy. Superclasses of the discovered reference by fold: {superclasses}.
-"""
-_INTERVAL = """\
-± is the half-width of the 95% Student-t interval over {pairs} pairs of the same fold
-and seed, and bold is a difference whose interval does not hold 0. The folds share training classes,
-so the pairs are not quite independent."""
-_NO_INTERVAL = "One pair has no interval: take it as a single draw."
+READING = """\
+The first row is the flat loss itself, in percent; the others are differences to it in points, over
+pairs of the same seed and fold. "− reference" is the difference to the discovered or given tree of
+the first rows, which the variant changes in one factor. ± is the half-width of the 95% Student-t
+interval; bold is a difference whose interval does not include 0. The folds share training classes,
+so the pairs are not quite independent. A single pair has no interval: take it as one draw.
+s: seconds of a run."""
 
 
-def write_tables(outcome: AblationOutcome, summary: Summary) -> tuple[str, list[Path]]:
+def write_tables(outcome: AblationOutcome) -> tuple[str, list[Path]]:
     """Write both files; return the tables as Markdown and the paths of the files."""
     folder = outcome.ablation.report_folder
     folder.mkdir(parents=True, exist_ok=True)
-    tables = "\n".join(_section(outcome, summary, base) for base in outcome.ablation.bases)
+    summary = collect_validation(outcome.results, outcome.level_names)
+    compared = {base: compare(summary, base) for base in outcome.ablation.bases}
     flat = outcome.ablation.flat
     introduction = _INTRODUCTION.format(
         dataset=flat.request.source.dataset,
@@ -50,92 +52,97 @@ def write_tables(outcome: AblationOutcome, summary: Summary) -> tuple[str, list[
         network=flat.request.source.backbone,
         command=command_line(),
     )
-    pairs = summary.repetitions
-    interval = _INTERVAL.format(pairs=pairs) if pairs > 1 else _NO_INTERVAL
-    notes = _NOTES.format(interval=interval, superclasses=_superclasses(outcome))
-    text = f"{tables}\n{notes}"
+    tables = "\n".join(section(summary, rows) for rows in compared.values())
+    every = [row for rows in compared.values() for row in rows]
+    text = f"{tables}\n{factor_list(every)}\n{READING}\n{_superclasses(outcome.results)}"
     markdown, plain = folder / "ablation.md", folder / "ablation.json"
     markdown.write_text(f"{introduction}\n{text}", encoding="utf-8")
-    plain.write_text(json.dumps(as_plain(outcome, summary), indent=2), encoding="utf-8")
+    content = {
+        "dataset": flat.request.source.dataset,
+        "part": "validation",
+        "comparisons": [as_plain(row) for row in every],
+        "runs": runs_as_plain(summary, outcome.results),
+    }
+    plain.write_text(json.dumps(content, indent=2), encoding="utf-8")
     return text, [markdown, plain]
 
 
-def as_plain(outcome: AblationOutcome, summary: Summary) -> dict[str, Any]:
-    """All that the table shows, and the runs that it was computed from."""
-    runs = summary.runs.astype(object).where(summary.runs.notna(), None)
+def section(summary: Summary, rows: Sequence[Comparison]) -> str:
+    """The table of one base loss, under its name."""
+    columns = [
+        *map(summary.column, summary.metrics),
+        ("− reference", "MAP@R"),
+        ("", "pairs"),
+        ("", "s"),
+    ]
+    return f"## {full_name(rows[0].base)}\n\n{markdown_table(columns, [*map(_row, rows)])}\n"
+
+
+def _row(row: Comparison) -> Row:
+    cells = [
+        numeric_cell(mean, half, key)
+        if row.variant is None
+        else difference_cell(mean, half, key, DIGITS)
+        for key, (mean, half) in row.values.items()
+    ]
+    beside = row.to_reference.get(FINEST)
+    cells.append(difference_cell(*beside, FINEST, DIGITS) if beside else Cell(MISSING))
+    name = full_name(row.base) if row.variant is None else row.label
+    return Row(name, (*cells, Cell(str(row.pairs)), Cell(f"{row.seconds:.0f}")))
+
+
+def factor_list(rows: Iterable[Comparison]) -> str:
+    """What the factors of some rows are, as a list."""
+    factors = {row.variant.factor.name: row.variant.factor.about for row in rows
+               if row.variant and row.variant.factor}  # fmt: skip
+    return "".join(f"- `{name}`: {about}.\n" for name, about in factors.items())
+
+
+def as_plain(row: Comparison) -> dict[str, Any]:
+    """All that a row shows, for JSON."""
+
+    def values(found: dict[str, tuple[float, float]]) -> dict[str, Any]:
+        return {
+            key: {"mean": number_or_none(mean), "half_width": number_or_none(half)}
+            for key, (mean, half) in found.items()
+        }
+
     return {
-        "dataset": outcome.ablation.flat.request.source.dataset,
-        "part": "validation",
-        "comparisons": [
-            {
-                "base": row.base,
-                "loss": row.loss,
-                "minus": row.other,
-                "seconds": row.seconds,
-                "update_seconds": _number_or_none(row.update_seconds),
-                "metrics": {
-                    key: {"mean": mean, "half_width": _number_or_none(half)}
-                    for key, (mean, half) in row.values.items()
-                },
-            }
-            for base in outcome.ablation.bases
-            for compare in (against_flat, against_reference)
-            for row in compare(outcome, summary, base)
-        ],
-        "runs": [
-            {**row, "sizes": result["sizes"], "settings": result["config"]["loss_settings"]}
-            for row, result in zip(runs.to_dict(orient="records"), outcome.results, strict=True)
-        ],
+        "base": row.base,
+        "loss": row.loss,
+        "minus_flat" if row.variant else "metrics": values(row.values),
+        "minus_reference": values(row.to_reference),
+        "pairs": row.pairs,
+        "seconds": row.seconds,
+        "update_seconds": number_or_none(row.update_seconds),
+        "selected_epochs": list(row.epochs),
     }
 
 
-def _section(outcome: AblationOutcome, summary: Summary, base: str) -> str:
-    columns = [*map(summary.column, summary.metrics), ("", "s"), ("", "update")]
-    flat, single = (
-        markdown_table(columns, _rows(compare(outcome, summary, base)))
-        for compare in (against_flat, against_reference)
-    )
-    return (
-        f"## {base}\n\nFirst the flat loss itself, then the differences to it:\n\n{flat}\n\n"
-        f"The differences to the HPL that is changed in one argument:\n\n{single}\n"
-    )
+def runs_as_plain(summary: Summary, results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs that a table was computed from, for JSON."""
+    runs = summary.runs.astype(object).where(summary.runs.notna(), None)
+    return [
+        {**row, "sizes": result["sizes"], "settings": result["config"]["loss_settings"]}
+        for row, result in zip(runs.to_dict(orient="records"), results, strict=True)
+    ]
 
 
-def _rows(comparisons: Iterable[Comparison]) -> list[Row]:
-    rows = []
-    for row in comparisons:
-        name = row.base if row.variant is None else row.variant.label
-        if row.other not in (None, row.base) and row.variant is not None:
-            name += f" − {row.variant.reference.label}"
-        cells = [
-            Cell(_text(mean, half, row.other is not None), bool(row.other) and abs(mean) > half)
-            for mean, half in row.values.values()
-        ]
-        update = "–" if math.isnan(row.update_seconds) else f"{1000 * row.update_seconds:.1f}"
-        rows.append(Row(name, (*cells, Cell(f"{row.seconds:.1f}"), Cell(update))))
-    return rows
-
-
-def _text(mean: float, half_width: float, sign: bool) -> str:
-    mean = round(mean, 2) + 0.0  # no "-0.0"
-    text = f"{mean:+.2f}" if sign else f"{mean:.2f}"
-    return text if math.isnan(half_width) else f"{text} ±{half_width:.2f}"
-
-
-def _superclasses(outcome: AblationOutcome) -> str:
+def _superclasses(results: Iterable[dict[str, Any]]) -> str:
     """How many superclasses the discovered reference has in each fold."""
-    references = {Variant("hpl").loss_name(base) for base in outcome.ablation.bases}
     found = {
         result["config"]["fold"]: f"{result['sizes'][1]} of {result['sizes'][0]} classes"
-        for result in outcome.results
-        if result["config"]["loss"] in references
+        for result in results
+        if result["config"]["loss"].split(":")[::2] == ["hpl"]
     }
-    return "; ".join(f"fold {fold}: {text}" for fold, text in sorted(found.items())) or "not used"
+    listed = "; ".join(f"fold {fold}: {text}" for fold, text in sorted(found.items()))
+    return f"Superclasses of the discovered reference by fold: {listed}.\n" if listed else ""
 
 
 def _listed(values: Iterable[int]) -> str:
     return ", ".join(str(value) for value in sorted(values))
 
 
-def _number_or_none(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
+    """What JSON has for NaN."""
     return None if math.isnan(value) else value

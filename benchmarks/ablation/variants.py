@@ -1,4 +1,4 @@
-"""What an ablation varies: each variant of HPL differs from its reference in one argument."""
+"""The losses of an ablation: each differs from its reference in one factor."""
 
 from __future__ import annotations
 
@@ -7,31 +7,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pml_hierarchical.core.superclasses import level_sizes
-
 from ..losses import HPL_PREFIXES, LossSpec, find_loss
+from .factors import DISCOVERED, FACTORS, GIVEN, Factor, Training
 
-HALF, TWICE = "half", "twice"
 # The references, in full: a default that changes one day does not change what is compared.
 REFERENCES: dict[str, dict[str, Any]] = {
-    "hpl": {"clusterer": "kmeans", "coarse_proxies": "learned"},
-    "hpl_given": {"coarse_proxies": "learned"},
+    DISCOVERED: {"clusterer": "kmeans", "coarse_proxies": "learned"},
+    GIVEN: {"coarse_proxies": "learned"},
 }
 
 
 @dataclass(frozen=True)
 class Variant:
-    """An HPL and, unless it is a reference itself, the one argument that it changes.
+    """An HPL and, unless it is a reference itself, the one factor that it changes.
 
     Attributes:
         prefix: a key of ``HPL_PREFIXES``: where the tree comes from.
-        argument: of ``HierarchicalProxyLoss``; ``None`` for a reference.
-        value: of the argument. ``num_superclasses`` has a share of the reference's number, which
-            may follow from the number of training classes of a fold.
+        factor: what is changed; ``None`` for a reference.
+        value: one of the factor's.
     """
 
     prefix: str
-    argument: str | None = None
+    factor: Factor | None = None
     value: str | None = None
 
     @property
@@ -40,77 +37,90 @@ class Variant:
         return Variant(self.prefix)
 
     @property
+    def change(self) -> str:
+        """The factor and its value; empty for a reference."""
+        return f"{self.factor.name}={self.value}" if self.factor else ""
+
+    @property
     def label(self) -> str:
         """The variant in a table in which the base loss is known."""
-        tree = HPL_PREFIXES[self.prefix]
-        return f"{tree}, {self.argument}={self.value}" if self.argument else tree
+        return ", ".join(filter(None, (HPL_PREFIXES[self.prefix], self.change)))
 
     @property
     def name(self) -> str:
         """The variant on the command line, e.g. ``hpl:coarse_proxies=live``."""
-        return f"{self.prefix}:{self.argument}={self.value}" if self.argument else self.prefix
+        return ":".join(filter(None, (self.prefix, self.change)))
 
     def loss_name(self, base: str) -> str:
         """As the runs of the variant are called, e.g. ``hpl:proxy_nca:coarse_proxies=live``."""
-        change = f":{self.argument}={self.value}" if self.argument else ""
-        return f"{self.prefix}:{base}{change}"
+        return ":".join(filter(None, (self.prefix, base, self.change)))
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """The order of rows: references first, then factor by factor."""
+        tree = list(REFERENCES).index(self.prefix)
+        if self.factor is None:
+            return -1, tree, 0
+        return WHAT.index(self.factor.name), tree, self.factor.values.index(str(self.value))
+
+    def is_for(self, base: str) -> bool:
+        """Whether the factor exists for a base loss."""
+        return self.factor is None or self.factor.bases is None or base in self.factor.bases
 
     def spec(
-        self, base: str, overrides: Mapping[str, Mapping[str, Any]], num_classes: int
+        self, base: str, overrides: Mapping[str, Mapping[str, Any]], training: Training
     ) -> LossSpec:
         """How the variant is built.
 
         Arguments:
             base: a proxy loss of the registry.
             overrides: the settings of the data set, which also hold level weight and warm-up.
-            num_classes: of the training part of the fold.
-
-        Raises:
-            ValueError: if so few classes leave no other number of superclasses.
+            training: what the value may depend on.
         """
         spec = find_loss(f"{self.prefix}:{base}", overrides)
         arguments = {**spec.hpl_arguments, **REFERENCES[self.prefix]}
-        if self.argument == "num_superclasses":
-            usual = arguments.get(self.argument, "auto")
-            if usual == "auto":
-                usual = level_sizes(num_classes, (), "auto")[0][1]
-            arguments[self.argument] = _num_superclasses(str(self.value), usual, num_classes)
-        elif self.argument:
-            arguments[self.argument] = self.value
-        return replace(spec, name=self.loss_name(base), hpl_arguments=arguments)
+        spec = replace(spec, name=self.loss_name(base), hpl_arguments=arguments)
+        return self.factor.change(spec, str(self.value), training) if self.factor else spec
 
 
-CHANGES = (
-    Variant("hpl", "coarse_proxies", "fixed"),
-    Variant("hpl", "coarse_proxies", "live"),
-    Variant("hpl_given", "coarse_proxies", "fixed"),
-    Variant("hpl_given", "coarse_proxies", "live"),
-    Variant("hpl", "clusterer", "kmeans_step"),
-    Variant("hpl", "clusterer", "agglomerative"),
-    Variant("hpl", "num_superclasses", HALF),
-    Variant("hpl", "num_superclasses", TWICE),
+CHANGES = tuple(
+    Variant(prefix, factor, value)
+    for factor in FACTORS
+    for prefix in factor.trees
+    for value in factor.values
 )
-WHAT = tuple(dict.fromkeys(str(change.argument) for change in CHANGES))
+WHAT = tuple(factor.name for factor in FACTORS)
 _BY_NAME = {variant.name: variant for variant in (*map(Variant, REFERENCES), *CHANGES)}
+
+
+def variant_of(loss: str) -> Variant:
+    """The variant of a run, by the name of its loss such as ``"hpl:proxy_nca:warmup=0"``."""
+    prefix, _, *change = loss.split(":", maxsplit=2)
+    return _BY_NAME[":".join([prefix, *change])]
 
 
 def chosen_variants(what: Sequence[str]) -> tuple[Variant, ...]:
     """The variants that are asked for, each group after its reference.
 
     Arguments:
-        what: arguments of HPL, for all variants that change them, and names of single variants,
-            such as ``"hpl"`` for a reference or ``"hpl:coarse_proxies=fixed"``.
+        what: factors, for all variants that change them, and names of single variants, such as
+            ``"hpl"`` for a reference or ``"hpl:coarse_proxies=fixed"``.
 
     Raises:
-        ValueError: for something that is not ablated (the nearest is suggested).
+        ValueError: for something that is not varied (the nearest is suggested).
     """
     known = (*WHAT, *_BY_NAME)
     for name in what:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"--what: unknown {name!r}{hint} Known: {', '.join(known)}")
-    chosen = {v for v in _BY_NAME.values() if v.name in what or v.argument in what}
+            raise ValueError(
+                f"--what: unknown {name!r}{hint} Known are {', '.join(WHAT)}, and single variants "
+                f"such as {', '.join([*REFERENCES, CHANGES[0].name])}"
+            )
+    chosen = {
+        v for v in _BY_NAME.values() if v.name in what or (v.factor and v.factor.name in what)
+    }
     chosen |= {variant.reference for variant in chosen}
     return tuple(
         variant
@@ -118,14 +128,3 @@ def chosen_variants(what: Sequence[str]) -> tuple[Variant, ...]:
         for variant in _BY_NAME.values()
         if variant.prefix == prefix and variant in chosen
     )
-
-
-def _num_superclasses(share: str, usual: int, num_classes: int) -> int:
-    """Half of the usual number, rounded up, or twice that number if there are more classes."""
-    chosen = max(2, (usual + 1) // 2) if share == HALF else min(2 * usual, num_classes - 1)
-    if chosen == usual:
-        raise ValueError(
-            f"--what num_superclasses: with {num_classes} training classes there are {usual} "
-            f"superclasses, and there is no {share} of that. Leave num_superclasses out"
-        )
-    return chosen

@@ -1,4 +1,4 @@
-"""``pml-hierarchical ablate``: what single settings of HPL change, on validation classes."""
+"""``pml-hierarchical ablate``: what makes a hierarchy pay, factor by factor."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def ablate(
     what: Annotated[
         list[str] | None,
         Option(
-            metavar="ARGUMENT...",
-            help="Arguments of HPL to vary, one at a time, or single variants such as hpl_given or "
-            "hpl:coarse_proxies=fixed. By default coarse_proxies, clusterer and num_superclasses.",
+            metavar="FACTOR...",
+            help="Factors to vary, one at a time, or single variants such as hpl_given or "
+            "hpl:coarse_proxies=fixed. By default all factors.",
             show_default=False,
         ),
     ] = None,
@@ -41,11 +41,10 @@ def ablate(
     ] = [0, 1],  # noqa: B006
     folds: Folds = None,
 ) -> None:
-    """Show what single settings of HPL change, on validation classes.
+    """Show what single factors of HPL change, on validation classes.
 
     Trains what is missing, prints the table and writes it as Markdown and JSON.
     """
-    from ..ablation.differences import collect_validation
     from ..ablation.runs import plan_ablation, run_ablation
     from ..ablation.table import write_tables
     from ..ablation.variants import WHAT
@@ -60,6 +59,6 @@ def ablate(
     if data.download:
         download_dataset(dataset, data.data_root)
     outcome = run_ablation(planned, console)
-    text, paths = write_tables(outcome, collect_validation(outcome))
+    text, paths = write_tables(outcome)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
     print_written(paths, console)

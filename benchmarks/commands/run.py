@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from rich.console import Console
 from typer import Option
@@ -18,12 +16,9 @@ from ..options import (
     Losses,
     NetworkOptions,
     TrainingOptions,
+    TunedFile,
     make_request,
 )
-from ..several_values import FROM_DATASET
-
-if TYPE_CHECKING:
-    from ..suite import Adapt
 
 
 @with_groups
@@ -38,14 +33,7 @@ def run(
         Option(metavar="SEED...", help="One training for each.", rich_help_panel=TRAINING),
     ] = [0],  # noqa: B006  # typer copies it
     folds: Folds = None,
-    tuned: Annotated[
-        str | None,
-        Option(
-            metavar="[FILE]",
-            help="With the settings that [bold]tune[/] found; without a file with those of the "
-            "data set.",
-        ),
-    ] = None,
+    tuned: TunedFile = None,
 ) -> None:
     """Train, evaluate and compare losses on a data set; by default on glyphs.
 
@@ -60,6 +48,7 @@ def run(
     from ..report.tables import terminal_table
     from ..results import collect
     from ..settings import SHORT, about_length
+    from ..tuning import adapt_to_tuned
 
     console = Console()
     dataset = data.chosen("glyphs")
@@ -76,7 +65,7 @@ def run(
             device,
             given,
         )
-        planned = suite.plan(request, _adapt(tuned, dataset))
+        planned = suite.plan(request, adapt_to_tuned(tuned, dataset))
         if is_helper():
             suite.help_run(planned)
             return
@@ -93,12 +82,3 @@ def run(
         if note is not None:
             console.print(note, markup=False, highlight=False)
         print_written(write_report(stored, summary), console)
-
-
-def _adapt(file: str | None, dataset: str) -> Adapt | None:
-    from ..tuning import apply_tuned, tuned_file_to_read, tuned_settings
-
-    if file is None:
-        return None
-    path = tuned_file_to_read(dataset) if file == FROM_DATASET else Path(file)
-    return partial(apply_tuned, tuned=tuned_settings(path))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import torch
 from pytorch_metric_learning import miners
 
 from pml_hierarchical import Hierarchy, losses
@@ -17,7 +18,7 @@ from .parameters import constructor_parameters, setting_names
 from .parts import described, with_parts
 from .pml_fixes import CrossBatchMemory
 
-HIERARCHIES = ("discovered", "given")
+HIERARCHIES = ("discovered", "given", "mixed")
 _OF_DISCOVERY = ("num_superclasses", "clusterer")  # a given tree leaves nothing to discover
 _MINER = "miner."
 
@@ -36,11 +37,13 @@ class LossSpec:
             the size at which the loss draws them: all normalise, so what counts is the change of
             direction. PML draws the proxies of Proxy-Anchor and SoftTriple about 20 times smaller
             than the others.
+        coarse_rate: the learning rate of learned coarse proxies, as a multiple of that.
         miner_class: a miner class of PML.
         miner_arguments: of ``miner_class``; texts as in ``arguments``.
         memory_size: how many embeddings of earlier batches the loss also compares with (PML's
             ``CrossBatchMemory``); at least a batch. ``None`` for none.
-        hierarchy: ``None`` for a flat loss, or how HPL gets its tree: "discovered" or "given".
+        hierarchy: ``None`` for a flat loss, or how HPL gets its tree: "discovered", "given", or
+            "mixed" for a given one with discovered levels in it.
         hpl_arguments: of ``HierarchicalProxyLoss``, beside those of its base. What concerns the
             discovery of a tree is not used where the tree is given.
     """
@@ -50,6 +53,7 @@ class LossSpec:
     arguments: Mapping[str, Any]
     source: str
     proxy_learning_rate: float = 0.03
+    coarse_rate: float = 1.0
     miner_class: type | None = None
     miner_arguments: Mapping[str, Any] = field(default_factory=dict)
     memory_size: int | None = None
@@ -89,6 +93,8 @@ class LossSpec:
         shown = {**self.arguments, **self._used_hpl_arguments}
         if self.hierarchy is not None:
             shown["hierarchy"] = self.hierarchy
+            if self.coarse_rate != 1:
+                shown["coarse_rate"] = self.coarse_rate
         if self.has_parameters:
             shown["proxy_learning_rate"] = self.proxy_learning_rate
         if self.memory_size is not None:
@@ -105,8 +111,8 @@ class LossSpec:
             settings: plain values by name: ``proxy_learning_rate`` of a loss with parameters,
                 ``memory_size`` of one with a memory, ``miner`` (the name of a class of PML or
                 ``None``; its arguments are reset), ``miner.NAME`` for an argument of the miner,
-                ``hierarchy`` ("discovered" or "given") and the arguments of
-                ``HierarchicalProxyLoss`` for HPL, and the arguments of the loss class. The name
+                ``hierarchy`` ("discovered", "given" or "mixed"), ``coarse_rate`` and the arguments
+                of ``HierarchicalProxyLoss`` for HPL, and the arguments of the loss class. The name
                 of the spec stays.
 
         Raises:
@@ -153,11 +159,11 @@ class LossSpec:
             clusterer = get_clusterer(hpl.pop("clusterer", "kmeans"))
             if any(one.name == "seed" for one in fields(clusterer)):
                 clusterer = replace(clusterer, seed=seed)
-            return losses.HierarchicalProxyLoss(
+            return self.hierarchical_class(
                 num_classes,
                 embedding_size,
                 base_loss=self.loss_class,
-                hierarchy=tree if self.hierarchy == "given" else None,
+                hierarchy=None if self.hierarchy == "discovered" else tree,
                 clusterer=clusterer,
                 **hpl,
                 **arguments,
@@ -171,6 +177,24 @@ class LossSpec:
         if self.memory_size is None:
             return loss
         return CrossBatchMemory(loss, embedding_size, self.memory_size)
+
+    @property
+    def hierarchical_class(self) -> Callable[..., Any]:
+        """What makes a hierarchical loss."""
+        return losses.HierarchicalProxyLoss
+
+    def parameter_groups(self, loss: torch.nn.Module) -> list[dict[str, Any]]:
+        """The parameters of a loss that was built, with their learning rates, for an optimizer."""
+        rate = self.proxy_learning_rate
+        if self.coarse_rate == 1 or not isinstance(loss, losses.HierarchicalProxyLoss):
+            return [{"params": list(loss.parameters()), "lr": rate}]
+        fine = list(loss.level_loss(0).parameters())
+        coarse = [
+            parameter
+            for level in range(1, len(loss.sizes))
+            for parameter in loss.level_loss(level).parameters()
+        ]
+        return [{"params": fine, "lr": rate}, {"params": coarse, "lr": self.coarse_rate * rate}]
 
     def build_miner(self) -> Any | None:
         """Construct the miner that goes with the loss, or ``None`` if it has none."""
@@ -190,7 +214,7 @@ class LossSpec:
             # what HPL has from PML's base class, such as a distance, it takes from its base loss
             own = setting_names(losses.HierarchicalProxyLoss)
             known |= {name: "hpl" for name in own if name not in known}
-            known["hierarchy"] = "fields"
+            known |= {"hierarchy": "fields", "coarse_rate": "fields"}
         if self.has_parameters:
             known["proxy_learning_rate"] = "fields"
         if self.memory_size is not None:

@@ -91,10 +91,11 @@ def numeric_cell(mean: float, half: float, key: str, is_best: bool = False) -> C
     return Cell(number(mean, half, digits=digits_of(key)), is_best, finite(mean))
 
 
-def difference_cell(mean: float, half: float, key: str) -> Cell:
+def difference_cell(mean: float, half: float, key: str, digits: int | None = None) -> Cell:
     """The cell of a difference: in bold where the interval does not include 0."""
-    text = number(mean, half, sign=True, digits=digits_of(key))
-    shown = 0.0 if math.isnan(mean) else round(mean, digits_of(key)) * sign_of(key)
+    digits = digits_of(key) if digits is None else digits
+    text = number(mean, half, sign=True, digits=digits)
+    shown = 0.0 if math.isnan(mean) else round(mean, digits) * sign_of(key)
     trend = (shown > 0) - (shown < 0)
     return Cell(text, is_best=abs(mean) > half, value=finite(mean), trend=trend)
 

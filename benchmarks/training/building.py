@@ -88,17 +88,19 @@ def _optimizers(
     rates = {
         "trunk": settings.trunk_factor * settings.learning_rate,
         "embedder": settings.learning_rate,
-        "metric_loss": config.loss.proxy_learning_rate,
     }
-    return {
-        f"{name}_optimizer": torch.optim.AdamW(
-            module.to(device).parameters(),
-            lr=rates[name],
-            weight_decay=0.0 if name == "metric_loss" else settings.weight_decay,
-        )
-        for name, module in modules.items()
-        if any(True for _ in module.parameters())
-    }
+    optimizers: dict[str, torch.optim.Optimizer] = {}
+    for name, module in modules.items():
+        module.to(device)
+        if not any(True for _ in module.parameters()):
+            continue
+        if name == "metric_loss":
+            groups, decay = config.loss.parameter_groups(module), 0.0
+        else:
+            groups = [{"params": list(module.parameters()), "lr": rates[name]}]
+            decay = settings.weight_decay
+        optimizers[f"{name}_optimizer"] = torch.optim.AdamW(groups, weight_decay=decay)
+    return optimizers
 
 
 def _clip(loss: torch.nn.Module) -> None:

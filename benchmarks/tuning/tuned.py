@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ..losses import LossSpec
 from ..settings import TrainingSettings
+from ..several_values import FROM_DATASET
 from .suggesting import TRAINING_NAMES
+
+if TYPE_CHECKING:
+    from ..suite import Adapt
 
 SHIPPED = Path(__file__).parents[1] / "tuned"
 # In a clone the settings are kept with the code. Nobody looks for them among installed packages.
@@ -144,3 +149,20 @@ def apply_tuned(
     except ValueError as error:
         raise ValueError(f"{found.source}: {error}") from error
     return changed, replace(settings, **found.training)
+
+
+def adapt_to_tuned(file: str | None, dataset: str) -> Adapt | None:
+    """What ``--tuned`` asks for, as :func:`benchmarks.suite.plan` takes it.
+
+    Arguments:
+        file: of ``tune``; ``FROM_DATASET`` for that of the data set, ``None`` for no such settings.
+        dataset: its name.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if it is not what ``tune`` writes.
+    """
+    if file is None:
+        return None
+    path = tuned_file_to_read(dataset) if file == FROM_DATASET else Path(file)
+    return partial(apply_tuned, tuned=tuned_settings(path))

@@ -9,7 +9,6 @@ from rich.console import Console
 from small_data import small_request
 
 from benchmarks import suite
-from benchmarks.ablation.differences import collect_validation
 from benchmarks.ablation.runs import plan_ablation, run_ablation
 from benchmarks.ablation.table import write_tables
 from benchmarks.backbones import BackboneChoice, find_backbone
@@ -174,7 +173,7 @@ def test_tuning_and_ablation_train_the_upper_blocks(photographs, tmp_path):
     assert (found["learning_rate"], found["trunk_factor"]) == (0.02, 0.25)
     ablation = plan_ablation(request, ["hpl_given"])
     outcome = run_ablation(ablation, Console(quiet=True))
-    _, (table, _) = write_tables(outcome, collect_validation(outcome))
+    _, (table, _) = write_tables(outcome)
     assert "from block 15 on" in " ".join(table.read_text().split())
 
 

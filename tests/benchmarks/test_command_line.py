@@ -65,7 +65,7 @@ def test_tuned_without_its_file_names_the_command(small_dataset, tmp_path, monke
 def test_a_data_set_is_an_argument_or_an_option_of_every_command(
     small_dataset, tmp_path, capsys, arguments
 ):
-    for command in ("run", "tune", "ablate"):
+    for command in ("run", "tune", "converge", "ablate"):
         # stops at the fold, after the data set was found
         assert main([command, *arguments, "--folds", "9", "--out", str(tmp_path)]) == 2
         assert "--folds must be in" in capsys.readouterr().err

@@ -149,11 +149,15 @@ def test_drop_and_paste(open_page, folders):
         document.body.dispatchEvent(new constructor(kind,
           { [name]: transfer, bubbles: true, cancelable: true }));
     }"""
+    # the page does not know its gallery yet when the picture comes
+    page.add_init_script("""const now = window.fetch; window.fetch = async (...request) => {
+        if (request[0] === "/api/info") await new Promise((done) => setTimeout(done, 300));
+        return now(...request);
+    }""")
     for kind in ("drop", "paste"):
+        page.goto(page.url)
         page.evaluate(event, [content, kind])
         expect(page.locator(f"{TILES} .tile").first).to_contain_text("Milk")
-        page.goto(page.url)
-        expect(page.locator("#results")).to_be_hidden()
 
 
 def test_bad_uploads(open_page, tmp_path):

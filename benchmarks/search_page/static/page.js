@@ -5,7 +5,7 @@ import { showComparison } from "./comparison.js";
 import { showGallery } from "./gallery.js";
 import { showResults, summary } from "./results.js";
 
-const page = { info: null, query: null, found: null, running: null };
+const page = { info: null, ready: null, query: null, found: null, running: null };
 
 function showError(message) {
   byId("error").textContent = message;
@@ -82,7 +82,9 @@ function chooseRow(row) {
   return searchAndShow();
 }
 
-function chooseFile(file) {
+async function chooseFile(file) {
+  await page.ready; // a picture may be dropped while the page is still loading
+  if (!page.info) return; // which `start` has said
   if (!page.info.takes_uploads) {
     return showError(page.info.why_no_uploads);
   }
@@ -149,13 +151,20 @@ function fromAddress() {
   search();
 }
 
-async function start() {
-  let info;
+async function loadInfo() {
   try {
-    info = page.info = await ask("/api/info");
+    page.info = await ask("/api/info");
   } catch (error) {
-    return showError(error.message);
+    showError(error.message);
   }
+}
+
+async function start() {
+  page.ready = loadInfo();
+  listen();
+  await page.ready;
+  const { info } = page;
+  if (!info) return;
   const titles = info.galleries.map((gallery) => gallery.title).join(" compared with ");
   byId("about").textContent = `${info.pictures.toLocaleString("en")} pictures, searched by ${titles}`;
   for (let level = 1; level < info.levels; level++) byId("level").append(make("option", {}, level));
@@ -171,9 +180,8 @@ async function start() {
   const comparison = byId("comparison");
   comparison.hidden = info.galleries.length < 2 || !info.has_classes;
   comparison.addEventListener("toggle", () => showComparison(chooseRow), { once: true });
-  listen();
   fromAddress();
-  return showGallery(chooseRow);
+  await showGallery(chooseRow);
 }
 
 start();

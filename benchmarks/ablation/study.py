@@ -1,0 +1,168 @@
+"""The ablations of all data sets together: what wins, where, and by how much."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..files import read_json
+from ..report.blocks import Cell, Row
+from ..report.loss_names import full_name
+from ..report.tables import MISSING, difference_cell, markdown_table
+from ..results import HIERARCHY_NAMES, METRIC_NAMES, Summary, sign_of
+from ..run_config import RESULT_FILE
+from ..stored import IMAGES, IMAGES_FILE
+from .differences import PRIMARY, Comparison, collect_validation, compare
+from .runs import FOLDER
+from .table import DIGITS, FINEST, READING, as_plain, factor_list, section
+from .variants import Variant
+
+# what of a training may differ from loss to loss
+_OF_LOSS = ("learning_rate", "weight_decay", "trunk_factor")
+
+
+@dataclass(frozen=True)
+class DatasetStudy:
+    """All ablations of one data set.
+
+    Attributes:
+        name: of the data set.
+        summary: a row per run.
+        training: what all its trainings have in common.
+        rows: for each base loss what :func:`~benchmarks.ablation.differences.compare` returns.
+    """
+
+    name: str
+    summary: Summary
+    training: dict[str, Any]
+    rows: dict[str, list[Comparison]]
+
+
+def read_study(folder: Path) -> list[DatasetStudy]:
+    """Read what ``ablate`` left in an ``--out`` folder.
+
+    Raises:
+        ValueError: if there are no ablations, or those of a data set have different trainings.
+        DamagedFileError: if a file is damaged.
+    """
+    found = [
+        _read_dataset(path.parent) for path in sorted(folder.glob(f"{FOLDER}/*/{IMAGES_FILE}"))
+    ]
+    studies = [study for study in found if study is not None]
+    if not studies:
+        raise ValueError(
+            f"{folder} holds no ablation: expected the --out folder of `pml-hierarchical ablate`"
+        )
+    return studies
+
+
+def _read_dataset(folder: Path) -> DatasetStudy | None:
+    about = read_json(folder / IMAGES_FILE, IMAGES)
+    shape = {"config": {"loss": str, "seed": int, "fold": int}, "validation": dict}
+    results = [read_json(path, shape) for path in sorted(folder.glob(f"*/*/{RESULT_FILE}"))]
+    if not results:
+        return None
+    trainings: list[dict[str, Any]] = []
+    for result in results:
+        training = result["config"]["training"]
+        training = {key: value for key, value in training.items() if key not in _OF_LOSS}
+        if training not in trainings:
+            trainings.append(training)
+    if len(trainings) > 1:
+        differing = [key for key in trainings[0] if trainings[0][key] != trainings[1].get(key)]
+        raise ValueError(
+            f"{folder} holds ablations of different trainings ({', '.join(differing)} differ): "
+            "delete those that are not wanted"
+        )
+    summary = collect_validation(results, about["level_names"])
+    bases = [loss for loss in summary.losses if ":" not in loss]
+    rows = {base: compare(summary, base) for base in sorted(bases)}
+    return DatasetStudy(folder.name, summary, trainings[0], rows)
+
+
+def write_study(studies: Sequence[DatasetStudy], folder: Path, command: str) -> list[Path]:
+    """Write study.md, study.json and study.png."""
+    from ..report.style import as_png
+    from .picture import forest
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"study.{kind}" for kind in ("md", "json", "png")]
+    paths[0].write_text(_text(studies, command), encoding="utf-8")
+    content = {
+        study.name: [as_plain(row) for rows in study.rows.values() for row in rows]
+        for study in studies
+    }
+    paths[1].write_text(json.dumps(content, indent=2), encoding="utf-8")
+    paths[2].write_bytes(as_png(forest(studies)))
+    return paths
+
+
+def _text(studies: Sequence[DatasetStudy], command: str) -> str:
+    every = [row for study in studies for rows in study.rows.values() for row in rows]
+    parts = [
+        "# What makes a hierarchy pay\n",
+        "**Validation classes only**: no run has been evaluated on the test classes.\n",
+        f"Command: `{command}`\n",
+        "![Differences to the flat losses](study.png)\n",
+        "## All data sets\n",
+        "Differences to the flat loss in points, each with the half-width of its 95% interval.\n",
+        *(_overview(studies, key) for key in (FINEST, f"{PRIMARY}_level1", *list(HIERARCHY_NAMES))),
+        f"The factors:\n\n{factor_list(every)}",
+    ]
+    for study in studies:
+        training = study.training
+        parts.append(
+            f"## {study.name}\n\n{training['epochs']} epochs of {training['iterations_per_epoch']} "
+            f"batches of {training['batch_size']}.\n"
+        )
+        parts += [f"#{section(study.summary, rows)}" for rows in study.rows.values()]
+    return "\n".join([*parts, READING, ""])
+
+
+def _overview(studies: Sequence[DatasetStudy], key: str) -> str:
+    """One metric: a row per variant, a column per data set and base loss."""
+    columns = [(study.name, base) for study in studies for base in study.rows]
+    found = {
+        (study.name, base, row.variant): row.values[key]
+        for study in studies
+        if key in study.summary.metrics
+        for base, rows in study.rows.items()
+        for row in rows
+        if row.variant
+    }
+    if not found:
+        return ""
+    rows = []
+    for variant in variants_of(studies):
+        cells, better, worse = [], 0, 0
+        for name, base in columns:
+            value = found.get((name, base, variant))
+            cells.append(difference_cell(*value, key, DIGITS) if value else Cell(MISSING))
+            if value and abs(value[0]) > value[1]:
+                better += sign_of(key) * value[0] > 0
+                worse += sign_of(key) * value[0] < 0
+        rows.append(Row(variant.label, (*cells, Cell(f"{better} / {worse}"))))
+    headers = [*((name, full_name(base)) for name, base in columns), ("surely", "better / worse")]
+    return f"### {_title(key)}\n\n{markdown_table(headers, rows)}\n"
+
+
+def _title(key: str) -> str:
+    if key in HIERARCHY_NAMES:
+        return HIERARCHY_NAMES[key]
+    metric, _, level = key.rpartition("_level")
+    where = "the finest level" if level == "0" else "the finest superclasses"
+    return f"{METRIC_NAMES[metric]} of {where}"
+
+
+def variants_of(studies: Sequence[DatasetStudy]) -> list[Variant]:
+    """Every variant that was run anywhere, in the order of the factors."""
+
+    def every() -> Iterator[Variant]:
+        for study in studies:
+            for rows in study.rows.values():
+                yield from (row.variant for row in rows if row.variant)
+
+    return sorted(dict.fromkeys(every()), key=lambda variant: variant.place)

@@ -1,0 +1,86 @@
+"""``pml-hierarchical converge``: whether longer trainings help, on validation classes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from rich.console import Console
+from typer import Option
+
+from ..option_groups import with_groups
+from ..options import (
+    TRAINING,
+    DataOptions,
+    GivenOptions,
+    Losses,
+    NetworkOptions,
+    TrainingOptions,
+    TunedFile,
+    make_request,
+)
+
+
+@with_groups
+def converge(
+    data: DataOptions,
+    training: TrainingOptions,
+    given: GivenOptions,
+    network: NetworkOptions,
+    losses: Losses = None,
+    times: Annotated[
+        list[int],
+        Option(
+            metavar="NUMBER...",
+            help="The lengths that are compared, as multiples of the data set's epochs or of "
+            "--epochs.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = [1, 2],  # noqa: B006  # typer copies it
+    seeds: Annotated[
+        list[int],
+        Option(metavar="SEED...", help="One training for each.", rich_help_panel=TRAINING),
+    ] = [0],  # noqa: B006
+    folds: Annotated[
+        list[int],
+        Option(
+            metavar="FOLD...",
+            help="Which parts of the training classes validate, one training for each.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = [0],  # noqa: B006
+    tuned: TunedFile = None,
+) -> None:
+    """Show whether longer trainings help, on validation classes.
+
+    Trains every loss for the data set's epochs and for twice as many, and writes a table and a
+    picture. Finished runs are kept.
+    """
+    from ..convergence.runs import plan_convergence, run_convergence
+    from ..convergence.table import write_convergence
+    from ..datasets import download_dataset
+    from ..losses import DEFAULT_LOSSES
+    from ..progress import print_written
+    from ..settings import FULL
+    from ..tuning import adapt_to_tuned
+
+    console = Console()
+    dataset = data.chosen()
+    request = make_request(
+        dataset,
+        data,
+        training,
+        network,
+        losses or DEFAULT_LOSSES,
+        seeds,
+        folds,
+        FULL,
+        given=given,
+    )
+    planned = plan_convergence(request, times, adapt_to_tuned(tuned, dataset))
+    for line in request.given.lines(planned.losses):
+        console.print(line, markup=False, highlight=False)
+    if data.download:
+        download_dataset(dataset, data.data_root)
+    text, paths = write_convergence(run_convergence(planned, console))
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    print_written(paths, console)

@@ -1,0 +1,1 @@
+"""Whether longer trainings help, on validation classes."""

@@ -1,0 +1,73 @@
+"""Runs that are trained and validated, never tested; those that are finished are not run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from .datasets.base import RetrievalData
+from .files import write_whole
+from .jobs import do_runs
+from .locking import only_one_in
+from .progress import SuiteProgress
+from .request import RunRequest
+from .run_config import RunConfig, iterations_of, read_result
+from .stored import IMAGES_FILE, same_images
+from .training import selected, train_and_validate
+
+
+def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalData:
+    """The data set in memory, if every fold has validation images to search for.
+
+    Raises:
+        ValueError: if no validation image of a fold has another one of its class.
+    """
+    data = request.source.load()
+    for fold in folds:
+        data.check_accuracy(fold, ["validation"])
+    return data
+
+
+def do_validation_runs(
+    request: RunRequest, runs: Sequence[RunConfig], data: RetrievalData, console: Console
+) -> tuple[dict[str, Any], ...]:
+    """Do the runs that are not finished yet; returns the results of all, in the order of ``runs``.
+
+    Arguments:
+        request: says where the results go and how many runs take place at a time.
+        runs: all on the data set of the request; their names differ.
+        data: that data set.
+        console: where a line per finished run is printed.
+
+    Raises:
+        OSError: if runs are taking place in the folder already, or the disk is full.
+        ValueError: if the folder holds runs on other images or with other settings (before any
+            training).
+    """
+    with only_one_in(request.folder):
+        path = request.folder / IMAGES_FILE
+        about, _ = same_images(path, data, request.source.backbone)
+        write_whole(path, json.dumps(about, indent=2))
+        _do_missing(request, runs, data, console)
+        results = [read_result(config, request.out) for config in runs]
+    return tuple(result for result in results if result is not None)
+
+
+def _do_missing(
+    request: RunRequest, runs: Sequence[RunConfig], data: RetrievalData, console: Console
+) -> None:
+    todo = [config for config in runs if read_result(config, request.out) is None]
+    if len(todo) < len(runs):
+        console.print(f"{len(runs) - len(todo)} of {len(runs)} runs are already done")
+    if not todo:
+        return
+    console.print("validation MAP@R, seconds, run:", highlight=False)
+    progress = SuiteProgress(console, len(todo), iterations_of(todo))
+    with progress.shown():
+        for config, result in do_runs(train_and_validate, todo, request, data, progress):
+            progress.finish(
+                f"{100 * selected(result):5.1f} {result['seconds']:4.0f} s   {config.name}"
+            )

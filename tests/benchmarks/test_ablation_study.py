@@ -1,0 +1,114 @@
+"""The ablations of several data sets together, from made-up runs."""
+
+import json
+
+import pytest
+
+from benchmarks.ablation.picture import forest
+from benchmarks.ablation.study import read_study, variants_of, write_study
+from benchmarks.command_line import main
+from benchmarks.files import DamagedFileError
+
+MAP = "mean_average_precision_at_r_level"
+VARIANTS = ("hpl:proxy_nca", "hpl:proxy_nca:warmup=0", "hpl_given:proxy_nca")
+# the difference to the flat loss, a share
+GAINS = {"hpl:proxy_nca": 0.01, "hpl:proxy_nca:warmup=0": -0.02, "hpl_given:proxy_nca": 0.0}
+
+
+def write_run(folder, loss, seed, fold, value, epochs=8):
+    training = {"epochs": epochs, "iterations_per_epoch": 60, "batch_size": 128}
+    result = {
+        "config": {"loss": loss, "seed": seed, "fold": fold, "loss_settings": {},
+                   "training": training | {"learning_rate": 0.1}},
+        "seconds": 2.0,
+        "update_seconds": 0.004 if ":" in loss else None,
+        "sizes": [24, 5],
+        "best_epoch": 2,
+        "validation": {
+            "epoch": [1, 2],
+            "precision_at_1_level0": [0.1, 0.9],
+            **{f"{MAP}{level}": [0.1, value] for level in range(2)},
+            "hierarchical_average_precision": [0.1, 0.3],
+            "average_set_intersection": [0.1, 0.2],
+            "mistake_severity": [2.0, 1.5],
+        },
+    }  # fmt: skip
+    path = folder / loss.replace(":", "-") / f"seed{seed}_fold{fold}"
+    path.mkdir(parents=True)
+    (path / "result.json").write_text(json.dumps(result))
+
+
+@pytest.fixture
+def out(tmp_path):
+    for name in ("glyphs", "omniglot"):
+        folder = tmp_path / "runs/ablation" / name
+        for seed in (0, 1):
+            write_run(folder, "proxy_nca", seed, 0, 0.5 + 0.1 * seed)
+            for loss in VARIANTS[: 3 if name == "glyphs" else 1]:
+                write_run(folder, loss, seed, 0, 0.5 + 0.1 * seed + GAINS[loss])
+        about = {
+            "name": name,
+            "level_names": ["class", "group"],
+            "class_names": [["a", "b"], ["x"]],
+            "untrained_name": "raw pixels",
+        }
+        (folder / "images.json").write_text(json.dumps(about))
+    return tmp_path / "runs"
+
+
+def test_all_data_sets_in_one_table(out, tmp_path):
+    paths = write_study(read_study(out), tmp_path / "study", "the command")
+    text = paths[0].read_text()
+    lines = {line.split("|")[1].strip(): line for line in text.split("\n###")[1].splitlines()
+             if line.startswith("|")}  # fmt: skip
+    assert lines["discovered"].count("▲ **+1.00 ±0.00**") == 2
+    assert lines["discovered"].split("|")[-2].strip() == "2 / 0"
+    changed = [cell.strip() for cell in lines["discovered, warmup=0"].split("|")]
+    assert changed[2:5] == ["▼ **-2.00 ±0.00**", "–", "0 / 1"]
+    assert "+0.00 ±0.00" in lines["given"]
+    assert lines["given"].split("|")[-2].strip() == "0 / 0"
+    assert "8 epochs of 60 batches of 128" in text
+    rows = json.loads(paths[1].read_text())["glyphs"]
+    assert [row["loss"] for row in rows] == ["proxy_nca", *VARIANTS[::2], VARIANTS[1]]
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_variant_has_a_line_in_the_picture(out):
+    studies = read_study(out)
+    assert len(variants_of(studies)) == 3
+    discovered, given = forest(studies).axes
+    assert [label.get_text() for label in discovered.get_yticklabels()] == [
+        "reference",
+        "warmup = 0",
+    ]
+    assert [label.get_text() for label in given.get_yticklabels()] == ["reference"]
+    left, right = discovered.get_xlim()
+    assert left < -2 < 1 < right
+    means = [bars[0].get_xdata().tolist() for bars in discovered.containers]
+    assert means == [pytest.approx([1.0, -2.0]), pytest.approx([1.0])]
+
+
+def test_different_trainings_do_not_come_into_one_table(out):
+    write_run(out / "ablation/glyphs", "proxy_nca", 2, 0, 0.5, epochs=2)
+    with pytest.raises(ValueError, match=r"glyphs holds .* different trainings \(epochs differ\)"):
+        read_study(out)
+
+
+def test_a_variant_without_a_flat_run_is_left_out(out):
+    write_run(out / "ablation/omniglot", VARIANTS[1], 7, 0, 0.5)
+    (omniglot,) = [study for study in read_study(out) if study.name == "omniglot"]
+    assert [row.loss for row in omniglot.rows["proxy_nca"]] == ["proxy_nca", VARIANTS[0]]
+
+
+def test_bad_input(tmp_path, out, capsys):
+    assert main(["study", str(tmp_path / "nothing"), "--out", str(tmp_path / "study")]) == 2
+    assert "holds no ablation: expected the --out folder of" in capsys.readouterr().err
+    path = out / "ablation/glyphs/proxy_nca/seed0_fold0/result.json"
+    path.write_text("{")
+    with pytest.raises(DamagedFileError, match="seed0_fold0"):
+        read_study(out)
+
+
+def test_command(out, tmp_path, capsys):
+    assert main(["study", str(out), "--out", str(tmp_path / "study")]) == 0
+    assert "study.png" in capsys.readouterr().out

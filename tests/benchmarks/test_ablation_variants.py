@@ -1,0 +1,122 @@
+"""What each variant of the study changes."""
+
+import numpy as np
+import pytest
+
+from benchmarks.ablation.courses import Course
+from benchmarks.ablation.factors import Training
+from benchmarks.ablation.ideas import IDEAS
+from benchmarks.ablation.variants import (
+    CHANGES,
+    REFERENCES,
+    WHAT,
+    Variant,
+    chosen_variants,
+    variant_of,
+)
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.clustering import Agglomerative, KMeans, KMeansStep
+
+CLASSES = np.arange(30)
+TREE = Hierarchy.from_labels(np.stack([CLASSES, CLASSES // 5, CLASSES // 15], axis=1))
+TRAINING = Training(30, num_given=2, iterations=100, learning_rate=0.01, num_superclasses=9)
+# the settings that a factor changes, where they have other names
+CHANGED = {
+    "course": {"level_weights"},
+    "tree": {"hierarchy", "num_superclasses", "clusterer"},
+    "coarse_scale": {"level_kwargs"},
+    "coarse_margin": {"level_kwargs"},
+    **{idea: {"idea", "amount"} for idea in IDEAS},
+}
+OVERRIDES = {
+    "hpl": {"num_superclasses": 9, "level_weights": 0.2, "warmup": 7},
+    "hpl_given": {"level_weights": 0.4, "warmup": 7},
+}
+
+
+@pytest.mark.parametrize("variant", CHANGES, ids=lambda variant: variant.name)
+def test_variant_differs_from_its_reference_in_one_factor(variant):
+    base = (variant.factor.bases or ("soft_triple",))[0]
+    spec, reference = (one.spec(base, OVERRIDES, TRAINING) for one in (variant, variant.reference))
+    assert (spec.arguments, spec.base) == (reference.arguments, base)
+    settings, usual = spec.settings(), reference.settings()
+    changed = {key for key in settings | usual if settings.get(key) != usual.get(key)}
+    assert changed == CHANGED.get(variant.factor.name, {variant.factor.name})
+    built = spec.build(30, 8, TREE, seed=0)
+    assert built.is_given[-1] == (variant.prefix == "hpl_given")
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("hpl", {"sizes": (30, 9), "clusterer": KMeans(), "coarse_proxies": "learned"}),
+        ("hpl_given", {"sizes": (30, 6, 2), "coarse_proxies": "learned"}),
+        ("hpl:coarse_proxies=fixed", {"sizes": (30, 9), "coarse_proxies": "fixed"}),
+        ("hpl_given:coarse_proxies=live", {"sizes": (30, 6, 2), "coarse_proxies": "live"}),
+        ("hpl:clusterer=kmeans_step", {"clusterer": KMeansStep()}),
+        ("hpl:clusterer=agglomerative", {"clusterer": Agglomerative()}),
+        ("hpl:num_superclasses=sqrt", {"sizes": (30, 5)}),
+        ("hpl:num_superclasses=quarter_sqrt", {"sizes": (30, 2)}),
+        ("hpl:num_superclasses=double_sqrt", {"sizes": (30, 11)}),
+        ("hpl:num_superclasses=quarter", {"sizes": (30, 7)}),
+        ("hpl:num_superclasses=two_levels", {"sizes": (30, 7, 3)}),
+        ("hpl_given:tree=mixed", {"sizes": (30, 9, 6, 2)}),
+        ("hpl:level_weights=0.03", {"level_weights": (1.0, 0.03)}),
+        ("hpl_given:level_weights=1", {"level_weights": (1.0, 1.0, 1.0)}),
+        ("hpl:warmup=0.5", {"warmup": 50}),
+        ("hpl:recluster_every=0.1", {"recluster_every": 10}),
+        ("hpl:recluster_every=never", {"recluster_every": 100}),
+        ("hpl:course=falling", {"weight_schedule": Course("falling", 0.2, 7, 100)}),
+    ],
+)
+def test_built_losses(name, attributes):
+    (variant,) = (one for one in chosen_variants([name]) if one.name == name)
+    loss_func = variant.spec("proxy_nca", OVERRIDES, TRAINING).build(30, 8, TREE, seed=0)
+    expected = {"level_weights": (1.0, *[0.2 if variant.prefix == "hpl" else 0.4] * 3), "warmup": 7}
+    for key, value in (expected | attributes).items():
+        found = getattr(loss_func, key)
+        assert found == (value[: len(found)] if key == "level_weights" else value)
+
+
+@pytest.mark.parametrize("base", ["proxy_nca", "normalized_softmax", "proxy_anchor"])
+def test_scale_and_margin_of_the_coarse_levels(base):
+    name = {"normalized_softmax": "temperature", "proxy_anchor": "alpha"}.get(base, "softmax_scale")
+
+    def built(what):
+        *_, variant = chosen_variants([what])
+        return variant.spec(base, {}, TRAINING).build(30, 8, TREE, seed=0)
+
+    losses = [built("hpl_given:coarse_scale=2").level_loss(level) for level in range(3)]
+    usual = getattr(losses[0], name)
+    expected = usual / 2 if base == "normalized_softmax" else 2 * usual
+    assert [getattr(one, name) for one in losses] == pytest.approx([usual, expected, expected])
+    if base == "proxy_anchor":
+        levels = built("hpl_given:coarse_margin=0.3")
+        assert [levels.level_loss(level).margin for level in range(3)] == [0.1, 0.3, 0.3]
+
+
+def test_the_name_of_a_run_says_which_variant_it_is():
+    for variant in (*map(Variant, REFERENCES), *CHANGES):
+        assert variant_of(variant.loss_name("proxy_nca")) == variant
+    places = [variant.place for variant in (*map(Variant, REFERENCES), *CHANGES)]
+    assert places == sorted(set(places))
+
+
+def test_only_the_references_that_are_needed():
+    assert [v.label for v in chosen_variants(["clusterer"])] == [
+        "discovered",
+        "discovered, clusterer=kmeans_step",
+        "discovered, clusterer=agglomerative",
+    ]
+    everything = chosen_variants(WHAT)
+    assert [v for v in everything if v.factor is None] == [Variant(p) for p in REFERENCES]
+    assert set(CHANGES) < set(everything)
+
+
+def test_single_variants_come_with_their_reference():
+    names = ["hpl_given", "hpl:coarse_proxies=fixed"]
+    assert [v.name for v in chosen_variants(names)] == [
+        "hpl",
+        "hpl:coarse_proxies=fixed",
+        "hpl_given",
+    ]
