@@ -103,9 +103,10 @@ class BackboneChoice:
         elif self.cut is None:
             what = "trained"
         else:
+            views = "1 augmented view" if self.views == 1 else f"{self.views} augmented views"
             what = (
-                f"trained from block {self.cut} on, the part below it being frozen, on "
-                f"{self.views} augmented views of each training picture"
+                f"trained from block {self.cut} on, the part below it being frozen, on {views} of "
+                "each training picture"
             )
         norm = f"; batch normalisation {self.batch_norm}" if self.trained else ""
         return f"{self.name}{size} (weights: {self.weights}), {what}{norm}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from ..activation_files import DTYPE, ActivationFile, Activations
 from ..backbones import Backbone, Pictures
-from ..backbones.upper import build_parts, build_upper
+from ..backbones.upper import build_parts
 from ..backbones.views import VIEW_SEED, View
-from .base import RetrievalData
+from .base import LabelledImages
 
 BLOCK = 256  # pictures: what an interruption costs at most
 
@@ -39,8 +39,8 @@ class _Part:
         return self.file.missing(self.rows)
 
 
-def with_activations(
-    data: RetrievalData,
+def load_activations(
+    images: LabelledImages,
     backbone: Backbone,
     pictures: partial[Pictures],
     shown_in: Mapping[str, Any],
@@ -48,17 +48,17 @@ def with_activations(
     cache_dir: Path | None = None,
     batch_size: int = 8,
     device: torch.device | str = "cpu",
-) -> RetrievalData:
-    """A data set whose inputs are activations in front of the cut of a network.
+) -> tuple[Activations, Activations]:
+    """The activations in front of the cut of a network, for testing and for training.
 
     Testing sees one view of each picture, by the network's own transform; training one of several
     random ones, of the pictures that may be trained on. What is missing of them is computed, after
     a line that says how much of the disk it takes.
 
     Arguments:
-        data: the data set.
+        images: their classes.
         backbone: with a ``cut``.
-        pictures: from a transform to the pictures of ``data``.
+        pictures: from a transform to the pictures.
         shown_in: tells these pictures from others, as values that JSON can hold.
         all_train: whether the pictures of the test classes are trained on, too.
         cache_dir: where activations are kept; ``benchmarks.cache.cache_directory()`` by default.
@@ -71,15 +71,15 @@ def with_activations(
         ValueError: if the network cannot be cut there, or weights or pictures do not fit it.
     """
     key = {"backbone": backbone.name, "cut": backbone.cut, "dtype": str(DTYPE), **shown_in}
-    name = f"{data.name}-before-{backbone.cut}"
+    name = f"{images.name}-before-{backbone.cut}"
     random = backbone.training_transform or backbone.transform
 
-    def part(what: str, images: Dataset[torch.Tensor], rows: np.ndarray, **more: Any) -> _Part:
-        file = ActivationFile(f"{name}-{what}", {**key, **more}, len(data.labels), cache_dir)
-        return _Part(file, images, rows)
+    def part(what: str, shown: Dataset[torch.Tensor], rows: np.ndarray, **more: Any) -> _Part:
+        file = ActivationFile(f"{name}-{what}", {**key, **more}, len(images.labels), cache_dir)
+        return _Part(file, shown, rows)
 
-    everything = np.arange(len(data.labels))
-    trained = everything if all_train else _training_half(data)
+    everything = np.arange(len(images.labels))
+    trained = everything if all_train else _training_half(images)
     tested = part("tested", pictures(backbone.transform), everything, of=repr(backbone.transform))
     views = [
         part(
@@ -93,17 +93,12 @@ def with_activations(
         for view in range(backbone.views)
     ]
     _compute_missing([tested, *views], backbone, batch_size, device)
-    return replace(
-        data,
-        inputs=Activations([tested.file]),
-        training_inputs=Activations([view.file for view in views]),
-        build_trunk=partial(build_upper, backbone),
-    )
+    return Activations([tested.file]), Activations([view.file for view in views])
 
 
-def _training_half(data: RetrievalData) -> np.ndarray:
+def _training_half(images: LabelledImages) -> np.ndarray:
     """The images that train in any fold: those that train or validate in one."""
-    split = data.split(0)
+    split = images.split(0)
     return np.sort(np.concatenate([split.train, split.val]))
 
 
@@ -169,9 +164,10 @@ def _check_disk(parts: Sequence[_Part], backbone: Backbone, shape: tuple[int, ..
             f"the activations take more space than there is: {size}. Choose fewer --views, a "
             "smaller --crop or a higher block for --train-from"
         )
+    number = "1 view" if len(views) == 1 else f"{len(views)} views"
     _say(
         f"activations in front of {backbone.cut}: {len(tested.rows)} pictures as tested and "
-        f"{len(views)} views of {len(views[0].rows)} to train on, {_size(each)} each: {size}"
+        f"{number} of {len(views[0].rows)} to train on, {_size(each)} each: {size}"
     )
 
 

@@ -22,9 +22,10 @@ from ..backbones import (
     extract_features,
 )
 from ..backbones.extraction import build_frozen
+from ..backbones.upper import build_upper
 from ..cache import cached_arrays
-from .activations import with_activations
-from .base import RetrievalData
+from .activations import load_activations
+from .base import LabelledImages, RetrievalData
 from .broken import open_photograph
 from .photographs import Photographs, usable
 
@@ -120,6 +121,17 @@ def load_photographs(
         ValueError: if weights or photographs do not fit the network.
     """
     photographs = usable(photographs, skip_broken, cache_dir)
+    assert photographs.digests is not None
+    trained = _to_be_trained(
+        photographs,
+        backbone,
+        partial(Pictures, photographs.files, open_photograph),
+        _shown_in(photographs.digests),
+        all_train,
+        cache_dir,
+        batch_size,
+        device,
+    )
     features = frozen_features(photographs, backbone, batch_size, cache_dir, device)
     data = RetrievalData(
         name=photographs.name,
@@ -135,14 +147,7 @@ def load_photographs(
         left_out=photographs.left_out,
         content=photographs.content,
     )
-    if not backbone.trained:
-        return data
-    assert photographs.digests is not None
-    shown_in = _shown_in(photographs.digests)
-    pictures = partial(Pictures, photographs.files, open_photograph)
-    return _to_be_trained(
-        data, backbone, pictures, shown_in, all_train, cache_dir, batch_size, device
-    )
+    return replace(data, **trained)
 
 
 def see_drawings(
@@ -173,9 +178,10 @@ def see_drawings(
     data = replace(data, content=content)
     if backbone.trained:
         shown_in = {"drawings": content}
-        return _to_be_trained(
+        trained = _to_be_trained(
             data, backbone, pictures, shown_in, all_train, cache_dir, batch_size, device
         )
+        return replace(data, **trained)
     features = _features(
         f"{data.name}-features",
         {"drawings": content},
@@ -199,7 +205,7 @@ def open_drawing(drawing: np.ndarray) -> Image.Image:
 
 
 def _to_be_trained(
-    data: RetrievalData,
+    images: LabelledImages,
     backbone: Backbone,
     pictures: partial[Pictures],
     shown_in: dict[str, Any],
@@ -207,15 +213,18 @@ def _to_be_trained(
     cache_dir: Path | None,
     batch_size: int | None,
     device: torch.device | str,
-) -> RetrievalData:
-    if backbone.cut is not None:
+) -> dict[str, Any]:
+    """The attributes of a data set that a network is trained on; none for a frozen one."""
+    if not backbone.trained:
+        return {}
+    if backbone.cut is None:
+        inputs: Any = pictures(backbone.transform)
+        training: Any = pictures(backbone.training_transform or backbone.transform)
+        build = partial(build_trunk, backbone)
+    else:
         size = _suitable(batch_size, device)
-        return with_activations(
-            data, backbone, pictures, shown_in, all_train, cache_dir, size, device
+        inputs, training = load_activations(
+            images, backbone, pictures, shown_in, all_train, cache_dir, size, device
         )
-    return replace(
-        data,
-        inputs=pictures(backbone.transform),
-        training_inputs=pictures(backbone.training_transform or backbone.transform),
-        build_trunk=partial(build_trunk, backbone),
-    )
+        build = partial(build_upper, backbone)
+    return {"inputs": inputs, "training_inputs": training, "build_trunk": build}

@@ -162,7 +162,7 @@ def test_an_interruption_costs_a_block(root, cache, counted, monkeypatch):
         np.testing.assert_array_equal(file.read()[one], array[one])
 
 
-def test_what_does_not_fit_is_refused_first(root, counted, monkeypatch):
+def test_what_does_not_fit_is_refused_first(root, cache, counted, monkeypatch):
     usage = shutil.disk_usage(root)
     monkeypatch.setattr(activations.shutil, "disk_usage", lambda path: usage._replace(free=92_000))
     with pytest.raises(
@@ -170,6 +170,7 @@ def test_what_does_not_fit_is_refused_first(root, counted, monkeypatch):
     ):
         load_dataset("folder", root, backbone=CHOICE)
     assert counted == []
+    assert not [*cache.glob("folder-????????????????.npz")]  # nor the features of the network
 
 
 def make_file(tmp_path, rows=4):
