@@ -9,8 +9,7 @@ from rich.console import Console
 from small_data import small_request
 
 from benchmarks import suite
-from benchmarks.ablation.runs import plan_ablation, run_ablation
-from benchmarks.ablation.table import write_tables
+from benchmarks.ablation.runs import plan_ablation
 from benchmarks.backbones import BackboneChoice, find_backbone
 from benchmarks.backbones.upper import build_upper
 from benchmarks.command_line import main
@@ -19,8 +18,8 @@ from benchmarks.report import embedding_map
 from benchmarks.report.provenance import introduction
 from benchmarks.settings import SETTINGS, TrainingSettings, about_length, settings_for
 from benchmarks.stored import read_stored
-from benchmarks.tuning.plan import plan_tuning, run_tuning
-from benchmarks.tuning.tuned import tuned_settings
+from benchmarks.tuning.plan import plan_tuning
+from benchmarks.tuning.suggesting import default_values, extent_of
 
 SETTING = TrainingSettings(
     embedding_size=4,
@@ -125,20 +124,18 @@ def test_the_upper_blocks_alone_are_trained(photographs, tmp_path):
         "efficientnet_lite0", "none", batch_norm="trained", crop=32, cut="14", views=2
     )
     out = tmp_path / "runs"
-    found = run(photographs, out, backbone=choice, losses=("proxy_anchor", "hpl:proxy_anchor"))
-    for result in found:
-        assert result["config"]["backbone"] == choice.to_dict()
-        assert result["config"]["training"]["learning_rate"] == 0.02
-        assert result["config"]["loss_settings"]["proxy_learning_rate"] == 0.5
-        weights = torch.load(result["folder"] / "best.pt", weights_only=True)["models"]["trunk"]
-        start = build_upper(find_backbone(choice)).state_dict()
-        assert weights.keys() == start.keys()
-        assert {name.split(".")[1] for name in weights} == {"_blocks", "_conv_head", "_bn1"}
-        assert {name.split(".")[2] for name in weights if "_blocks" in name} == {"14", "15"}
-        for name, before in start.items():
-            if before.is_floating_point():
-                assert not torch.equal(weights[name], before), name
-    assert found[1]["config"]["training"]["warmup"] == 0.3
+    (result,) = run(photographs, out, backbone=choice, losses=("hpl:proxy_anchor",))
+    assert result["config"]["backbone"] == choice.to_dict()
+    assert result["config"]["training"]["learning_rate"] == 0.02
+    assert result["config"]["loss_settings"]["proxy_learning_rate"] == 0.5
+    weights = torch.load(result["folder"] / "best.pt", weights_only=True)["models"]["trunk"]
+    start = build_upper(find_backbone(choice)).state_dict()
+    assert weights.keys() == start.keys()
+    assert {name.split(".")[1] for name in weights} == {"_blocks", "_conv_head", "_bn1"}
+    assert {name.split(".")[2] for name in weights if "_blocks" in name} == {"14", "15"}
+    for name, before in start.items():
+        if before.is_floating_point():
+            assert not torch.equal(weights[name], before), name
     stored = read_stored(out / "folder")
     assert "from block 14 on" in introduction(stored)
     assert "on 2 augmented views of each training picture" in introduction(stored)
@@ -164,17 +161,18 @@ def test_the_usual_training_of_upper_blocks():
 
 
 def test_tuning_and_ablation_train_the_upper_blocks(photographs, tmp_path):
+    """With the same settings as a run, and the rate of the trunk is searched."""
     choice = BackboneChoice("efficientnet_lite0", crop=32, cut="15", views=1)
     changes = {"data_root": photographs, "backbone": choice, "folds": (0,), "epochs": 1}
     request = small_request(tmp_path / "runs", ["proxy_nca"], dataset="folder", **changes)
-    tuning = plan_tuning(request, 1, tmp_path / "tuned.yaml")
-    run_tuning(tuning, Console(quiet=True))
-    found = tuned_settings(tmp_path / "tuned.yaml")["proxy_nca"].training
-    assert (found["learning_rate"], found["trunk_factor"]) == (0.02, 0.25)
-    ablation = plan_ablation(request, ["hpl_given"])
-    outcome = run_ablation(ablation, Console(quiet=True))
-    _, (table, _) = write_tables(outcome)
-    assert "from block 15 on" in " ".join(table.read_text().split())
+    (search,) = plan_tuning(request, 1, tmp_path / "tuned.yaml").searches
+    (flat,) = plan_ablation(request, ["hpl_given"]).flat.runs
+    assert search.settings == flat.settings == suite.plan(request).runs[0].settings
+    assert search.settings.learning_rate == 0.02
+    (searched,) = search.runs(search.loss, search.settings)
+    assert searched.backbone == flat.backbone == choice
+    extent = extent_of(request.source.load(), (0,), search.settings)
+    assert default_values(search.loss, search.settings, extent)["trunk_factor"] == 0.25
 
 
 def test_the_command_line_chooses_the_network(photographs, tmp_path, monkeypatch):

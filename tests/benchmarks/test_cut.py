@@ -18,7 +18,7 @@ from benchmarks.backbones.upper import build_parts, build_upper
 
 NETWORKS = {
     "lite0": (lambda: build_efficientnet_lite0(32, "none"), "_blocks.11", 32),
-    "torchvision": (lambda: build_torchvision("resnet18", "none", 32), "layer3.1", 32),
+    "torchvision": (lambda: build_torchvision("mobilenet_v3_small", "none", 32), "features.9", 32),
     "timm": (lambda: timm.create_model("test_convnext", num_classes=0), "stages.2", 32),
     # its blocks take optional masks, and a class token goes with the patches
     "transformer": (
@@ -134,7 +134,7 @@ def test_blocks_that_there_are():
         ("efficientnet_lite0", "16", "no such block. Training can start from 1 to 15"),
         ("efficientnet_lite0", "0", "from 1 to 15"),
         ("efficientnet_lite0", "top", "--train-from top.* from 1 to 15"),
-        ("torchvision:resnet18", "default", "layer4, layer4.0 to layer4.1"),
+        ("timm:test_convnext", "default", "no such block.*stages.2, stages.2.blocks.0 to"),
         ("torchvision:googlenet", "inception4a.branch2.1", "cannot be cut there .*above it, needs"),
         ("timm:test_vit", "blocks.3", "torch.fx cannot follow the network"),
     ],
