@@ -95,21 +95,26 @@ class BackboneChoice:
             del found["cut"], found["views"]
         return found
 
-    def __str__(self) -> str:
-        """For people: the network, its weights, and what is trained on which pictures."""
+    def sentence(self) -> str:
+        """For reports: the network, its weights, and what is trained on which pictures.
+
+        Empty for the default, which is another network on drawings than on photographs.
+        """
+        if self == DEFAULT_BACKBONE:
+            return ""
+        name = EFFICIENTNET_LITE0_NAME if self.cut and self.name == DEFAULT else self.name
         size = "" if self.crop is None else f" at {self.crop} x {self.crop} pixels"
-        if not self.trained:
-            what = "frozen"
-        elif self.cut is None:
-            what = "trained"
-        else:
+        if self.cut is not None:
             views = "1 augmented view" if self.views == 1 else f"{self.views} augmented views"
             what = (
                 f"trained from block {self.cut} on, the part below it being frozen, on {views} of "
-                "each training picture"
+                f"each training picture; batch normalisation {self.batch_norm}"
             )
-        norm = f"; batch normalisation {self.batch_norm}" if self.trained else ""
-        return f"{self.name}{size} (weights: {self.weights}), {what}{norm}"
+        elif self.trained:
+            what = f"trained; batch normalisation {self.batch_norm}"
+        else:
+            what = "trained" if self.name == GLYPH else "as it is"
+        return f"Network: {name}{size} (weights: {self.weights}), {what}."
 
 
 DEFAULT_BACKBONE = BackboneChoice()

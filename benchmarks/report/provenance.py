@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backbones import DEFAULT_BACKBONE, BackboneChoice
+from ..backbones import BackboneChoice
 from ..datasets.base import NUM_FOLDS
 from ..results import Summary, base_of
 from ..settings import SETTINGS, about_length, settings_for
@@ -43,8 +43,8 @@ def introduction(stored: StoredRuns) -> str:
         f"({stored.level_names[0]}) on {counts['val']}, tested on {counts['test']}{gallery}: no "
         f"class is in two of the three. {_listed('Seed', seeds)}; {_listed('fold', folds)} of "
         f"{NUM_FOLDS} of the training classes, the test classes being the same for all; "
-        f"{took} of training and validation in all.{lost}{_about_network(stored)}"
-    )
+        f"{took} of training and validation in all.{lost} {_network(stored).sentence()}"
+    ).rstrip()
 
 
 def warnings(stored: StoredRuns) -> list[str]:
@@ -76,12 +76,6 @@ def length(stored: StoredRuns) -> list[str]:
 def _network(stored: StoredRuns) -> BackboneChoice:
     """The network, which is the same in all runs of a folder."""
     return BackboneChoice(**stored.results[0]["config"].get("backbone", {}))
-
-
-def _about_network(stored: StoredRuns) -> str:
-    """What was trained of a network that was chosen; that of the data set goes without saying."""
-    network = _network(stored)
-    return "" if network == DEFAULT_BACKBONE else f" Network: {network}."
 
 
 def short_epochs(stored: StoredRuns) -> tuple[int, int] | None:

@@ -228,7 +228,6 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
     assert "fold 0: 3 of 12 classes" in printed
     report = (out / "small" / "ablation.md").read_text()
     assert "±" not in report.partition("± is")[0]
-    assert "1 epochs. Network: default (weights: pretrained), frozen." in report
     assert "A single pair has no interval" in report
     assert json.loads((out / "small" / "ablation.json").read_text())["part"] == "validation"
     assert main([*arguments[:-2], "--out", str(out), "--epochs", "2"]) == 2
