@@ -33,6 +33,23 @@ def cache_directory() -> Path:
     return user_cache_path("pml-hierarchical", appauthor=False)
 
 
+def made_directory(directory: Path | None = None) -> Path:
+    """A directory for what is kept, :func:`cache_directory` by default; made if it is not there.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    directory = cache_directory() if directory is None else directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"cannot make the cache directory {directory} ({error.strerror}); set the environment "
+            f"variable {ENVIRONMENT_VARIABLE} to a directory that you can write to"
+        ) from error
+    return directory
+
+
 def fingerprint(files: Sequence[Path], root: Path) -> list[list[Any]]:
     """What tells a list of files from another, as a part of a key: paths, sizes and times.
 
@@ -73,14 +90,7 @@ def cached_arrays(
     Raises:
         OSError: if the directory cannot be made (before anything is computed) or written to.
     """
-    directory = cache_directory() if directory is None else directory
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"cannot make the cache directory {directory} ({error.strerror}); set the environment "
-            f"variable {ENVIRONMENT_VARIABLE} to a directory that you can write to"
-        ) from error
+    directory = made_directory(directory)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = directory / f"{name}-{digest[:16]}.npz"
     if path.exists():

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Argument, Option
 
 from .given_settings import GivenSettings, given_settings
+from .several_values import FROM_DATASET
 
 if TYPE_CHECKING:
+    from .backbones import BackboneChoice
     from .request import RunRequest
 
 DATA, TRAINING, SETTINGS, NETWORK = "Data", "Training", "Settings", "Network"  # panels
@@ -149,8 +151,30 @@ class NetworkOptions:
     train_trunk: Annotated[
         bool, Option("--train-trunk", help="Not the head alone.", rich_help_panel=NETWORK)
     ] = False
+    train_from: Annotated[
+        str | None,
+        Option(
+            metavar="[BLOCK]",
+            help="Train the trunk from this block on, fast enough for a CPU: what is below it is "
+            "computed once. Without a block that of the network, 11 for efficientnet_lite0.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    views: Annotated[
+        int | None,
+        Option(
+            help="Random crops of each training picture, with --train-from. By default 5.",
+            show_default=False,
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
     train_batch_norm: Annotated[
-        bool, Option("--train-batch-norm", help="With --train-trunk.", rich_help_panel=NETWORK)
+        bool,
+        Option(
+            "--train-batch-norm",
+            help="With --train-trunk or --train-from.",
+            rich_help_panel=NETWORK,
+        ),
     ] = False
     crop: Annotated[
         int | None,
@@ -168,6 +192,32 @@ class NetworkOptions:
         int | None, Option(help="By default the data set's.", rich_help_panel=NETWORK)
     ] = None
     workers: Annotated[int, Option(help="Processes that load images.", rich_help_panel=NETWORK)] = 0
+
+    def choice(self) -> BackboneChoice:
+        """The network as plain values.
+
+        Raises:
+            ValueError: for options that exclude or need one another.
+        """
+        from .backbones import DEFAULT, BackboneChoice
+        from .backbones.choice import FROZEN, TRAINED, VIEWS
+
+        if self.train_trunk and self.train_from is not None:
+            raise ValueError(
+                "give --train-trunk (all of the network) or --train-from (its upper blocks), "
+                "not both"
+            )
+        if self.views is not None and self.train_from is None:
+            raise ValueError("--views is a number of crops that are kept: add --train-from")
+        return BackboneChoice(
+            self.backbone,
+            self.weights,
+            self.train_trunk,
+            TRAINED if self.train_batch_norm else FROZEN,
+            self.crop,
+            DEFAULT if self.train_from == FROM_DATASET else self.train_from,
+            VIEWS if self.views is None else self.views,
+        )
 
 
 @dataclass(frozen=True)
@@ -225,17 +275,9 @@ def make_request(
             that cannot be read.
         OSError: if the file of the settings cannot be read.
     """
-    from .backbones import BackboneChoice
-    from .backbones.choice import FROZEN, TRAINED
     from .request import DataSource, RunRequest
 
-    backbone = BackboneChoice(
-        network.backbone,
-        network.weights,
-        network.train_trunk,
-        TRAINED if network.train_batch_norm else FROZEN,
-        network.crop,
-    )
+    backbone = network.choice()
     return RunRequest(
         source=DataSource(
             dataset, data.data_root, data.skip_broken, backbone, device or training.device

@@ -22,6 +22,7 @@ class DataSource:
         skip_broken: leave out missing and broken images instead of refusing them.
         backbone: the network that the images go through.
         device: where features are computed and networks are trained, as torch names it.
+        all_train: whether the images of the test classes are trained on, too.
     """
 
     dataset: str
@@ -29,6 +30,7 @@ class DataSource:
     skip_broken: bool = False
     backbone: BackboneChoice = DEFAULT_BACKBONE
     device: str = "cpu"
+    all_train: bool = False
 
     @property
     def title(self) -> str:
@@ -40,7 +42,12 @@ class DataSource:
     def load(self) -> RetrievalData:
         """The data set in memory."""
         return load_dataset(
-            self.dataset, self.data_root, self.skip_broken, self.backbone, self.device
+            self.dataset,
+            self.data_root,
+            self.skip_broken,
+            self.backbone,
+            self.device,
+            self.all_train,
         )
 
 

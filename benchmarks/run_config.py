@@ -74,7 +74,7 @@ class RunConfig:
         """All that decides the outcome, as plain values."""
         settings = asdict(self.settings)
         # what concerns this loss is among its settings, and the length is that of epochs
-        for name in ("losses", "trainings", "short_epochs"):
+        for name in ("losses", "trainings", "short_epochs", "upper_blocks"):
             del settings[name]
         return {
             "dataset": self.dataset,

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.console import Console
 
-from .backbones import DEFAULT, GLYPH
 from .concatenated import concatenate_folds
 from .datasets import DATASETS, check_backbone, load_dataset
 from .datasets.base import NUM_FOLDS, RetrievalData
@@ -21,7 +20,7 @@ from .losses import LossSpec, find_loss
 from .progress import SuiteProgress, quiet_pml_bars
 from .request import RunRequest
 from .run_config import RunConfig, iterations_of, read_result
-from .settings import SETTINGS, TrainingSettings
+from .settings import TrainingSettings, settings_for
 from .stored import StoredRuns, describe_dataset, read_stored
 from .thumbnails import keep_thumbnails
 from .training import evaluate_untrained, help_to_train, train
@@ -107,13 +106,12 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
 
 def _settings(request: RunRequest) -> TrainingSettings:
     """Of the data set, in the length that was asked for."""
-    settings = SETTINGS[request.source.dataset].in_regime(request.regime)
+    source = request.source
+    settings = settings_for(source.dataset, source.backbone).in_regime(request.regime)
     if request.epochs is not None:
         if request.epochs < 1:
             raise ValueError(f"--epochs must be at least 1, got {request.epochs}")
         settings = settings.with_epochs(request.epochs)
-    if request.source.backbone.name not in (DEFAULT, GLYPH):
-        settings = replace(settings, augmentation=None)  # such a network has random crops
     return replace(settings, **request.given.training)
 
 

@@ -23,7 +23,7 @@ _INTRODUCTION = """\
 
 **Validation classes only**: no run has been evaluated on the test classes. Each run counts with the
 epoch of its best validation MAP@R ({level}) after the share of the training that is HPL's warm-up.
-Seeds {seeds}; folds {folds}; {epochs} epochs.
+Seeds {seeds}; folds {folds}; {epochs} epochs. {network}
 
 Command: `{command}`
 """
@@ -49,6 +49,7 @@ def write_tables(outcome: AblationOutcome) -> tuple[str, list[Path]]:
         seeds=_listed({run.seed for run in flat.runs}),
         folds=_listed(flat.folds),
         epochs=flat.runs[0].settings.epochs,
+        network=flat.request.source.backbone.sentence(),
         command=command_line(),
     )
     tables = "\n".join(section(summary, rows) for rows in compared.values())

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from .choice import VIEWS
+
 Transform = Callable[[Image.Image], torch.Tensor]
 
 
@@ -25,6 +27,8 @@ class Backbone:
             ``transform`` by default.
         trained: whether the network is trained. If not, its features are computed once.
         frozen_batch_norm: whether a trained network keeps its batch normalisation as it is.
+        cut: the name of the module that is the first to be trained; ``None`` for the whole network.
+        views: how many random crops of each picture a network with a cut is trained on.
     """
 
     name: str
@@ -33,3 +37,5 @@ class Backbone:
     training_transform: Transform | None = None
     trained: bool = False
     frozen_batch_norm: bool = True
+    cut: str | None = None
+    views: int = VIEWS

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from difflib import get_close_matches
 
+import torch
+
 from .backbone import Backbone
-from .choice import DEFAULT, EFFICIENTNET_LITE0_NAME, FROZEN, GLYPH, BackboneChoice
+from .blocks import blocks_of, listed, possible_blocks
+from .choice import DEFAULT, EFFICIENTNET_LITE0_NAME, FROZEN, GLYPH, RANDOM, BackboneChoice
+from .cut import split_at
 from .lite0 import find_lite0
 from .timm_models import PREFIX as TIMM
 from .timm_models import find_timm
@@ -39,7 +43,34 @@ def find_backbone(choice: BackboneChoice, flip: bool = True) -> Backbone:
         backbone = find_timm(choice, model, flip)
     else:
         raise _unknown(choice.name)
-    return replace(backbone, trained=choice.trained, frozen_batch_norm=choice.batch_norm == FROZEN)
+    return replace(
+        backbone,
+        trained=choice.trained,
+        frozen_batch_norm=choice.batch_norm == FROZEN,
+        cut=choice.cut if backbone.cut is None else backbone.cut,
+        views=choice.views,
+    )
+
+
+def check_cut(choice: BackboneChoice) -> None:
+    """Check that a network has the block of a choice and can be cut there, without its weights.
+
+    Raises:
+        ValueError: with the blocks that there are, or with the reason.
+    """
+    plain = replace(choice, weights=RANDOM, trained=False, batch_norm=FROZEN, cut=None)
+    block = find_backbone(choice).cut
+    if block is None:
+        return
+    with torch.random.fork_rng(devices=[]):
+        network = find_backbone(plain).build()
+    if block not in blocks_of(network):
+        possible = listed(possible_blocks(network)) or "none: its blocks cannot be traced"
+        raise ValueError(
+            f"--train-from {choice.cut}: {choice.name} has no such block. Training can start from "
+            f"{possible}"
+        )
+    split_at(network, block)
 
 
 def _unknown(name: str) -> ValueError:

@@ -21,6 +21,7 @@ from .weights import load_weights, weights_name
 # 32, for which the padding that the network fixes when built is the one of 224.
 EFFICIENTNET_LITE0_SIZE = 160
 MULTIPLE = 32
+NUM_BLOCKS = 16
 
 
 def build_efficientnet_lite0(
@@ -71,7 +72,7 @@ def find_lite0(choice: BackboneChoice, flip: bool) -> Backbone:
 
     Raises:
         FileNotFoundError: if the file of the weights is not there.
-        ValueError: for a size that is not a multiple of 32.
+        ValueError: for a size that is not a multiple of 32, or a cut that is not from 1 to 15.
     """
     size = choice.crop or EFFICIENTNET_LITE0_SIZE
     if size % MULTIPLE:
@@ -85,4 +86,16 @@ def find_lite0(choice: BackboneChoice, flip: bool) -> Backbone:
         transform=preparation.evaluation(),
         training_transform=preparation.training(),
         build=partial(build_efficientnet_lite0, size, choice.weights),
+        cut=_cut(choice.cut),
     )
+
+
+def _cut(block: str | None) -> str | None:
+    if block is None:
+        return None
+    if block not in map(str, range(1, NUM_BLOCKS)):
+        raise ValueError(
+            f"--train-from {block}: efficientnet_lite0 has no such block. Training can start from "
+            f"1 to {NUM_BLOCKS - 1}"
+        )
+    return f"_blocks.{block}"

@@ -77,7 +77,8 @@ def run(
         stored = suite.run(planned, console)
         summary = collect(stored)
         console.print(terminal_table(summary, console.width))
-        note = about_length(dataset, min(one.settings.epochs for one in planned.runs))
+        shortest = min(one.settings.epochs for one in planned.runs)
+        note = about_length(dataset, shortest, request.source.backbone)
         if note is not None:
             console.print(note, markup=False, highlight=False)
         print_written(write_report(stored, summary), console)

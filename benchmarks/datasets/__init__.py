@@ -13,9 +13,9 @@ from ..backbones import (
     DEFAULT_BACKBONE,
     GLYPH,
     BackboneChoice,
-    find_backbone,
 )
 from ..backbones.choice import PRETRAINED, RANDOM
+from ..backbones.finding import check_cut
 from . import (
     cars196,
     cub,
@@ -110,6 +110,7 @@ def load_dataset(
     skip_broken: bool = False,
     backbone: BackboneChoice = DEFAULT_BACKBONE,
     device: torch.device | str = "cpu",
+    all_train: bool = False,
 ) -> RetrievalData:
     """Load a data set by its name.
 
@@ -119,6 +120,7 @@ def load_dataset(
         skip_broken: leave out missing and broken images instead of refusing them.
         backbone: the network that its pictures go through.
         device: where features of a frozen network are computed, if they are not kept from before.
+        all_train: whether the images of the test classes are trained on, too.
 
     Raises:
         ValueError: for an unknown name, a ``data_root`` that the data set does not need, or a
@@ -127,7 +129,7 @@ def load_dataset(
             ``skip_broken`` is not set, or weights cannot be downloaded.
     """
     choice = check_backbone(name, backbone)
-    return _find(name).load(Source(data_root, skip_broken, choice, device))
+    return _find(name).load(Source(data_root, skip_broken, choice, device, all_train))
 
 
 def check_backbone(name: str, choice: BackboneChoice) -> BackboneChoice:
@@ -145,16 +147,20 @@ def check_backbone(name: str, choice: BackboneChoice) -> BackboneChoice:
     if choice.name == DEFAULT:
         choice = replace(choice, name=entry.default_backbone)
     if choice.name != GLYPH:
-        find_backbone(choice)
+        check_cut(choice)
     elif entry.default_backbone != GLYPH:
         raise ValueError(
             f"the backbone {GLYPH} is for drawings of 32 x 32, not for the photographs of {name}: "
             f"choose {entry.default_backbone}, torchvision:MODEL or timm:MODEL"
         )
-    elif choice.weights not in (PRETRAINED, RANDOM) or choice.crop is not None:
+    elif (
+        choice.weights not in (PRETRAINED, RANDOM)
+        or choice.crop is not None
+        or choice.cut is not None
+    ):
         raise ValueError(
             f"the backbone {GLYPH} starts at random and takes drawings as they are: leave "
-            "--weights FILE and --crop out, or choose another --backbone"
+            "--weights FILE, --crop and --train-from out, or choose another --backbone"
         )
     return choice
 

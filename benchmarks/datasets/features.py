@@ -22,8 +22,10 @@ from ..backbones import (
     extract_features,
 )
 from ..backbones.extraction import build_frozen
+from ..backbones.upper import build_upper
 from ..cache import cached_arrays
-from .base import RetrievalData
+from .activations import load_activations
+from .base import LabelledImages, RetrievalData
 from .broken import open_photograph
 from .photographs import Photographs, usable
 
@@ -41,16 +43,20 @@ def _features(
     device: torch.device | str,
 ) -> np.ndarray:
     """The features of pictures, computed on first use; ``shown_in`` tells the pictures apart."""
-    if batch_size is None:
-        on_cpu = torch.device(device).type == "cpu"
-        batch_size = CPU_BATCH_SIZE if on_cpu else GPU_BATCH_SIZE
 
     def compute() -> dict[str, np.ndarray]:
         network = build_frozen(backbone)
-        return {"features": extract_features(pictures, network, batch_size, device)}
+        size = _suitable(batch_size, device)
+        return {"features": extract_features(pictures, network, size, device)}
 
     key = {"backbone": backbone.name, "transform": repr(backbone.transform), **shown_in}
     return cached_arrays(name, key, compute, cache_dir)["features"]
+
+
+def _suitable(batch_size: int | None, device: torch.device | str) -> int:
+    if batch_size is not None:
+        return batch_size
+    return CPU_BATCH_SIZE if torch.device(device).type == "cpu" else GPU_BATCH_SIZE
 
 
 def frozen_features(
@@ -65,8 +71,7 @@ def frozen_features(
     features: np.ndarray | None = None
     for start in range(0, len(photographs.files), FILES_PER_BLOCK):
         files = photographs.files[start : start + FILES_PER_BLOCK]
-        digests = photographs.digests[start : start + FILES_PER_BLOCK].tobytes()
-        shown_in = {"files": hashlib.sha256(digests).hexdigest(), "reading": READING_VERSION}
+        shown_in = _shown_in(photographs.digests[start : start + FILES_PER_BLOCK])
         pictures = Pictures(files, open_photograph, backbone.transform)
         block = _features(
             photographs.name, shown_in, pictures, backbone, batch_size, cache_dir, device
@@ -78,6 +83,11 @@ def frozen_features(
     return features
 
 
+def _shown_in(digests: np.ndarray) -> dict[str, Any]:
+    """Tells photographs from others."""
+    return {"files": hashlib.sha256(digests.tobytes()).hexdigest(), "reading": READING_VERSION}
+
+
 def load_photographs(
     photographs: Photographs,
     skip_broken: bool = False,
@@ -85,6 +95,7 @@ def load_photographs(
     backbone: Backbone = EFFICIENTNET_LITE0,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
+    all_train: bool = False,
 ) -> RetrievalData:
     """The photographs as features of a frozen network, or for a network that is trained.
 
@@ -96,17 +107,31 @@ def load_photographs(
         batch_size: photographs that are in memory and go through the network at a time; 8 on a
             CPU and 128 elsewhere by default.
         device: where features are computed. Those of one device serve the others, too.
+        all_train: whether the photographs of the test classes are trained on, too; it matters for
+            a network with a cut.
 
     Returns:
         ``inputs`` of shape ``(N, features)``, ``float32``: not normalised, the network's own. With
         a network that is trained ``inputs`` are the photographs, opened when asked for, and the
-        features are those of its start: what it is compared with.
+        features are those of its start: what it is compared with. With a cut they are the
+        activations in front of it.
 
     Raises:
         OSError: see :func:`usable`; also if weights cannot be downloaded.
         ValueError: if weights or photographs do not fit the network.
     """
     photographs = usable(photographs, skip_broken, cache_dir)
+    assert photographs.digests is not None
+    trained = _to_be_trained(
+        photographs,
+        backbone,
+        partial(Pictures, photographs.files, open_photograph),
+        _shown_in(photographs.digests),
+        all_train,
+        cache_dir,
+        batch_size,
+        device,
+    )
     features = frozen_features(photographs, backbone, batch_size, cache_dir, device)
     data = RetrievalData(
         name=photographs.name,
@@ -122,9 +147,7 @@ def load_photographs(
         left_out=photographs.left_out,
         content=photographs.content,
     )
-    if not backbone.trained:
-        return data
-    return _to_be_trained(data, backbone, partial(Pictures, photographs.files, open_photograph))
+    return replace(data, **trained)
 
 
 def see_drawings(
@@ -133,13 +156,14 @@ def see_drawings(
     cache_dir: Path | None = None,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
+    all_train: bool = False,
 ) -> RetrievalData:
     """Drawings in memory as a network for photographs sees them: enlarged, in three equal channels.
 
     Arguments:
         data: its ``inputs`` are ``uint8`` of shape ``(N, 1, height, width)``.
         backbone: the network.
-        cache_dir, batch_size, device: see :func:`load_photographs`.
+        cache_dir, batch_size, device, all_train: see :func:`load_photographs`.
 
     Returns:
         See :func:`load_photographs`. For a network that is trained, ``untrained`` stays.
@@ -153,7 +177,11 @@ def see_drawings(
     content = hashlib.sha256(drawings.tobytes()).hexdigest()
     data = replace(data, content=content)
     if backbone.trained:
-        return _to_be_trained(data, backbone, pictures)
+        shown_in = {"drawings": content}
+        trained = _to_be_trained(
+            data, backbone, pictures, shown_in, all_train, cache_dir, batch_size, device
+        )
+        return replace(data, **trained)
     features = _features(
         f"{data.name}-features",
         {"drawings": content},
@@ -177,11 +205,26 @@ def open_drawing(drawing: np.ndarray) -> Image.Image:
 
 
 def _to_be_trained(
-    data: RetrievalData, backbone: Backbone, pictures: partial[Pictures]
-) -> RetrievalData:
-    return replace(
-        data,
-        inputs=pictures(backbone.transform),
-        training_inputs=pictures(backbone.training_transform or backbone.transform),
-        build_trunk=partial(build_trunk, backbone),
-    )
+    images: LabelledImages,
+    backbone: Backbone,
+    pictures: partial[Pictures],
+    shown_in: dict[str, Any],
+    all_train: bool,
+    cache_dir: Path | None,
+    batch_size: int | None,
+    device: torch.device | str,
+) -> dict[str, Any]:
+    """The attributes of a data set that a network is trained on; none for a frozen one."""
+    if not backbone.trained:
+        return {}
+    if backbone.cut is None:
+        inputs: Any = pictures(backbone.transform)
+        training: Any = pictures(backbone.training_transform or backbone.transform)
+        build = partial(build_trunk, backbone)
+    else:
+        size = _suitable(batch_size, device)
+        inputs, training = load_activations(
+            images, backbone, pictures, shown_in, all_train, cache_dir, size, device
+        )
+        build = partial(build_upper, backbone)
+    return {"inputs": inputs, "training_inputs": training, "build_trunk": build}

@@ -26,12 +26,14 @@ class Source:
         skip_broken: leave out images that are missing or broken, instead of refusing them.
         backbone: the network of the pictures.
         device: where features of a frozen network are computed.
+        all_train: whether the images of the test classes are trained on, too.
     """
 
     root: Path | None = None
     skip_broken: bool = False
     backbone: BackboneChoice = field(default_factory=BackboneChoice)
     device: torch.device | str = "cpu"
+    all_train: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def photographic(
             source.skip_broken,
             backbone=find_backbone(source.backbone),
             device=source.device,
+            all_train=source.all_train,
         )
 
     return DatasetEntry(
@@ -120,7 +123,9 @@ def drawn(
             return load(source)
         # mirrored, a b is a d
         backbone = find_backbone(source.backbone, flip=False)
-        return see_drawings(load(source), backbone, device=source.device)
+        return see_drawings(
+            load(source), backbone, device=source.device, all_train=source.all_train
+        )
 
     return DatasetEntry(
         name=name,

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..backbones import BackboneChoice
 from ..datasets.base import NUM_FOLDS
 from ..results import Summary, base_of
-from ..settings import SETTINGS, about_length
+from ..settings import SETTINGS, about_length, settings_for
 from ..stored import StoredRuns
 from .blocks import Cell, Grid, Row
 from .loss_names import full_name
@@ -42,8 +43,8 @@ def introduction(stored: StoredRuns) -> str:
         f"({stored.level_names[0]}) on {counts['val']}, tested on {counts['test']}{gallery}: no "
         f"class is in two of the three. {_listed('Seed', seeds)}; {_listed('fold', folds)} of "
         f"{NUM_FOLDS} of the training classes, the test classes being the same for all; "
-        f"{took} of training and validation in all.{lost}"
-    )
+        f"{took} of training and validation in all.{lost} {_network(stored).sentence()}"
+    ).rstrip()
 
 
 def warnings(stored: StoredRuns) -> list[str]:
@@ -68,8 +69,13 @@ def warnings(stored: StoredRuns) -> list[str]:
 def length(stored: StoredRuns) -> list[str]:
     """What the trainings cannot show where they are shorter than the full ones."""
     short = short_epochs(stored)
-    said = about_length(stored.dataset, short[0]) if short else None
+    said = about_length(stored.dataset, short[0], _network(stored)) if short else None
     return [] if said is None else [said]
+
+
+def _network(stored: StoredRuns) -> BackboneChoice:
+    """The network, which is the same in all runs of a folder."""
+    return BackboneChoice(**stored.results[0]["config"].get("backbone", {}))
 
 
 def short_epochs(stored: StoredRuns) -> tuple[int, int] | None:
@@ -77,7 +83,7 @@ def short_epochs(stored: StoredRuns) -> tuple[int, int] | None:
     epochs = [result["config"]["training"].get("epochs") for result in stored.results]
     if stored.dataset not in SETTINGS or None in epochs:
         return None
-    shortest, full = min(epochs), SETTINGS[stored.dataset].epochs
+    shortest, full = min(epochs), settings_for(stored.dataset, _network(stored)).epochs
     return (shortest, full) if shortest < full else None
 
 

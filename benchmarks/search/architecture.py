@@ -130,7 +130,7 @@ def renamed(architecture: Any, *states: Mapping[str, torch.Tensor]) -> dict[str,
 
 def _steps(choice: BackboneChoice) -> list[Any]:
     """The transforms before a network, which are the same for all its weights."""
-    choice = replace(choice, weights=RANDOM, trained=False, batch_norm=FROZEN)
+    choice = replace(choice, weights=RANDOM, trained=False, batch_norm=FROZEN, cut=None)
     compose = find_backbone(choice).transform
     assert isinstance(compose, transforms.Compose)
     return list(compose.transforms)

@@ -104,7 +104,8 @@ def trained_model(
     Arguments:
         dataset: a name in ``DATASETS``.
         backbone: the network of its pictures.
-        states: state dicts of ``trunk`` (empty for frozen features) and ``embedder``.
+        states: state dicts of ``trunk`` (empty for frozen features, the part above a cut) and
+            ``embedder``.
         spec: of the loss.
         loss: as trained.
         tree: the given tree of the trained classes, with names.
@@ -119,7 +120,7 @@ def trained_model(
     if choice.name == DEFAULT:
         choice = replace(choice, name=DATASETS[dataset].default_backbone)
     architecture = [describe_trunk(choice), describe_linear(states["embedder"])]
-    trunk = states["trunk"] or build_frozen(find_backbone(choice)).state_dict()
+    trunk = _whole_trunk(choice, states["trunk"])
     proxies = class_vectors(loss, tree.num_classes) if spec.has_proxies else class_means
     return RetrievalModel(
         architecture,
@@ -130,6 +131,23 @@ def trained_model(
         renamed(architecture, trunk, states["embedder"]),
         about,
     )
+
+
+def _whole_trunk(
+    choice: BackboneChoice, trained: Mapping[str, torch.Tensor]
+) -> Mapping[str, torch.Tensor]:
+    """The weights of a network of which all, the part above a cut, or nothing was trained."""
+    if trained and choice.cut is None:
+        return trained
+    whole: dict[str, torch.Tensor] = build_frozen(find_backbone(choice)).state_dict()
+    upper = {key.removeprefix("network."): tensor for key, tensor in trained.items()}
+    unknown = [key for key in upper if key not in whole]
+    if unknown:
+        raise ValueError(
+            f"the trained part has weights {unknown[0]!r}, which {choice.name} does not have: they "
+            "are of another network, or of another version of its package"
+        )
+    return whole | upper
 
 
 def class_vectors(loss: torch.nn.Module, num_classes: int) -> torch.Tensor:

@@ -53,7 +53,9 @@ def train_models(
         OSError: if another process trains in a folder, or it cannot be written.
         ValueError: see :func:`~benchmarks.suite.plan`.
     """
-    request = replace(request, folds=(0,), out=next(iter(outs.values())) / WORK_FOLDER)
+    source = replace(request.source, all_train=True)
+    out = next(iter(outs.values())) / WORK_FOLDER
+    request = replace(request, source=source, folds=(0,), out=out)
     plan(request)  # refuses what cannot be before the pictures are read
     for out in outs.values():
         if not (out / DESCRIPTION_FILE).exists():

@@ -108,8 +108,14 @@ def test_sizes_that_a_network_does_not_take(name, crop, message):
     ("dataset", "choice", "message"),
     [
         ("cub", BackboneChoice("glyph"), "not for the photographs of cub: choose efficientnet"),
-        ("glyphs", BackboneChoice("glyph", crop=32), "leave --weights FILE and --crop out"),
-        ("glyphs", BackboneChoice(weights="some.pth"), "leave --weights FILE and --crop out"),
+        ("glyphs", BackboneChoice("glyph", crop=32), "leave --weights FILE, --crop and"),
+        ("glyphs", BackboneChoice(weights="some.pth"), "leave --weights FILE, --crop and"),
+        ("glyphs", BackboneChoice(cut="11"), "and --train-from out"),
+        (
+            "cub",
+            BackboneChoice("torchvision:resnet18", cut="11"),
+            "--train-from 11.* no such block",
+        ),
         ("omniglot", BackboneChoice("torchvision:resnet1"), "Did you mean"),
     ],
 )

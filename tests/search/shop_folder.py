@@ -19,6 +19,7 @@ NETWORK = BackboneChoice("efficientnet_lite0", crop=32)
 TO_BE_TRAINED = BackboneChoice(
     "torchvision:shufflenet_v2_x0_5", "none", trained=True, batch_norm="trained", crop=32
 )
+UPPER_BLOCKS = BackboneChoice("efficientnet_lite0", crop=32, cut="14", views=2)
 SETTING = TrainingSettings(
     embedding_size=8,
     epochs=2,

@@ -13,11 +13,12 @@ import torch
 import typer
 from PIL import Image
 from rich.console import Console
-from shop_folder import NETWORK, TO_BE_TRAINED, build_shop, quick_folder
+from shop_folder import NETWORK, TO_BE_TRAINED, UPPER_BLOCKS, build_shop, quick_folder
 from typer.testing import CliRunner
 
 from benchmarks import suite
 from benchmarks.backbones import BackboneChoice, find_backbone
+from benchmarks.backbones.extraction import build_frozen
 from benchmarks.datasets.features import open_drawing
 from benchmarks.datasets.folder import list_folder
 from benchmarks.datasets.omniglot import decode
@@ -86,6 +87,21 @@ def test_a_trained_trunk_is_exported_with_its_weights(shop, tmp_path):
     (result,) = run(shop, tmp_path, TO_BE_TRAINED, "proxy_anchor")
     embeddings, wanted, _ = embeddings_again(shop, result["folder"])
     np.testing.assert_allclose(embeddings, wanted, atol=1e-5)
+
+
+def test_trained_upper_blocks_are_exported_with_what_is_below(shop, tmp_path):
+    """The run saw activations in half precision, the whole network has its own."""
+    (result,) = run(shop, tmp_path, UPPER_BLOCKS, "proxy_anchor")
+    embeddings, wanted, _ = embeddings_again(shop, result["folder"])
+    np.testing.assert_allclose(embeddings, wanted, atol=2e-3)
+    saved = model_of_run(result["folder"]).state_dict()
+    trained = torch.load(result["folder"] / "best.pt", weights_only=True)["models"]["trunk"]
+    start = build_frozen(find_backbone(UPPER_BLOCKS)).state_dict()
+    found = {name.partition(".")[2].partition(".")[2]: tensor for name, tensor in saved.items()}
+    for name, tensor in start.items():
+        wanted_one = trained.get(f"network.{name}", tensor)
+        assert torch.equal(found[name], wanted_one), name
+    assert not torch.equal(found["_conv_head.weight"], start["_conv_head.weight"])
 
 
 def test_names_and_trees_are_those_of_the_trained_classes(shop, frozen):

@@ -57,6 +57,18 @@ def test_all_classes_are_trained(shop, tmp_path):
     assert hierarchical.fingerprint != flat.fingerprint
 
 
+def test_upper_blocks_are_trained_on_all_classes(shop, tmp_path):
+    """Views are then kept of every picture: what a run keeps is of its training half alone."""
+    out = tmp_path / "model"
+    outcome = command(shop, out, "--loss", "proxy_nca", "--train-from", "15", "--views", "1")
+    assert outcome.exit_code == 0, outcome.exception
+    model = RetrievalModel.load(out)
+    assert model.training_record["backbone"]["cut"] == "15"
+    assert sorted(model.class_names) == CLASSES
+    picture = next(shop.rglob("*.png"))
+    assert model.embed([picture]).shape == (1, 8)
+
+
 def test_an_interrupted_training_ends_as_if_it_had_not_been(shop, tmp_path, monkeypatch):
     command(shop, tmp_path / "whole")
     epochs = []
