@@ -198,7 +198,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor(
         "coarse_scale",
         "scale of the coarse levels (for Proxy-Anchor alpha), as a multiple of the fine one's",
-        ("0.5", "2"),
+        ("0.25", "0.5", "2"),
         _coarse_scale,
         bases=tuple(SCALES),
     ),
