@@ -116,6 +116,11 @@ def _coarse_scale(spec: LossSpec, value: str, training: Training) -> LossSpec:
     return _on_coarse_levels(spec, training, name, usual * float(value) ** power)
 
 
+def _scale_and_weight(spec: LossSpec, value: str, training: Training) -> LossSpec:
+    scale, weight = value.split("x")
+    return _coarse_scale(_weight(spec, weight, training), scale, training)
+
+
 def _coarse_margin(spec: LossSpec, value: str, training: Training) -> LossSpec:
     return _on_coarse_levels(spec, training, "margin", float(value))
 
@@ -200,6 +205,13 @@ FACTORS: tuple[Factor, ...] = (
         "scale of the coarse levels (for Proxy-Anchor alpha), as a multiple of the fine one's",
         ("0.25", "0.5", "2"),
         _coarse_scale,
+        bases=tuple(SCALES),
+    ),
+    Factor(
+        "scale_and_weight",
+        "both of the coarse levels: their scale as above, and their weight",
+        ("0.25x0.1", "0.25x1", "0.1x0.3", "0.1x1"),
+        _scale_and_weight,
         bases=tuple(SCALES),
     ),
     Factor(

@@ -27,6 +27,7 @@ CHANGED = {
     "course": {"level_weights"},
     "tree": {"hierarchy", "num_superclasses", "clusterer"},
     "coarse_scale": {"level_kwargs"},
+    "scale_and_weight": {"level_kwargs", "level_weights"},
     "coarse_margin": {"level_kwargs"},
     **{idea: {"idea", "amount"} for idea in IDEAS},
 }
