@@ -371,10 +371,10 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         self.superclasses.updates.copy_(old.updates)
         if not old.read().is_active:
             return
+        learned = [self.layout.rows(proxies).clone() for proxies in stored[1:]]
         self.recluster()
         if self.coarse_proxies == "learned":  # those that were learned stay as they are
-            for proxies, new in zip(stored, super().proxies_in_use(len(sizes)), strict=True):
-                kept = self.layout.rows(proxies)
+            for kept, new in zip(learned, super().proxies_in_use(len(sizes))[1:], strict=True):
                 self.layout.rows(new.data)[: len(kept)] = kept
 
     # ------------------------------------------------------------ state
