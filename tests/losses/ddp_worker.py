@@ -21,10 +21,8 @@ def make(name, **kwargs):
     torch.manual_seed(3)
     base = BASES[name]
     trunk = torch.nn.Linear(5, D)
-    loss_func = HierarchicalProxyLoss(
-        C, D, base_loss=base.loss_class, num_superclasses=(6, 2), warmup=2, recluster_every=3,
-        **{**base.kwargs, **kwargs},
-    )  # fmt: skip
+    settings = {"num_superclasses": (6, 2), "warmup": 2, "recluster_every": 3, **base.kwargs}
+    loss_func = HierarchicalProxyLoss(C, D, base_loss=base.loss_class, **{**settings, **kwargs})
     return trunk, loss_func
 
 
