@@ -104,7 +104,8 @@ What a column says (`tests/losses/test_features.py`):
 - **resume**: training that is stopped, saved, loaded and continued ends with the same bits as
   uninterrupted training.
 - **DDP**: 2 and 4 processes agree with one process on the same batches to 1e-5, and have the same
-  tree after every step.
+  tree after every step; with learned coarse proxies, but with fixed ones for SubCenterArcFaceLoss:
+  learned ones start as equal sub-centers there, and rounding chooses which one is trained.
 - **autocast**: bfloat16 on the CPU; parameters and gradients stay float32.
 - **compile**: `torch.compile(fullgraph=True)` of the loss, with updates by the hook alone.
 """

@@ -15,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
 C, D, BATCH, STEPS = 16, 8, 24, 9
+#: learned coarse proxies start as equal sub-centers there, among which rounding chooses the nearest
+FIXED = {"SubCenterArcFaceLoss": {"coarse_proxies": "fixed"}}
 
 
 def make(name, **kwargs):
@@ -22,7 +24,8 @@ def make(name, **kwargs):
     base = BASES[name]
     trunk = torch.nn.Linear(5, D)
     settings = {"num_superclasses": (6, 2), "warmup": 2, "recluster_every": 3, **base.kwargs}
-    loss_func = HierarchicalProxyLoss(C, D, base_loss=base.loss_class, **{**settings, **kwargs})
+    settings |= {**FIXED.get(name, {}), **kwargs}
+    loss_func = HierarchicalProxyLoss(C, D, base_loss=base.loss_class, **settings)
     return trunk, loss_func
 
 
