@@ -53,14 +53,12 @@ def hierarchical(
 
 
 class PMLLevels(torch.nn.Module):
-    """The same in terms of PML: the sum of a loss per level, of which the fine one learns."""
+    """The same in terms of PML: the sum of a loss per level, each with proxies that are learned."""
 
     def __init__(self, name: str, sizes: Sequence[int], embedding_size: int) -> None:
         super().__init__()
         self.losses = torch.nn.ModuleList(LOSSES[name](size, embedding_size) for size in sizes)
         self.sizes = sizes
-        for loss in self.losses[1:]:
-            loss.requires_grad_(False)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         total = self.losses[0](embeddings, labels)

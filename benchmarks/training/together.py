@@ -9,6 +9,8 @@ import torch.distributed as dist
 from pytorch_metric_learning.trainers import MetricLossOnly
 from torch.nn.parallel import DistributedDataParallel
 
+from pml_hierarchical.losses import HierarchicalProxyLoss
+
 from ..distributed import from_first, is_helper, with_whole_batches
 from .seeding import share_random_state
 
@@ -88,8 +90,13 @@ class TogetherTrainer(MetricLossOnly):
     def backward(self) -> None:
         """The gradients of one process."""
         super().backward()
+        loss = self.loss_funcs["metric_loss"]
+        if isinstance(loss, HierarchicalProxyLoss) and not loss.is_active:
+            # In processes, unused proxies get a gradient of zeros, whose steps AdamW would count.
+            for level in range(1, len(loss.sizes)):
+                loss.level_loss(level).zero_grad(set_to_none=True)
         # Equal already, but for the order in which a GPU adds: processes must not drift apart.
-        for parameter in self.loss_funcs["metric_loss"].parameters():
+        for parameter in loss.parameters():
             if parameter.grad is not None:
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= dist.get_world_size()

@@ -23,10 +23,10 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     .. math:: L(x, y) = \sum_l w_l \, L_{base}(x, P_l, y_l)
 
     :math:`P_0` are the proxies of the base loss, :math:`y_l` is the class of level :math:`l` that
-    the label belongs to, and a coarse proxy is the mean of the proxies of its classes. Without a
-    given hierarchy, the fine proxies are clustered after a warm-up on the fine level alone, and
-    again every ``recluster_every`` training steps (calls in training mode with gradients enabled).
-    With one level, this loss *is* its base loss. **Its proxies need an optimizer.**
+    the label belongs to. After a warm-up on the fine level alone, a coarse proxy starts as the mean
+    of the proxies of its classes, and is learned. Without a given hierarchy, the fine proxies are
+    clustered then, and again every ``recluster_every`` training steps (calls in training mode with
+    gradients). With one level, this loss *is* its base loss. **Its proxies need an optimizer.**
     Source: Yang et al., *Hierarchical Proxy-based Loss for Deep Metric Learning*, WACV 2022.
 
     Arguments:
@@ -39,7 +39,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         level_weights: one per level, finest first; or a number for each coarse one, beside 1.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates; ``None`` leaves them to ``ReclusterHook``.
-        coarse_proxies: ``"fixed"`` between updates, or ``"learned"`` from the means on.
+        coarse_proxies: ``"learned"``, or as in the paper ``"fixed"`` to the means between updates.
         clusterer: ``clusterer(points, num_clusters) -> labels``, as PML's ``kmeans_func``.
         level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}``.
         engine: computes all levels at once where it can; ``None``: one PML loss per level.
@@ -65,7 +65,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         level_weights: float | Sequence[float] = 0.3,
         warmup: int = 100,
         recluster_every: int | None = 100,
-        coarse_proxies: str = "fixed",
+        coarse_proxies: str = "learned",
         clusterer: Any = None,
         level_kwargs: Mapping[int, Mapping[str, Any]] | None = None,
         engine: Any = None,
@@ -102,9 +102,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             table[:, torch.tensor(is_given)] = torch.tensor(given.class_labels)
             self.superclasses = SuperclassState(table, sizes)
         # Not a ModuleList: record-keeper makes SQL tables of the names, which cannot begin with 0.
-        self.level_losses = torch.nn.ModuleDict(
-            {f"level{level}": loss for level, loss in enumerate(losses)}
-        )
+        self.level_losses = torch.nn.ModuleDict({f"level{n}": one for n, one in enumerate(losses)})
         self.level_records = [f"loss_level{level}" for level in range(len(sizes))]
         if not is_flat:
             self.add_to_recordable_attributes(list_of_names=["num_updates", *self.level_records])
@@ -150,7 +148,11 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         now = self.superclasses.read()
         num_levels = len(self.sizes) if now.is_active else 1
         table = now.class_labels.t()[:num_levels].index_select(1, labels)
-        losses = [*self.level_losses.values()][:num_levels]
+        losses = [*self.level_losses.values()]
+        losses, unused = losses[:num_levels], losses[num_levels:]
+        if unused and torch.distributed.is_available() and torch.distributed.is_initialized():
+            # DistributedDataParallel expects a gradient for every parameter in every step
+            embeddings = embeddings + 0 * sum(p.sum() for one in unused for p in one.parameters())
         proxies, weights = self.proxies_in_use(num_levels), self.level_weights[:num_levels]
         by_pml = partial(levels.values_by_pml, losses, self.layout.attribute, table, indices_tuple)
         found = None
@@ -168,8 +170,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
 
     def proxies_in_use(self, num_levels: int) -> list[torch.Tensor]:
         """The proxies of the finest levels, as their losses store them."""
-        losses = [*self.level_losses.values()][:num_levels]
-        return [getattr(loss, self.layout.attribute) for loss in losses]
+        return [getattr(self.level_loss(n), self.layout.attribute) for n in range(num_levels)]
 
     def level_loss(self, level: int) -> Any:
         """The loss of PML that is summed at a level; at level 0 the one with the fine proxies."""

@@ -133,8 +133,7 @@ def values_by_pml(
     values = []
     for loss, labels, stored in zip(losses, table, proxies, strict=True):
         seen, inputs = stored.to(embeddings), (embeddings, labels, indices_tuple)
-        is_own = seen is getattr(loss, attribute)
-        call = torch.func.functional_call
+        is_own, call = seen is getattr(loss, attribute), torch.func.functional_call
         values.append(loss(*inputs) if is_own else call(loss, {attribute: seen}, inputs))
     return values
 

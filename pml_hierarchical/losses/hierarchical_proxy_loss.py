@@ -21,7 +21,7 @@ from ..hierarchy import Hierarchy
 from . import checks
 from .fast_path import get_engine
 from .growth import grown_table, replace_in_optimizer
-from .processes import from_first_process, num_processes
+from .processes import from_first_process
 
 COARSE_PROXIES = ("fixed", "live", "learned")
 _OF_UPDATES = ("share_moved", "smallest_superclass", "largest_superclass", "update_seconds")
@@ -34,10 +34,11 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     .. math:: L(x, y) = \sum_l w_l \, L_{base}(x, P_l, y_l)
 
     where :math:`P_0` are the proxies of the base loss and :math:`y_l` is the class of level
-    :math:`l` that the label belongs to. A coarse proxy is the mean of the proxies of its classes.
-    Where no hierarchy is given it is discovered: the fine proxies are clustered after a warm-up on
-    the fine level alone, and again every ``recluster_every`` training steps. Source: Yang, Bastan,
-    Zhu, Gray, Samaras, *Hierarchical Proxy-based Loss for Deep Metric Learning*, WACV 2022.
+    :math:`l` that the label belongs to. The coarse levels join after a warm-up on the fine level
+    alone: a coarse proxy starts as the mean of the proxies of its classes, and is learned. Where no
+    hierarchy is given it is discovered: the fine proxies are clustered at the end of the warm-up,
+    and again every ``recluster_every`` training steps. Source: Yang, Bastan, Zhu, Gray, Samaras,
+    *Hierarchical Proxy-based Loss for Deep Metric Learning*, WACV 2022.
 
     **The proxies are parameters of this loss and need an optimizer**, as with every proxy loss::
 
@@ -60,12 +61,12 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         level_weights: the weight of each level, finest first; a number is the weight of every
             coarse level beside 1; or a function of the training step that returns either.
         warmup: training steps on the fine level alone.
-        recluster_every: training steps between updates of discovered levels and coarse proxies.
-            ``None`` leaves them to :class:`~pml_hierarchical.hooks.ReclusterHook` or to calls of
-            :meth:`recluster`.
-        coarse_proxies: ``"fixed"`` between updates; ``"live"``, the means at every step, through
-            which gradients flow to the fine proxies; or ``"learned"``, parameters that start at
-            the means when the warm-up ends.
+        recluster_every: training steps between updates of discovered levels, and of coarse proxies
+            that are fixed. ``None`` leaves them to :class:`~pml_hierarchical.hooks.ReclusterHook`
+            or to calls of :meth:`recluster`.
+        coarse_proxies: ``"learned"``, parameters that start at the means when the warm-up ends;
+            ``"fixed"`` to the means between updates, as in the paper; or ``"live"``, the means at
+            every step, through which gradients flow to the fine proxies.
         clusterer: ``"kmeans"`` (the default), ``"kmeans_step"`` (the paper's single step),
             ``"agglomerative"``, one of :mod:`pml_hierarchical.clustering` such as
             ``KMeans(balance=1.5, seed=1)``, or a function of ``(points, num_clusters)`` that
@@ -145,11 +146,6 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         if self.weight_schedule is not None and not (self.training and torch.is_grad_enabled()):
             self._set_weights(max(0, self.step - 1))  # those of the last training step
         loss_dict = self.compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        if self.coarse_proxies == "learned" and num_processes() > 1 and not self.is_active:
-            # DistributedDataParallel expects a gradient for every parameter in every step
-            coarse = [self.level_loss(level).parameters() for level in range(1, len(self.sizes))]
-            zeros = 0 * sum(p.sum() for parameters in coarse for p in parameters)
-            loss_dict["loss"]["losses"] = loss_dict["loss"]["losses"] + zeros
         if self._is_sum:  # which PML's reducer would return as it is, ten microseconds later
             return loss_dict["loss"]["losses"]
         return self.reducer(loss_dict, embeddings, labels)
@@ -375,10 +371,10 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         self.superclasses.updates.copy_(old.updates)
         if not old.read().is_active:
             return
+        learned = [self.layout.rows(proxies).clone() for proxies in stored[1:]]
         self.recluster()
         if self.coarse_proxies == "learned":  # those that were learned stay as they are
-            for proxies, new in zip(stored, super().proxies_in_use(len(sizes)), strict=True):
-                kept = self.layout.rows(proxies)
+            for kept, new in zip(learned, super().proxies_in_use(len(sizes))[1:], strict=True):
                 self.layout.rows(new.data)[: len(kept)] = kept
 
     # ------------------------------------------------------------ state
@@ -517,7 +513,7 @@ class _Logits(torch.nn.Module):
         return logits
 
 
-_SIGNATURE = inspect.signature(core.HierarchicalProxyLoss)
+SIGNATURE = inspect.signature(core.HierarchicalProxyLoss)
 
 
 def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -526,7 +522,7 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     size_name = checks.embedding_size_name(base_loss)
     if len(args) < 2 and "embedding_size" not in kwargs:
         kwargs["embedding_size"] = kwargs.pop(size_name, None)
-    bound = _SIGNATURE.bind(*args, **kwargs)
+    bound = SIGNATURE.bind(*args, **kwargs)
     bound.apply_defaults()
     given = bound.arguments
     extra = given.pop("base_loss_kwargs")

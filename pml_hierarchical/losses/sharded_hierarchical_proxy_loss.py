@@ -16,7 +16,7 @@ from ..kernels import AllLevels, Settings, Share
 from . import processes
 from .checks import check_values, checked_labels
 from .fast_path import FAST_LOSSES, FastPath, get_engine, settings_of
-from .hierarchical_proxy_loss import HierarchicalProxyLoss, checked_arguments
+from .hierarchical_proxy_loss import SIGNATURE, HierarchicalProxyLoss, checked_arguments
 
 
 class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
@@ -46,6 +46,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
             ``clusterer`` and ``level_kwargs``; the same in all processes.
         base_loss: PML's ProxyAnchorLoss, ProxyNCALoss, NormalizedSoftmaxLoss, CosFaceLoss or
             ArcFaceLoss, or a callable that makes one.
+        coarse_proxies: ``"fixed"``, the default here and the only choice.
         engine: ``FastPath(save_memory=True)`` computes the exponentials of the softmax losses a
             second time for the gradient instead of keeping ``batch_size * classes / processes``.
         device_mesh: the processes that share the classes, of one dimension; by default all of
@@ -77,6 +78,8 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
     block_size = 0  # how many classes to work on at once; 0 for what suits the device
 
     def __init__(self, *args: Any, device_mesh: DeviceMesh | None = None, **kwargs: Any) -> None:
+        if len(args) <= [*SIGNATURE.parameters].index("coarse_proxies"):
+            kwargs.setdefault("coarse_proxies", "fixed")
         arguments = checked_arguments(*args, **kwargs)
         if arguments["coarse_proxies"] != "fixed":
             raise ValueError(
@@ -263,7 +266,8 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         cls, loss_func: HierarchicalProxyLoss, **settings: Any
     ) -> ShardedHierarchicalProxyLoss:
         """A divided loss with the arguments, proxies, hierarchy and counters of an undivided one,
-        which is the same in all processes; ``settings`` are ``device_mesh`` and ``engine``.
+        which is the same in all processes; ``settings`` are ``device_mesh`` and ``engine``. A
+        ``ValueError`` if its coarse proxies are not fixed.
         """
         with torch.random.fork_rng(devices=[]):
             new = cls(**{**arguments_of(loss_func), **settings})
@@ -349,6 +353,7 @@ def arguments_of(loss_func: HierarchicalProxyLoss) -> dict[str, Any]:
         "level_weights": loss_func.weight_schedule or loss_func.level_weights,
         "warmup": loss_func.warmup,
         "recluster_every": loss_func.recluster_every,
+        "coarse_proxies": loss_func.coarse_proxies,
         "clusterer": loss_func.clusterer,
         "level_kwargs": factory.level_kwargs,
     }

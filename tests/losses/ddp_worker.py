@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.distributed as dist
 from bases import BASES
 from forked import run_in_processes
+from pytorch_metric_learning.reducers import DoNothingReducer
 from pytorch_metric_learning.utils.distributed import DistributedLossWrapper
 from torch.nn.parallel import DistributedDataParallel
 
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
 C, D, BATCH, STEPS = 16, 8, 24, 9
+#: learned coarse proxies start as equal sub-centers there, among which rounding chooses the nearest
+FIXED = {"SubCenterArcFaceLoss": {"coarse_proxies": "fixed"}}
 
 
 def make(name, **kwargs):
     torch.manual_seed(3)
     base = BASES[name]
     trunk = torch.nn.Linear(5, D)
-    loss_func = HierarchicalProxyLoss(
-        C, D, base_loss=base.loss_class, num_superclasses=(6, 2), warmup=2, recluster_every=3,
-        **{**base.kwargs, **kwargs},
-    )  # fmt: skip
+    settings = {"num_superclasses": (6, 2), "warmup": 2, "recluster_every": 3, **base.kwargs}
+    settings |= {**FIXED.get(name, {}), **kwargs}
+    loss_func = HierarchicalProxyLoss(C, D, base_loss=base.loss_class, **settings)
     return trunk, loss_func
 
 
@@ -67,12 +71,27 @@ def train_distributed(name, rank, world_size, **kwargs):
     }
 
 
+def train_on_elements():
+    """Every level's elements, during and after the warm-up of two steps; the numbers of levels."""
+    _, loss_func = make("NormalizedSoftmaxLoss", reducer=DoNothingReducer())
+    wrapped, found = DistributedDataParallel(loss_func), []
+    for _, labels in itertools.islice(batches(), 4):
+        elements = wrapped(torch.randn(BATCH, D), labels)
+        sum(info["losses"].mean() for info in elements.values()).backward()
+        found.append(len(elements))
+    return found
+
+
 def run(folder, rank, world_size):
     """Everything, in one process of several."""
     results = {name: train_distributed(name, rank, world_size) for name in BASES}
-    results["learned"] = train_distributed(
-        "ProxyAnchorLoss", rank, world_size, coarse_proxies="learned"
+    results["fixed"] = train_distributed(
+        "ProxyAnchorLoss", rank, world_size, coarse_proxies="fixed"
     )
+    results["one level"] = train_distributed(
+        "ProxyAnchorLoss", rank, world_size, num_superclasses=()
+    )
+    results["of elements"] = train_on_elements()
     _, apart = make("ProxyAnchorLoss")
     with torch.no_grad():
         apart.proxies += rank

@@ -36,8 +36,8 @@ LOSSES: dict[str, dict[str, Any]] = {
     "trainer": {"num_superclasses": 3, "recluster_every": EVERY},
     "trainer with ReclusterHook": {"num_superclasses": 3, "recluster_every": None},
     "loop": {"num_superclasses": (5, 2), "recluster_every": EVERY, "level_weights": decay},
-    "loop with learned coarse proxies": {
-        "num_superclasses": 3, "recluster_every": EVERY, "coarse_proxies": "learned",
+    "loop with fixed coarse proxies": {
+        "num_superclasses": 3, "recluster_every": EVERY, "coarse_proxies": "fixed",
     },
 }  # fmt: skip
 

@@ -226,7 +226,7 @@ def in_a_part_of_the_processes(rank, world_size):
 
 def reference(base, **kwargs):
     """The same loss in one process."""
-    return make(HierarchicalProxyLoss, base, **kwargs)
+    return make(HierarchicalProxyLoss, base, **{"coarse_proxies": "fixed", **kwargs})
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def gradients(loss, embeddings, proxies):
+def gradients(loss, embeddings, levels, attribute):
+    """Of the embeddings, and of the proxies of these levels."""
     assert loss.requires_grad
-    return torch.autograd.grad(loss, [embeddings, proxies])
+    return torch.autograd.grad(loss, [embeddings, *(getattr(one, attribute) for one in levels)])
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,8 @@ def test_gradients(name, engine, autocast):
                 for number, (weight, level) in enumerate(zip(weights, levels, strict=True))
             )
         torch.testing.assert_close(found, expected, **close)
-        wanted = gradients(expected, embeddings, getattr(levels[0], base.attribute))
-        ours = gradients(found, embeddings, getattr(loss_func, base.attribute))
+        wanted = gradients(expected, embeddings, levels, base.attribute)
+        own = [loss_func.level_loss(level) for level in range(len(weights))]
+        ours = gradients(found, embeddings, own, base.attribute)
         torch.testing.assert_close(ours, wanted, **close)
         loss_func.recluster()

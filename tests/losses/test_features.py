@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 
 import ddp_worker
@@ -20,6 +21,9 @@ KINDS = Hierarchy(TREE.class_labels[:, [0, 2]])
 WEIGHTS = (1.0, 0.5, 0.25)
 
 every_base = pytest.mark.parametrize("name", BASES)
+learned_or_fixed = pytest.mark.parametrize(
+    "kwargs", [{}, {"coarse_proxies": "fixed"}], ids=["default", "fixed"]
+)
 
 
 def make(name, **kwargs):
@@ -114,10 +118,28 @@ def train(loss_func, steps, batches=None):
     return optimizer
 
 
-def check_means(name, loss_func):
-    """The coarse proxies are the means of those that the fine ones were at the update."""
-    base = BASES[name]
+def check_tree(name, loss_func):
+    """It trains through three updates. The coarse proxies are the means of what the fine ones
+    were at the update: at every one if they are fixed, or else at the first.
+    """
+    first = copy.deepcopy(loss_func)
+    first.recluster()
+    check_means(name, first)
+    train(loss_func, 7)
+    assert loss_func.num_updates == 3
+    learned = [p.detach().clone() for p in list(loss_func.parameters())[1:]]
     loss_func.recluster()
+    if loss_func.coarse_proxies == "fixed":
+        check_means(name, loss_func)
+    else:
+        assert len(learned) == 2
+        assert all(map(torch.equal, list(loss_func.parameters())[1:], learned))
+        with pytest.raises(AssertionError, match="not close"):  # they have been trained
+            check_means(name, loss_func)
+
+
+def check_means(name, loss_func):
+    base = BASES[name]
     fine = base.proxies(loss_func).detach()
     vectors = torch.nn.functional.normalize(fine, dim=-1) if base.direction_only else fine
     tree = loss_func.hierarchy
@@ -131,22 +153,26 @@ def check_means(name, loss_func):
 
 
 @every_base
+@learned_or_fixed
 @pytest.mark.feature("known")
-def test_known_tree(name):
-    loss_func = make(name, hierarchy=TREE, warmup=2, recluster_every=2)
-    train(loss_func, 7)
+def test_known_tree(name, kwargs):
+    loss_func = make(name, hierarchy=TREE, warmup=2, recluster_every=2, **kwargs)
+    check_tree(name, loss_func)
     assert loss_func.hierarchy == TREE
-    assert loss_func.num_updates == 3
-    check_means(name, loss_func)
+
+
+@every_base
+@learned_or_fixed
+@pytest.mark.feature("discovered")
+def test_discovered_tree(name, kwargs):
+    loss_func = make(name, num_superclasses=(5, 2), warmup=2, recluster_every=2, **kwargs)
+    check_tree(name, loss_func)
+    assert loss_func.hierarchy.sizes == (C, 5, 2)
 
 
 @every_base
 @pytest.mark.feature("discovered")
-def test_discovered_tree(name):
-    loss_func = make(name, num_superclasses=(5, 2), warmup=2, recluster_every=2)
-    train(loss_func, 7)
-    assert loss_func.hierarchy.sizes == (C, 5, 2)
-    check_means(name, loss_func)
+def test_discovered_tree_is_that_of_clusters_that_are_there(name):
     base = BASES[name]
     centres = torch.eye(3, D)
     truth = torch.arange(C) % 3
@@ -159,15 +185,16 @@ def test_discovered_tree(name):
 
 
 @every_base
+@learned_or_fixed
 @pytest.mark.feature("mixed")
-def test_mixed_tree(name):
-    loss_func = make(name, hierarchy=KINDS, num_superclasses=5, warmup=2, recluster_every=2)
+def test_mixed_tree(name, kwargs):
+    kwargs = {"hierarchy": KINDS, "num_superclasses": 5, "recluster_every": 2, **kwargs}
+    loss_func = make(name, warmup=2, **kwargs)
     assert loss_func.sizes == (C, 5, 2)
     assert loss_func.hierarchy is None
-    train(loss_func, 7)
+    check_tree(name, loss_func)
     tree = loss_func.hierarchy
     np.testing.assert_array_equal(tree.class_labels[:, 2], KINDS.class_labels[:, 1])
-    check_means(name, loss_func)
 
 
 # ---------------------------------------------------------------- life
@@ -215,14 +242,14 @@ def distributed(tmp_path_factory):
     return results_of(ddp_worker, tmp_path_factory.mktemp("ddp"))
 
 
-def check_distributed(ranks, key, name, **kwargs):
+def check_distributed(ranks, key, name, num_updates=3, **kwargs):
     trunk, loss_func = ddp_worker.make(name, **kwargs)
     ddp_worker.train(trunk, loss_func)
-    assert loss_func.num_updates == 3
+    assert loss_func.num_updates == num_updates
     for rank in ranks:
         found = rank[key]
         assert found["equal"] == [True] * ddp_worker.STEPS
-        assert found["num_updates"] == 3
+        assert found["num_updates"] == num_updates
         for theirs, ours in (
             (found["trunk"], trunk.state_dict()),
             (found["loss"], loss_func.state_dict()),
@@ -241,10 +268,21 @@ def test_processes_agree_with_one(name, world_size, distributed):
 
 @pytest.mark.parametrize("world_size", [2, 4])
 @pytest.mark.xdist_group("DDP")
-def test_processes_agree_with_one_on_learned_proxies(world_size, distributed):
-    check_distributed(
-        distributed[world_size], "learned", "ProxyAnchorLoss", coarse_proxies="learned"
-    )
+def test_processes_agree_with_one_on_fixed_proxies(world_size, distributed):
+    check_distributed(distributed[world_size], "fixed", "ProxyAnchorLoss", coarse_proxies="fixed")
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.xdist_group("DDP")
+def test_processes_agree_with_one_on_one_level(world_size, distributed):
+    settings = {"num_superclasses": ()}
+    check_distributed(distributed[world_size], "one level", "ProxyAnchorLoss", 0, **settings)
+
+
+@pytest.mark.xdist_group("DDP")
+def test_elements_of_every_level_in_processes(distributed):
+    """In the warm-up, too, the proxies of all levels take part in what is returned."""
+    assert [rank["of elements"] for rank in distributed[2]] == [[1, 1, 3, 3]] * 2
 
 
 @pytest.mark.xdist_group("DDP")
@@ -305,9 +343,10 @@ def test_compiles_without_a_graph_break(name):
     assert loss_func.step == 6
 
 
-def test_updates_reach_a_compiled_loss():
+@learned_or_fixed
+def test_updates_reach_a_compiled_loss(kwargs):
     name = "NormalizedSoftmaxLoss"
-    loss_func = make(name, num_superclasses=4, warmup=0, recluster_every=None)
+    loss_func = make(name, num_superclasses=4, warmup=0, recluster_every=None, **kwargs)
     torch._dynamo.reset()
     compiled = torch.compile(loss_func, backend="eager", fullgraph=True)
     inputs = batch()

@@ -35,7 +35,9 @@ def test_one_level_by_asking_for_no_superclasses():
 
 # ---------------------------------------------------------------- several levels
 def test_coarse_proxies_are_fixed_between_updates_and_not_parameters():
-    loss_func = HierarchicalProxyLoss(C, D, hierarchy=TREE, warmup=0, recluster_every=3)
+    loss_func = HierarchicalProxyLoss(
+        C, D, hierarchy=TREE, warmup=0, recluster_every=3, coarse_proxies="fixed"
+    )
     assert [name for name, _ in loss_func.named_parameters()] == ["level_losses.level0.proxies"]
     optimizer = torch.optim.SGD(loss_func.parameters(), lr=10.0)
     seen = []

@@ -127,9 +127,8 @@ def test_live_logits_follow_the_fine_proxies():
 
 
 def test_learned_proxies_start_at_the_means_and_are_trained():
-    loss_func = HierarchicalProxyLoss(
-        C, D, hierarchy=TREE, coarse_proxies="learned", warmup=2, recluster_every=1
-    )
+    loss_func = HierarchicalProxyLoss(C, D, hierarchy=TREE, warmup=2, recluster_every=1)
+    assert loss_func.coarse_proxies == "learned"  # by default
     assert [tuple(p.shape) for p in loss_func.parameters()] == [(12, 6), (4, 6), (2, 6)]
     optimizer = torch.optim.SGD(loss_func.parameters(), lr=0.1)
     for _ in range(2):
@@ -282,6 +281,7 @@ def test_new_classes(name, kwargs):
     loss_func, optimizer = trained(base_loss=base.loss_class, **base.kwargs, **kwargs)
     before = base.proxies(loss_func).detach().clone()
     averages = optimizer.state[getattr(loss_func, base.attribute)]["exp_avg"].clone()
+    coarse = [p.detach().clone() for p in list(loss_func.parameters())[1:]]
     new = torch.nn.functional.normalize(torch.randn(3, D))
     parents = [3, 0, 0] if "hierarchy" in kwargs else None
     loss_func.add_classes(3, parents, proxies=new, optimizer=optimizer)
@@ -294,7 +294,10 @@ def test_new_classes(name, kwargs):
         np.testing.assert_array_equal(loss_func.hierarchy.class_labels[C:, 2], [1, 0, 0])
         assert loss_func.sizes == (C + 3, 4, 2)
     parameter = getattr(loss_func, base.attribute)
-    assert [p for group in optimizer.param_groups for p in group["params"]] == [parameter]
+    trained_ones = [p for group in optimizer.param_groups for p in group["params"]]
+    assert [*map(id, trained_ones)] == [*map(id, loss_func.parameters())]
+    assert trained_ones[0] is parameter
+    assert all(map(torch.equal, trained_ones[1:], coarse))  # learned ones stay as they are
     grown = optimizer.state[parameter]["exp_avg"]
     old = grown[:C] if base.class_dim == 0 else grown[:, : C * base.centers]
     assert torch.equal(old, averages)
@@ -307,7 +310,7 @@ def test_new_classes(name, kwargs):
 
 
 def test_new_superclasses():
-    loss_func, _ = trained(hierarchy=TREE, coarse_proxies="learned")
+    loss_func, _ = trained(hierarchy=TREE)
     learned = loss_func.level_loss(1).proxies.detach().clone()
     loss_func.add_classes(2, parents=[[4, 2], [4, 2]])
     assert loss_func.sizes == (C + 2, 5, 3)
@@ -393,6 +396,8 @@ class RowwiseAdagrad(torch.optim.Optimizer):
     def step(self):
         for group in self.param_groups:
             for p in group["params"]:
+                if p.grad is None:
+                    continue
                 state = self.state[p]
                 state.setdefault("sum", torch.zeros(len(p)))
                 state["sum"] += p.grad.square().sum(dim=1)

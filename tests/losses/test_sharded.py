@@ -163,8 +163,9 @@ def test_clustering_starts_from_the_coarse_proxies_in_use():
     trees = []
     for loss_class in (ShardedHierarchicalProxyLoss, worker.HierarchicalProxyLoss):
         loss_func = worker.make(
-            loss_class, "ProxyAnchorLoss", num_superclasses=4, clusterer="kmeans_step"
-        )
+            loss_class, "ProxyAnchorLoss", num_superclasses=4, clusterer="kmeans_step",
+            coarse_proxies="fixed",
+        )  # fmt: skip
         before = loss_func.recluster()
         moved = torch.randn(4, D, generator=torch.Generator().manual_seed(2))
         loss_func.level_loss(1).proxies.copy_(moved)
@@ -194,6 +195,17 @@ def test_to_and_from_a_loss_in_one_process():
         sharded.load_unsharded(
             worker.reference("ArcFaceLoss", hierarchy=TREE, coarse_proxies="live")
         )
+
+
+@pytest.mark.usefixtures("alone")
+def test_fixed_coarse_proxies_are_the_only_choice_and_the_default():
+    assert ShardedHierarchicalProxyLoss(100, 64).coarse_proxies == "fixed"
+    ninth = (C, D, losses.CosFaceLoss, None, None, 0.3, 100, 100)
+    assert ShardedHierarchicalProxyLoss(*ninth, "fixed").coarse_proxies == "fixed"
+    with pytest.raises(ValueError, match="got 'learned'"):
+        ShardedHierarchicalProxyLoss(*ninth, "learned")
+    with pytest.raises(ValueError, match="got 'learned'; HierarchicalProxyLoss has the other"):
+        ShardedHierarchicalProxyLoss.from_unsharded(worker.HierarchicalProxyLoss(C, D))
 
 
 @pytest.mark.usefixtures("alone")
@@ -289,6 +301,7 @@ def test_without_a_process_group():
         ({"base_loss": losses.SoftTripleLoss}, TypeError, "SoftTripleLoss, whose classes cannot"),
         ({"base_loss": losses.TripletMarginLoss}, TypeError, "base_loss is a TripletMarginLoss"),
         ({"coarse_proxies": "live"}, ValueError, "coarse_proxies can only be 'fixed'"),
+        ({"coarse_proxies": "learned"}, ValueError, "can only be 'fixed' in .*got 'learned'"),
         ({"engine": "pml"}, ValueError, "engine must be a FastPath with class_share=1"),
         ({"engine": FastPath(class_share=0.5)}, ValueError, "nor sampled"),
         ({"distance": distances.CosineSimilarity(power=2)}, ValueError, "leave it out"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import defaultdict
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from pytorch_metric_learning import losses, miners, reducers, regularizers, trainers
 from pytorch_metric_learning.utils import common_functions as c_f
 from pytorch_metric_learning.utils import logging_presets
@@ -74,7 +76,9 @@ def assert_same(ours, theirs, embeddings, *args):
 
 
 def summed_by_hand(loss_func, name, embeddings, labels, indices=None):
-    """PML's losses of all levels, with means of the fine proxies written into the coarse ones."""
+    """PML's losses of all levels, with means of the fine proxies written into the coarse ones; and
+    the proxies of each level.
+    """
     attribute = PROXIES.get(name, "W")
     fine = copy.deepcopy(loss_func.level_loss(0))
     stored = getattr(fine, attribute)
@@ -83,7 +87,7 @@ def summed_by_hand(loss_func, name, embeddings, labels, indices=None):
     if name != "LargeMarginSoftmaxLoss":  # its logits grow with the length of a proxy
         rows = torch.nn.functional.normalize(rows)
     vectors = rows.unflatten(0, (C, centers)).mean(dim=1)
-    total = WEIGHTS[0] * fine(embeddings, labels, indices)
+    total, levels = WEIGHTS[0] * fine(embeddings, labels, indices), [fine]
     for level, weight in enumerate(WEIGHTS[1:], start=1):
         of_class = labels_of(torch.arange(C), level)
         size = int(of_class.max()) + 1
@@ -92,8 +96,9 @@ def summed_by_hand(loss_func, name, embeddings, labels, indices=None):
         proxies = means.repeat_interleave(centers, dim=0)
         with torch.no_grad():
             getattr(coarse, attribute).copy_(proxies if attribute == "proxies" else proxies.t())
+        levels.append(coarse)
         total = total + weight * coarse(embeddings, labels_of(labels, level), indices)
-    return total, getattr(fine, attribute)
+    return total, [getattr(level, attribute) for level in levels]
 
 
 # ---------------------------------------------------------------- one level is the base loss
@@ -127,18 +132,60 @@ def test_one_level_with_regularizers_and_a_miner(api):
 # ---------------------------------------------------------------- three levels
 @every_base
 @pytest.mark.parametrize("mined", [False, True])
-def test_three_levels_are_summed(api, name, mined):
-    loss_func = three_levels(api, name).double()
+@pytest.mark.parametrize("coarse_proxies", ["learned", "fixed"])
+def test_three_levels_are_summed(api, name, mined, coarse_proxies):
+    loss_func = three_levels(api, name, coarse_proxies=coarse_proxies).double()
     loss_func.recluster()
     embeddings, labels = batch(torch.float64)
     indices = miners.MultiSimilarityMiner()(embeddings, labels) if mined else None
     found = loss_func(embeddings, labels, indices)
     expected, proxies = summed_by_hand(loss_func, name, embeddings, labels, indices)
     torch.testing.assert_close(found, expected)
-    wanted = torch.autograd.grad(expected, [embeddings, proxies])
+    trained = proxies if coarse_proxies == "learned" else proxies[:1]
+    wanted = torch.autograd.grad(expected, [embeddings, *trained])
     gradients = torch.autograd.grad(found, [embeddings, *loss_func.parameters()])
     for a, b in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"coarse_proxies": "fixed"}], ids=["default", "fixed"])
+def test_coarse_proxies_between_updates(api, kwargs):
+    """Learned from the means on, by an optimizer made before; fixed ones change at updates alone,
+    in the first and the fourth step after the warm-up.
+    """
+    loss_func = three_levels(api, warmup=2, recluster_every=3, **kwargs)
+    is_fixed = bool(kwargs)
+    assert len(list(loss_func.parameters())) == (1 if is_fixed else 3)
+    optimizer = torch.optim.AdamW(loss_func.parameters(), lr=0.1, weight_decay=0.1)
+    seen = []
+    for _ in range(7):
+        optimizer.zero_grad()
+        loss_func(*batch()).backward()
+        optimizer.step()
+        seen.append(loss_func.level_loss(1).proxies.detach().clone())
+    assert not seen[0].any()
+    assert not seen[1].any()
+    changed = [not torch.equal(*pair) for pair in itertools.pairwise(seen)]
+    assert changed == [False, True, *([False, False, True, False] if is_fixed else [True] * 4)]
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"coarse_proxies": "fixed"}, {"num_superclasses": ()}])
+def test_distributed_data_parallel_trains_it_from_the_first_step_on(api, kwargs):
+    """Which is an error after a step in which a parameter had no gradient."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        options = {"num_superclasses": 3, "warmup": 3, **kwargs}
+        loss_func = api.HierarchicalProxyLoss(C, D, **options)
+        wrapped = torch.nn.parallel.DistributedDataParallel(loss_func)
+        optimizer = torch.optim.AdamW(loss_func.parameters(), lr=0.1, weight_decay=0.1)
+        for step in range(6):
+            optimizer.zero_grad()
+            wrapped(*batch()).backward()
+            optimizer.step()
+            for coarse in list(loss_func.parameters())[1:]:
+                assert coarse.any() == coarse.grad.any() == (step >= 3)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_sum_reducer_is_applied_at_every_level(api):
