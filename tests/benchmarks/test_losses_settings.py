@@ -136,7 +136,7 @@ def test_part_from_its_text_is_the_object():
         ("contrastive", {"mat_based_loss": True}, "no setting 'mat_based_loss'"),
         ("intra_pair_variance", {"distance": "LpDistance"}, "no setting 'distance'"),
         ("hpl:arcface", {"seed": 3}, "no setting 'seed'"),
-        ("hpl:arcface", {"hierarchy": "mixed"}, "one of discovered, given; got 'mixed'"),
+        ("hpl:arcface", {"hierarchy": "both"}, "one of discovered, given, mixed; got 'both'"),
         ("contrastive", {"miner": "Miner"}, "miner='Miner': PML has AngularMiner"),
         ("contrastive", {"distance": "Cosine"}, "PML has .*CosineSimilarity"),
         ("contrastive", {"distance": "LpDistance(q=2)"}, "unexpected keyword argument 'q'"),
