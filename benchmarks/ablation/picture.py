@@ -38,7 +38,7 @@ def forest(studies: Sequence[DatasetStudy]) -> Figure:
         _panel(axes, studies, variants)
         axes.set(
             title=f"{HPL_PREFIXES[prefix].capitalize()} trees",
-            xlabel="MAP@R of the finest level, difference to the flat loss (points)",
+            xlabel="MAP@R of the finest level: difference (points)",
         )
         axes.set_ylim(most - 0.5, -0.5)  # the first variant on top
     panels[0].set_xlim(*_limits(studies))
