@@ -126,7 +126,7 @@ def without(folder, blocked, *commands):
 
 def test_help_and_version_need_neither_torch_nor_extras(installed):
     names = [str(command.name) for command in app.registered_commands]
-    assert len(names) == 16
+    assert len(names) == 18
     commands = [["--help"], ["--version"], *([name, "--help"] for name in names)]
     found = without(installed, HEAVY, *commands)
     assert found.stderr == ""

@@ -93,10 +93,6 @@ HIERARCHICAL: Space = (
     Range("level_weights", 0.01, 1, log=True),  # of every coarse level; the finest has 1
     # no longer than the part of the training in which no epoch is selected
     Range("warmup", Share(0.05, ITERATIONS), Share(0.3, ITERATIONS), integer=True),
-    # for a given tree as well: every so many steps the coarse proxies are recomputed
-    Range(
-        "recluster_every", Share(0.02, ITERATIONS), Share(0.4, ITERATIONS), log=True, integer=True
-    ),
 )
 DISCOVERY: Space = (
     Choice("hierarchy", ("discovered", "given")),
@@ -104,6 +100,15 @@ DISCOVERY: Space = (
         "num_superclasses",
         2,
         Share(0.25, CLASSES),
+        log=True,
+        integer=True,
+        only_with=("hierarchy", "discovered"),
+    ),
+    # updates of a given tree leave learned coarse proxies as they are
+    Range(
+        "recluster_every",
+        Share(0.02, ITERATIONS),
+        Share(0.4, ITERATIONS),
         log=True,
         integer=True,
         only_with=("hierarchy", "discovered"),

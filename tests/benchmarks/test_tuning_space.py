@@ -114,10 +114,11 @@ def test_settings_of_discovery_only_where_a_tree_is_discovered():
         suggested = random_trials(space, 40)
     assert {values["hierarchy"] for values in suggested} == {"given", "discovered"}
     for values in suggested:
-        assert ("num_superclasses" in values) == (values["hierarchy"] == "discovered")
-        assert {"level_weights", "warmup", "recluster_every"} < set(values)
+        for name in ("num_superclasses", "recluster_every"):
+            assert (name in values) == (values["hierarchy"] == "discovered")
+        assert {"level_weights", "warmup"} < set(values)
     names = {parameter.name for parameter in space_of(find_loss("hpl_given:proxy_anchor"))}
-    assert names.isdisjoint({"hierarchy", "num_superclasses"})
+    assert names.isdisjoint({"hierarchy", "num_superclasses", "recluster_every"})
     assert {parameter.name for parameter in HIERARCHICAL} < names
 
 
