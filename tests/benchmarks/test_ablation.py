@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up_runs import MAP, made_up_result
 from rich.console import Console
 from small_data import small_request
 
@@ -19,8 +20,6 @@ from benchmarks.losses import hierarchical_bases
 from benchmarks.settings import SETTINGS
 
 pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
-
-MAP = "mean_average_precision_at_r_level"
 
 
 @pytest.fixture
@@ -120,21 +119,9 @@ def made_up_outcome(make_ablation, values):
     planned = make_ablation(what=["clusterer"], seeds=(0, 1), folds=(0, 1))
     names = ["proxy_anchor", *(v.loss_name("proxy_anchor") for v in planned.variants)]
     results = [
-        {
-            "config": {"loss": name, "seed": seed, "fold": fold, "loss_settings": {}},
-            "seconds": 2.0,
-            "update_seconds": 0.004 if ":" in name else None,
-            "sizes": [24, 5],
-            "best_epoch": 2,
-            "validation": {
-                "epoch": [1, 2],
-                "precision_at_1_level0": [0.1, 0.9],
-                **{f"{MAP}{level}": [0.1, values(name, seed, fold)] for level in range(3)},
-                "hierarchical_average_precision": [0.1, 0.3],
-                "average_set_intersection": [0.1, 0.2],
-                "mistake_severity": [2.0, 1.5 if ":" in name else 1.0],
-            },
-        }
+        made_up_result(
+            name, seed, fold, [values(name, seed, fold)] * 3, 1.5 if ":" in name else 1.0
+        )
         for name in names
         for seed in (1, 0)
         for fold in (0, 1)

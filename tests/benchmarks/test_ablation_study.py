@@ -3,36 +3,22 @@
 import json
 
 import pytest
+from made_up_runs import made_up_result
 
 from benchmarks.ablation.picture import forest
 from benchmarks.ablation.study import read_study, variants_of, write_study
 from benchmarks.command_line import main
 from benchmarks.files import DamagedFileError
 
-MAP = "mean_average_precision_at_r_level"
 VARIANTS = ("hpl:proxy_nca", "hpl:proxy_nca:warmup=0", "hpl_given:proxy_nca")
 # the difference to the flat loss, a share
 GAINS = {"hpl:proxy_nca": 0.01, "hpl:proxy_nca:warmup=0": -0.02, "hpl_given:proxy_nca": 0.0}
 
 
 def write_run(folder, loss, seed, fold, value, epochs=8):
+    result = made_up_result(loss, seed, fold, [value] * 2)
     training = {"epochs": epochs, "iterations_per_epoch": 60, "batch_size": 128}
-    result = {
-        "config": {"loss": loss, "seed": seed, "fold": fold, "loss_settings": {},
-                   "training": training | {"learning_rate": 0.1}},
-        "seconds": 2.0,
-        "update_seconds": 0.004 if ":" in loss else None,
-        "sizes": [24, 5],
-        "best_epoch": 2,
-        "validation": {
-            "epoch": [1, 2],
-            "precision_at_1_level0": [0.1, 0.9],
-            **{f"{MAP}{level}": [0.1, value] for level in range(2)},
-            "hierarchical_average_precision": [0.1, 0.3],
-            "average_set_intersection": [0.1, 0.2],
-            "mistake_severity": [2.0, 1.5],
-        },
-    }  # fmt: skip
+    result["config"]["training"] = {**training, "learning_rate": 0.1}
     path = folder / loss.replace(":", "-") / f"seed{seed}_fold{fold}"
     path.mkdir(parents=True)
     (path / "result.json").write_text(json.dumps(result))
