@@ -210,7 +210,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor(
         "scale_and_weight",
         "both of the coarse levels: their scale as above, and their weight",
-        ("0.25x0.1", "0.25x1", "0.1x0.3", "0.1x1"),
+        ("0.25x0.1", "0.25x0.3", "0.25x1", "0.1x0.3", "0.1x1"),
         _scale_and_weight,
         bases=tuple(SCALES),
     ),
