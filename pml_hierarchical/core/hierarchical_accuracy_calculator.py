@@ -109,9 +109,8 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
             raise TypeError("labels must be integers: as float32, ids from 2**24 on collide")
         query, reference, first = query.float(), reference.float(), slice(len(query))
         labels, others = (x.long().view(len(x), *x.shape[1:] or (1,)) for x in (labels, others))
-        if own and not (
-            torch.equal(labels, others[first]) and torch.allclose(query, reference[first])
-        ):
+        is_first = own and torch.equal(labels, others[first])
+        if own and not (is_first and torch.allclose(query, reference[first])):
             raise ValueError("with ref_includes_query, reference must begin with the queries")
         return query, labels, reference, others
 

@@ -40,6 +40,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates; ``None`` leaves them to ``ReclusterHook``.
         coarse_proxies: ``"learned"``, or as in the paper ``"fixed"`` to the means between updates.
+        coarse_scale: multiplies the scale (``alpha``, 1 / ``temperature``, ...) of coarse levels.
         clusterer: ``clusterer(points, num_clusters) -> labels``, as PML's ``kmeans_func``.
         level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}``.
         engine: computes all levels at once where it can; ``None``: one PML loss per level.
@@ -66,6 +67,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         warmup: int = 100,
         recluster_every: int | None = 100,
         coarse_proxies: str = "learned",
+        coarse_scale: float = 1.0,
         clusterer: Any = None,
         level_kwargs: Mapping[int, Mapping[str, Any]] | None = None,
         engine: Any = None,
@@ -78,9 +80,8 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             num_superclasses = "auto" if hierarchy is None else ()
         sizes, is_given = level_sizes(num_classes, given.sizes[1:], num_superclasses)
         self.__dict__["sizes"] = sizes  # PML asks for the sub-losses during its own construction
-        factory = levels.LevelLossFactory(
-            base_loss, embedding_size, base_loss_kwargs, level_kwargs or {}, coarse_proxies
-        )
+        made_of = (base_loss, embedding_size, base_loss_kwargs, level_kwargs or {})
+        factory = levels.LevelLossFactory(*made_of, coarse_proxies, coarse_scale)
         losses = [factory.make(level, size) for level, size in enumerate(sizes)]
         fine, is_flat = losses[0], len(sizes) == 1
         self.__dict__["_sub_losses"] = fine.sub_loss_names() if is_flat else ["loss"]
@@ -120,21 +121,18 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         """The class labels of all levels, ``(num_classes, num_levels)``, from a new clustering."""
         stored = self.proxies_in_use(len(self.sizes))[1:] if self.is_active else ()
         centroids = [self.layout.class_vectors(proxies) for proxies in stored] or None
-        spherical = bool(self.layout.direction_only)
-        args = (self.sizes, self.is_given, self.clusterer, centroids, spherical)
-        return discover(vectors, self.class_labels, *args)
+        args = (self.sizes, self.is_given, self.clusterer, centroids)
+        return discover(vectors, self.class_labels, *args, bool(self.layout.direction_only))
 
     def coarse_means(self, vectors: torch.Tensor, table: torch.Tensor, level: int) -> torch.Tensor:
         """The mean vector of each superclass, ``(sizes[level], embedding_size)``."""
         return levels.means_of_members(vectors, table[:, level], self.sizes[level])
 
-    # ------------------------------------------------------------ the loss
     def compute_loss(
         self, embeddings: Any, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any
     ) -> dict[str, Any]:
-        """PML's ``loss_dict``: the weighted sum as ``"loss"``; with one level, that of the base
-        loss; with a ``DoNothingReducer``, the elements of every level.
-        """
+        """PML's ``loss_dict`` of the weighted sum; with one level, that of the base loss; with a
+        ``DoNothingReducer``, of the elements of every level."""
         c_f.labels_required(labels)
         c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
         labels = labels.long()
@@ -183,7 +181,6 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     def _sub_loss_names(self) -> list[str]:
         return list(self._sub_losses)
 
-    # ------------------------------------------------------------ training steps and updates
     def _before_training_step(self) -> None:
         if self.recluster_every is not None and self.is_due(self.recluster_every):
             self.recluster()
@@ -219,7 +216,6 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         else:  # a new tensor: a backward pass that is still to come may need the old one
             setattr(loss, attribute, proxies)
 
-    # ------------------------------------------------------------ what the loss knows
     @property
     def is_active(self) -> bool:
         """Whether the coarse levels take part in the loss."""

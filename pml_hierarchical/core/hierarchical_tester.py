@@ -39,10 +39,8 @@ class HierarchicalTester(GlobalEmbeddingSpaceTester):
             names = [name for name in calculator.get_curr_metrics() if name not in whole]
             self.calculate_average_accuracies(accuracies, names, self.label_levels)
 
-    def accuracies_keyname(
-        self, metric: str, label_hierarchy_level: Any = 0, average: bool = False
-    ) -> str:
+    def accuracies_keyname(self, metric: str, *args: Any, **kwargs: Any) -> str:
         """The name of a record; ``HookContainer`` asks for those of its ``primary_metric``."""
         if metric in self.accuracy_calculator.over_hierarchy():
             return metric
-        return str(super().accuracies_keyname(metric, label_hierarchy_level, average))
+        return str(super().accuracies_keyname(metric, *args, **kwargs))

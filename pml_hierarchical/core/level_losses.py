@@ -23,6 +23,7 @@ class ProxyLayout:
     direction_only: bool | None = None  # lengths do not matter; None: if the distance normalises
     size_argument: str = "embedding_size"  # its name in the constructor
     needs_norm: bool = False  # a vector of length zero is an error, or makes the loss NaN
+    scale: str = ""  # the attribute that similarities are multiplied by; "1/...": divided by
 
     def of(self, loss: Any, num_classes: int) -> ProxyLayout:
         """The layout with the values of one loss; a ``TypeError`` if that has other proxies."""
@@ -59,16 +60,17 @@ class ProxyLayout:
 
 
 # Subclasses inherit. Those with direction_only=True normalise W, whatever their distance does.
+_SOFTMAX = ProxyLayout("W", 1, direction_only=True, scale="scale")
 LAYOUTS: dict[type, ProxyLayout] = {
-    pml_losses.ProxyAnchorLoss: ProxyLayout("proxies"),
-    pml_losses.ProxyNCALoss: ProxyLayout("proxies"),
-    pml_losses.NormalizedSoftmaxLoss: ProxyLayout("W", 1, direction_only=True),
-    pml_losses.CosFaceLoss: ProxyLayout("W", 1, direction_only=True),
-    pml_losses.ArcFaceLoss: ProxyLayout("W", 1, direction_only=True),
-    pml_losses.SphereFaceLoss: ProxyLayout("W", 1, direction_only=True),
-    pml_losses.LargeMarginSoftmaxLoss: ProxyLayout("W", 1, direction_only=False),
-    pml_losses.SubCenterArcFaceLoss: ProxyLayout("W", 1, "sub_centers", direction_only=True),
-    pml_losses.SoftTripleLoss: ProxyLayout("fc", 1, "centers_per_class"),
+    pml_losses.ProxyAnchorLoss: ProxyLayout("proxies", scale="alpha"),
+    pml_losses.ProxyNCALoss: ProxyLayout("proxies", scale="softmax_scale"),
+    pml_losses.NormalizedSoftmaxLoss: replace(_SOFTMAX, scale="1/temperature"),
+    pml_losses.CosFaceLoss: _SOFTMAX,
+    pml_losses.ArcFaceLoss: _SOFTMAX,
+    pml_losses.SphereFaceLoss: _SOFTMAX,
+    pml_losses.LargeMarginSoftmaxLoss: replace(_SOFTMAX, direction_only=False),
+    pml_losses.SubCenterArcFaceLoss: replace(_SOFTMAX, centers="sub_centers"),
+    pml_losses.SoftTripleLoss: ProxyLayout("fc", 1, "centers_per_class", scale="la"),
     pml_losses.P2SGradLoss: ProxyLayout("weight", 1, 1, True, "descriptors_dim", True),
 }
 
@@ -88,14 +90,15 @@ def layout_of(loss_class: type) -> ProxyLayout:
 @dataclass(frozen=True)
 class LevelLossFactory:
     """Makes the loss of any level: ``kwargs`` (regularizers for the finest level alone), and over
-    them ``level_kwargs``. Coarse proxies start at zero, as buffers unless they are ``"learned"``.
-    """
+    them ``level_kwargs``, or ``coarse_scale`` times the scale. Coarse proxies start at zero, as
+    buffers unless they are ``"learned"``."""
 
     base_loss: Callable[..., Any]
     embedding_size: int
     kwargs: Mapping[str, Any]
     level_kwargs: Mapping[int, Mapping[str, Any]]
     coarse_proxies: str
+    coarse_scale: float
 
     def make(self, level: int, num_classes: int) -> Any:
         """The loss of a level of ``num_classes`` classes."""
@@ -106,8 +109,14 @@ class LevelLossFactory:
         # A script draws the same random numbers whether it uses the base loss or this one.
         with torch.random.fork_rng(devices=[], enabled=level > 0):
             loss = base(num_classes=num_classes, **kwargs)
-        attribute = layout_of(type(loss)).of(loss, num_classes).attribute
+        layout = layout_of(type(loss)).of(loss, num_classes)
         if level > 0:
+            attribute, (inverse, _, scale) = layout.attribute, layout.scale.rpartition("/")
+            if scale and scale not in self.level_kwargs.get(level, {}):
+                value = getattr(loss, scale)
+                with torch.no_grad():  # in place, should it be a parameter
+                    value *= self.coarse_scale ** (-1 if inverse else 1)
+                setattr(loss, scale, value)
             proxies = torch.nn.init.zeros_(getattr(loss, attribute))
             if self.coarse_proxies != "learned":
                 delattr(loss, attribute)

@@ -14,8 +14,7 @@ from .hierarchical_proxy_loss import HierarchicalProxyLoss
 class ReclusterHook:
     """An ``end_of_iteration_hook`` that updates every :class:`HierarchicalProxyLoss` of a trainer,
     when its warm-up is over and then ``every`` so many iterations, which the loss counts and saves.
-    The losses must have ``recluster_every=None``; ``next_hook``, such as that of ``HookContainer``,
-    is called afterwards, and records what the update changed.
+    They must have ``recluster_every=None``; ``next_hook``, such as PML's, is called afterwards.
     """
 
     def __init__(self, every: int, next_hook: Callable[[Any], Any] = c_f.return_input) -> None:

@@ -224,8 +224,7 @@ class SuperclassState(torch.nn.Module):
     def _written(self) -> list[Any] | None:
         """What changes when a buffer does; ``None`` for inference tensors, which do not tell."""
         try:
-            buffers: Any = self._buffers.values()
-            return [(id(buffer), buffer._version) for buffer in buffers]
+            return [(id(b), b._version) for b in self._buffers.values() if b is not None]
         except RuntimeError:
             return None
 

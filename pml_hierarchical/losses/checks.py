@@ -27,6 +27,14 @@ def check_integer(name: str, value: Any, at_least: int) -> int:
     return int(value)
 
 
+def check_positive(name: str, value: Any) -> None:
+    """Raise unless the value is a positive, finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
 def embedding_size_name(base_loss: Any) -> str:
     """What the constructor of a base loss calls the embedding size; a ``TypeError`` for a loss that
     is constructed already, or a class without proxies.

@@ -67,6 +67,9 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         coarse_proxies: ``"learned"``, parameters that start at the means when the warm-up ends;
             ``"fixed"`` to the means between updates, as in the paper; or ``"live"``, the means at
             every step, through which gradients flow to the fine proxies.
+        coarse_scale: what the scale of the base loss (``softmax_scale``, ``alpha``, ``scale``,
+            ``la``, 1 / ``temperature``) is multiplied by at the coarse levels, unless
+            ``level_kwargs`` set it there. ``P2SGradLoss`` has none and ignores it.
         clusterer: ``"kmeans"`` (the default), ``"kmeans_step"`` (the paper's single step),
             ``"agglomerative"``, one of :mod:`pml_hierarchical.clustering` such as
             ``KMeans(balance=1.5, seed=1)``, or a function of ``(points, num_clusters)`` that
@@ -496,7 +499,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         return (
             f"num_classes={self.num_classes}, superclasses: {', '.join(levels) or 'none'}, "
             f"level_weights={weights}, warmup={self.warmup}, "
-            f"recluster_every={self.recluster_every}, coarse_proxies={self.coarse_proxies!r}"
+            f"recluster_every={self.recluster_every}, coarse_proxies={self.coarse_proxies!r}, "
+            f"coarse_scale={self.level_factory.coarse_scale}"
         )
 
 
@@ -535,6 +539,7 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
         raise ValueError(
             f"coarse_proxies must be one of {COARSE_PROXIES}, got {given['coarse_proxies']!r}"
         )
+    checks.check_positive("coarse_scale", given["coarse_scale"])
     if given["hierarchy"] is not None:
         given["hierarchy"] = Hierarchy.of(given["hierarchy"])
     flat, wanted = given["hierarchy"] is None, given["num_superclasses"]

@@ -14,6 +14,7 @@ def register_proxy_loss(
     centers: str | int = 1,
     direction_only: bool | None = None,
     size_argument: str = "embedding_size",
+    scale: str = "",
 ) -> None:
     """Make a proxy loss of your own, and its subclasses, a base for ``HierarchicalProxyLoss``.
 
@@ -30,6 +31,8 @@ def register_proxy_loss(
         direction_only: whether the loss ignores the length of a proxy. By default whether its
             ``distance`` normalises.
         size_argument: the constructor's name for ``embedding_size``.
+        scale: the attribute that similarities are multiplied by, or after ``"1/"`` the one that
+            they are divided by, such as ``"1/temperature"``; ``coarse_scale`` changes it.
 
     Example:
         >>> import torch
@@ -48,4 +51,6 @@ def register_proxy_loss(
         )
     if class_dim not in (0, 1):
         raise ValueError(f"class_dim must be 0 or 1, got {class_dim!r}")
-    LAYOUTS[loss_class] = ProxyLayout(attribute, class_dim, centers, direction_only, size_argument)
+    LAYOUTS[loss_class] = ProxyLayout(
+        attribute, class_dim, centers, direction_only, size_argument, scale=scale
+    )

@@ -43,7 +43,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         num_classes: of all processes together; labels are in ``0..num_classes-1``.
         embedding_size: as in ``HierarchicalProxyLoss``, and so are ``hierarchy``,
             ``num_superclasses``, ``level_weights``, ``warmup``, ``recluster_every``,
-            ``clusterer`` and ``level_kwargs``; the same in all processes.
+            ``coarse_scale``, ``clusterer`` and ``level_kwargs``; the same in all processes.
         base_loss: PML's ProxyAnchorLoss, ProxyNCALoss, NormalizedSoftmaxLoss, CosFaceLoss or
             ArcFaceLoss, or a callable that makes one.
         coarse_proxies: ``"fixed"``, the default here and the only choice.
@@ -354,6 +354,7 @@ def arguments_of(loss_func: HierarchicalProxyLoss) -> dict[str, Any]:
         "warmup": loss_func.warmup,
         "recluster_every": loss_func.recluster_every,
         "coarse_proxies": loss_func.coarse_proxies,
+        "coarse_scale": factory.coarse_scale,
         "clusterer": loss_func.clusterer,
         "level_kwargs": factory.level_kwargs,
     }

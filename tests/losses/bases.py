@@ -18,6 +18,7 @@ class Base:
     centers: int = 1
     size_argument: str = "embedding_size"
     direction_only: bool = True
+    quarter: dict[str, float] = field(default_factory=dict)  # a quarter of the usual scale
 
     def make(self, num_classes: int, embedding_size: int, **kwargs: Any) -> Any:
         """PML's own loss."""
@@ -37,14 +38,22 @@ class Base:
 
 
 BASES = {
-    "ProxyAnchorLoss": Base(pml.ProxyAnchorLoss, "proxies", 0),
-    "ProxyNCALoss": Base(pml.ProxyNCALoss, "proxies", 0, {"softmax_scale": 8}),
-    "NormalizedSoftmaxLoss": Base(pml.NormalizedSoftmaxLoss, "W", 1),
-    "ArcFaceLoss": Base(pml.ArcFaceLoss, "W", 1),
-    "CosFaceLoss": Base(pml.CosFaceLoss, "W", 1),
-    "SubCenterArcFaceLoss": Base(pml.SubCenterArcFaceLoss, "W", 1, centers=3),
-    "SoftTripleLoss": Base(pml.SoftTripleLoss, "fc", 1, {"centers_per_class": 4}, centers=4),
-    "LargeMarginSoftmaxLoss": Base(pml.LargeMarginSoftmaxLoss, "W", 1, direction_only=False),
-    "SphereFaceLoss": Base(pml.SphereFaceLoss, "W", 1),
+    "ProxyAnchorLoss": Base(pml.ProxyAnchorLoss, "proxies", 0, quarter={"alpha": 8}),
+    "ProxyNCALoss": Base(
+        pml.ProxyNCALoss, "proxies", 0, {"softmax_scale": 8}, quarter={"softmax_scale": 2}
+    ),
+    "NormalizedSoftmaxLoss": Base(pml.NormalizedSoftmaxLoss, "W", 1, quarter={"temperature": 0.2}),
+    "ArcFaceLoss": Base(pml.ArcFaceLoss, "W", 1, quarter={"scale": 16}),
+    "CosFaceLoss": Base(pml.CosFaceLoss, "W", 1, quarter={"scale": 16}),
+    "SubCenterArcFaceLoss": Base(
+        pml.SubCenterArcFaceLoss, "W", 1, centers=3, quarter={"scale": 16}
+    ),
+    "SoftTripleLoss": Base(
+        pml.SoftTripleLoss, "fc", 1, {"centers_per_class": 4}, centers=4, quarter={"la": 5}
+    ),
+    "LargeMarginSoftmaxLoss": Base(
+        pml.LargeMarginSoftmaxLoss, "W", 1, direction_only=False, quarter={"scale": 0.25}
+    ),
+    "SphereFaceLoss": Base(pml.SphereFaceLoss, "W", 1, quarter={"scale": 0.25}),
     "P2SGradLoss": Base(pml.P2SGradLoss, "weight", 1, size_argument="descriptors_dim"),
 }

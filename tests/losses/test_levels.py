@@ -51,6 +51,58 @@ def test_settings_of_a_level(level_kwargs):
         torch.testing.assert_close(getattr(loss_func, f"loss_level{level}"), expected.detach())
 
 
+@pytest.mark.parametrize("engine", [None, "pml"])
+@pytest.mark.parametrize("name", BASES)
+def test_a_softer_scale_for_the_coarse_levels(name, engine):
+    base = BASES[name]
+    loss_func = built(
+        hierarchy=TREE, base_loss=base.loss_class, coarse_scale=0.25, engine=engine, **base.kwargs
+    )
+    embeddings, labels = batch()
+    loss_func(embeddings, labels)
+    for level, size in enumerate(TREE.sizes):
+        theirs = base.make(size, D, **(base.quarter if level else {})).double()
+        base.write(theirs, base.proxies(loss_func.level_loss(level)).detach())
+        expected = theirs(embeddings, TREE.ancestors(labels, level))
+        torch.testing.assert_close(getattr(loss_func, f"loss_level{level}"), expected.detach())
+
+
+def test_a_scale_that_level_kwargs_give_stays():
+    settings = {1: {"temperature": 0.3}, 2: {"reducer": reducers.SumReducer()}}
+    kwargs = {"base_loss": losses.NormalizedSoftmaxLoss, "hierarchy": TREE, "coarse_scale": 0.5}
+    loss_func = built(level_kwargs=settings, temperature=0.1, **kwargs)
+    temperatures = [loss_func.level_loss(level).temperature for level in range(3)]
+    assert temperatures == pytest.approx([0.1, 0.3, 0.2])
+
+
+class Sharpened(losses.NormalizedSoftmaxLoss):
+    """With a temperature that is learned, and a factor."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.temperature = torch.nn.Parameter(torch.tensor(self.temperature))
+        self.factor = 3.0
+
+
+def test_a_scale_that_is_learned():
+    loss_func = built(hierarchy=TREE, base_loss=Sharpened, coarse_scale=0.5)
+    fine, coarse = loss_func.level_loss(0).temperature, loss_func.level_loss(1).temperature
+    assert isinstance(coarse, torch.nn.Parameter)
+    assert (float(fine), float(coarse)) == pytest.approx((0.05, 0.1))
+    loss_func(*batch()).backward()
+    assert coarse.grad != 0
+
+
+def test_the_scale_of_a_loss_of_ones_own():
+    class Own(Sharpened):
+        pass
+
+    losses.register_proxy_loss(Own, "W", 1, direction_only=True, scale="factor")
+    loss_func = built(hierarchy=TREE, base_loss=Own, coarse_scale=0.5)
+    assert [loss_func.level_loss(level).factor for level in range(3)] == [3.0, 1.5, 1.5]
+    assert float(loss_func.level_loss(1).temperature) == pytest.approx(0.05)
+
+
 def test_another_reducer_for_a_level():
     settings = {1: {"reducer": reducers.SumReducer()}, 2: {"temperature": 1.0}}
     kwargs = {"base_loss": losses.NormalizedSoftmaxLoss, "hierarchy": TREE}

@@ -176,7 +176,8 @@ def test_clustering_starts_from_the_coarse_proxies_in_use():
 
 @pytest.mark.usefixtures("alone")
 def test_to_and_from_a_loss_in_one_process():
-    whole = worker.reference("ArcFaceLoss", hierarchy=TREE, margin=10).double()
+    settings = {"margin": 10, "coarse_scale": 0.5}
+    whole = worker.reference("ArcFaceLoss", hierarchy=TREE, **settings).double()
     worker_steps = torch.randn(8, D, dtype=torch.float64), torch.randint(C, (8,))
     whole.recluster()
     sharded = ShardedHierarchicalProxyLoss.from_unsharded(whole)
@@ -185,6 +186,7 @@ def test_to_and_from_a_loss_in_one_process():
     close(sharded(*worker_steps), whole(*worker_steps), 1e-12)
     assert (sharded.step, sharded.num_updates) == (whole.step, whole.num_updates)
     back = sharded.to_unsharded()
+    close(back(*worker_steps), whole(*worker_steps), 1e-12)
     for name, value in whole.state_dict().items():
         assert torch.equal(back.state_dict()[name], value), name
     with pytest.raises(ValueError, match=r"sizes=.* from_unsharded"):
