@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,19 +101,8 @@ def _recluster_every(spec: LossSpec, value: str, training: Training) -> LossSpec
     return _with(spec, recluster_every=max(1, round(share * training.iterations)))
 
 
-# how sharp the softmax of a base is: the setting, and the power of the factor it is changed by
-SCALES: Mapping[str, tuple[str, int]] = {
-    "proxy_nca": ("softmax_scale", 1),
-    "normalized_softmax": ("temperature", -1),
-    "proxy_anchor": ("alpha", 1),
-}
-
-
 def _coarse_scale(spec: LossSpec, value: str, training: Training) -> LossSpec:
-    name, power = SCALES[str(spec.base)]
-    usual = spec.arguments.get(name, {"temperature": 0.05, "alpha": 32}.get(name))
-    assert usual is not None
-    return _on_coarse_levels(spec, training, name, usual * float(value) ** power)
+    return _with(spec, coarse_scale=float(value))
 
 
 def _scale_and_weight(spec: LossSpec, value: str, training: Training) -> LossSpec:
@@ -122,12 +111,9 @@ def _scale_and_weight(spec: LossSpec, value: str, training: Training) -> LossSpe
 
 
 def _coarse_margin(spec: LossSpec, value: str, training: Training) -> LossSpec:
-    return _on_coarse_levels(spec, training, "margin", float(value))
-
-
-def _on_coarse_levels(spec: LossSpec, training: Training, name: str, value: float) -> LossSpec:
     levels = training.num_given if spec.hierarchy == "given" else 1
-    return _with(spec, level_kwargs={level: {name: value} for level in range(1, levels + 1)})
+    margin = {"margin": float(value)}
+    return _with(spec, level_kwargs=dict.fromkeys(range(1, levels + 1), margin))
 
 
 def _tree(spec: LossSpec, value: str, training: Training) -> LossSpec:
@@ -205,14 +191,12 @@ FACTORS: tuple[Factor, ...] = (
         "scale of the coarse levels (for Proxy-Anchor alpha), as a multiple of the fine one's",
         ("0.25", "0.5", "2"),
         _coarse_scale,
-        bases=tuple(SCALES),
     ),
     Factor(
         "scale_and_weight",
         "both of the coarse levels: their scale as above, and their weight",
         ("0.25x0.1", "0.25x0.3", "0.25x1", "0.1x0.3", "0.1x1"),
         _scale_and_weight,
-        bases=tuple(SCALES),
     ),
     Factor(
         "coarse_margin",

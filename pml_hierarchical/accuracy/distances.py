@@ -9,6 +9,7 @@ from torch import Tensor
 from .inputs import CHUNK_BYTES, Embeddings
 
 _NUM_PROBES = 16  # queries whose nearest reference is found in float64 before all others are
+_CACHED = 2**18  # distances that fit the second-level cache
 _SAFE = 2.0**60  # values up to this, and from its inverse on, have squares in float32
 # A float32 distance is a difference of numbers as large as the squared norms. Where the nearest
 # reference is closer than this share of them, fewer than 10 bits of it are left.
@@ -117,6 +118,8 @@ class ReferenceDistances:
         if not self._is_product:  # some of PML's distances hold queries x references x dimensions
             per_row = 8 * max(1, num_queries) * self.references.size
             return max(1, CHUNK_BYTES // per_row)
+        if self.references.device.type == "cpu":  # what is computed in three passes stays cached
+            return max(256, _CACHED // max(1, num_queries))
         values, kind = self.references.values, (self.dtype, self.references.device)
         is_as_needed = isinstance(values, Tensor) and (values.dtype, values.device) == kind
         is_used_whole = is_as_needed and not self.distance.normalize_embeddings
