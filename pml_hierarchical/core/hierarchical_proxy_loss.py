@@ -67,7 +67,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         warmup: int = 100,
         recluster_every: int | None = 100,
         coarse_proxies: str = "learned",
-        coarse_scale: float = 1.0,
+        coarse_scale: float = 0.25,
         clusterer: Any = None,
         level_kwargs: Mapping[int, Mapping[str, Any]] | None = None,
         engine: Any = None,

@@ -164,6 +164,7 @@ def ours_of(pick: SimpleNamespace) -> HierarchicalProxyLoss:
         level_weights=pick.weights if pick.num_levels > 1 else 1.0,
         coarse_proxies=pick.coarse_proxies,
         recluster_every=None,
+        coarse_scale=1,
         level_kwargs=level_kwargs_of(pick),
         engine=pick.engine,
         **settings_of(pick),

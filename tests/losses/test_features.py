@@ -56,7 +56,7 @@ def by_hand(name, loss_func, embeddings, labels):
     vectors = vectors.mean(dim=1)
     losses = []
     for level, size in enumerate(tree.sizes):
-        loss = base.make(size, D).to(embeddings.dtype)
+        loss = base.make(size, D, **(base.quarter if level else {})).to(embeddings.dtype)
         means = [vectors[tree.members(level, node)].mean(dim=0) for node in range(size)]
         base.write(loss, fine if level == 0 else torch.stack(means)[:, None])
         losses.append(loss(embeddings, tree.ancestors(labels, level)))

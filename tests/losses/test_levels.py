@@ -40,7 +40,7 @@ def step(loss_func, optimizer=None):
 # ---------------------------------------------------------------- settings and weights
 @pytest.mark.parametrize("level_kwargs", [{1: {"alpha": 16, "margin": 0.3}}, None])
 def test_settings_of_a_level(level_kwargs):
-    loss_func = built(hierarchy=TREE, level_kwargs=level_kwargs, alpha=20)
+    loss_func = built(hierarchy=TREE, level_kwargs=level_kwargs, alpha=20, coarse_scale=1)
     embeddings, labels = batch()
     loss_func(embeddings, labels)
     for level, size in enumerate(TREE.sizes):
@@ -55,9 +55,7 @@ def test_settings_of_a_level(level_kwargs):
 @pytest.mark.parametrize("name", BASES)
 def test_a_softer_scale_for_the_coarse_levels(name, engine):
     base = BASES[name]
-    loss_func = built(
-        hierarchy=TREE, base_loss=base.loss_class, coarse_scale=0.25, engine=engine, **base.kwargs
-    )
+    loss_func = built(hierarchy=TREE, base_loss=base.loss_class, engine=engine, **base.kwargs)
     embeddings, labels = batch()
     loss_func(embeddings, labels)
     for level, size in enumerate(TREE.sizes):
@@ -135,7 +133,7 @@ def test_live_means_and_their_gradients(name):
     """Against the same sum, written with PML's losses and autograd through the means."""
     base = BASES[name]
     kwargs = {"base_loss": base.loss_class, "hierarchy": TREE, "coarse_proxies": "live"}
-    loss_func = built(level_weights=(1, 0.5, 0.25), **kwargs, **base.kwargs)
+    loss_func = built(level_weights=(1, 0.5, 0.25), coarse_scale=1, **kwargs, **base.kwargs)
     fine = getattr(loss_func, base.attribute)
     if name != "P2SGradLoss":  # which would put them back to unit length
         fine.data += 0.3 * torch.randn_like(fine)  # after the update
@@ -417,7 +415,8 @@ def test_bad_new_classes_change_nothing(tree, args, error, message):
 
 def test_miners_weigh_every_level_and_distances_reach_them():
     distance = distances.LpDistance(power=2)
-    loss_func = built(hierarchy=TREE, base_loss=losses.ProxyNCALoss, distance=distance)
+    kwargs = {"base_loss": losses.ProxyNCALoss, "distance": distance, "coarse_scale": 1}
+    loss_func = built(hierarchy=TREE, **kwargs)
     assert all(loss_func.level_loss(level).distance is distance for level in range(3))
     embeddings, labels = batch()
     pairs = tuple(torch.tensor(x) for x in ([0, 1], [2, 3], [4], [5]))

@@ -30,6 +30,15 @@ KWARGS = {
     "SoftTripleLoss": {"centers_per_class": 4},
 }
 PROXIES = {"ProxyAnchorLoss": "proxies", "ProxyNCALoss": "proxies", "SoftTripleLoss": "fc"}
+# by default, the coarse levels have a quarter of the fine level's scale
+OF_COARSE_LEVELS = {
+    "ProxyAnchorLoss": {"alpha": 8},
+    "ProxyNCALoss": {"softmax_scale": 2},
+    "NormalizedSoftmaxLoss": {"temperature": 0.2},
+    "SphereFaceLoss": {"scale": 0.25},
+    "LargeMarginSoftmaxLoss": {"scale": 0.25},
+    "SoftTripleLoss": {"la": 5, "centers_per_class": 4},
+}
 every_base = pytest.mark.parametrize("name", KWARGS)
 
 
@@ -91,7 +100,8 @@ def summed_by_hand(loss_func, name, embeddings, labels, indices=None):
     for level, weight in enumerate(WEIGHTS[1:], start=1):
         of_class = labels_of(torch.arange(C), level)
         size = int(of_class.max()) + 1
-        coarse = getattr(losses, name)(num_classes=size, embedding_size=D, **KWARGS[name]).double()
+        kwargs = OF_COARSE_LEVELS.get(name, {"scale": 16})
+        coarse = getattr(losses, name)(num_classes=size, embedding_size=D, **kwargs).double()
         means = torch.stack([vectors[of_class == c].mean(dim=0) for c in range(size)])
         proxies = means.repeat_interleave(centers, dim=0)
         with torch.no_grad():
