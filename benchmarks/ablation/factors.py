@@ -110,6 +110,10 @@ def _scale_and_weight(spec: LossSpec, value: str, training: Training) -> LossSpe
     return _coarse_scale(_weight(spec, weight, training), scale, training)
 
 
+def _as_published(spec: LossSpec, value: str, training: Training) -> LossSpec:
+    return _with(spec, coarse_proxies="fixed", coarse_scale=float(value))
+
+
 def _coarse_margin(spec: LossSpec, value: str, training: Training) -> LossSpec:
     levels = training.num_given if spec.hierarchy == "given" else 1
     margin = {"margin": float(value)}
@@ -189,14 +193,20 @@ FACTORS: tuple[Factor, ...] = (
     Factor(
         "coarse_scale",
         "scale of the coarse levels (for Proxy-Anchor alpha), as a multiple of the fine one's",
-        ("0.25", "0.5", "2"),
+        ("0.1", "0.5", "1", "2"),
         _coarse_scale,
     ),
     Factor(
         "scale_and_weight",
         "both of the coarse levels: their scale as above, and their weight",
-        ("0.25x0.1", "0.25x0.3", "0.25x1", "0.1x0.3", "0.1x1"),
+        ("0.1x0.3", "0.1x1", "0.5x0.3", "1x0.05", "1x0.1", "1x0.3", "1x1"),
         _scale_and_weight,
+    ),
+    Factor(
+        "as_published",
+        "coarse proxies fixed to the means, and the scale of the fine level, as in the paper",
+        ("1",),
+        _as_published,
     ),
     Factor(
         "coarse_margin",

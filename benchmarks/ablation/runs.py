@@ -75,7 +75,11 @@ def plan_ablation(request: RunRequest, what: Sequence[str]) -> Ablation:
 
 
 def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
-    """Each flat run and, right after it, the runs of its variants on the same fold and seed."""
+    """Each flat run and, right after it, the runs of its variants on the same fold and seed.
+
+    A variant with the settings of an earlier one, as where the reference has that value, is left
+    out.
+    """
     runs = []
     for flat in ablation.flat.runs:
         hpl = find_loss(f"{DISCOVERED}:{flat.loss.name}", flat.settings.loss_overrides)
@@ -88,9 +92,11 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
             hpl.hpl_arguments.get("num_superclasses", "auto"),
         )
         runs.append(flat)
+        known: list[dict[str, Any]] = []
         for variant in ablation.variants:
-            if variant.is_for(flat.loss.name):
-                spec = variant.spec(flat.loss.name, flat.settings.loss_overrides, training)
+            spec = variant.spec(flat.loss.name, flat.settings.loss_overrides, training)
+            if variant.is_for(flat.loss.name) and spec.settings() not in known:
+                known.append(spec.settings())
                 runs.append(replace(flat, loss=spec))
                 runs[-1].check()
     return runs

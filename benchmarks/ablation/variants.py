@@ -12,8 +12,8 @@ from .factors import DISCOVERED, FACTORS, GIVEN, Factor, Training
 
 # The references, in full: a default that changes one day does not change what is compared.
 REFERENCES: dict[str, dict[str, Any]] = {
-    DISCOVERED: {"clusterer": "kmeans", "coarse_proxies": "learned"},
-    GIVEN: {"coarse_proxies": "learned"},
+    DISCOVERED: {"clusterer": "kmeans", "coarse_proxies": "learned", "coarse_scale": 0.25},
+    GIVEN: {"coarse_proxies": "learned", "coarse_scale": 0.25},
 }
 
 

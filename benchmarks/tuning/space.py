@@ -91,6 +91,7 @@ LOSSES: dict[str, Space] = {
 }
 HIERARCHICAL: Space = (
     Range("level_weights", 0.01, 1, log=True),  # of every coarse level; the finest has 1
+    Range("coarse_scale", 0.05, 1, log=True),
     # no longer than the part of the training in which no epoch is selected
     Range("warmup", Share(0.05, ITERATIONS), Share(0.3, ITERATIONS), integer=True),
 )

@@ -121,6 +121,5 @@ class ReferenceDistances:
         if self.references.device.type == "cpu":  # what is computed in three passes stays cached
             return max(256, _CACHED // max(1, num_queries))
         values, kind = self.references.values, (self.dtype, self.references.device)
-        is_as_needed = isinstance(values, Tensor) and (values.dtype, values.device) == kind
-        is_used_whole = is_as_needed and not self.distance.normalize_embeddings
-        return len(self.references) if is_used_whole else None
+        is_ready = isinstance(values, Tensor) and (values.dtype, values.device) == kind
+        return len(self.references) if is_ready and not self.distance.normalize_embeddings else None

@@ -32,8 +32,7 @@ class HierarchicalTester(GlobalEmbeddingSpaceTester):
         arguments = self.set_reference_and_query(embeddings_and_labels, *splits)
         self.label_levels = list(self.label_levels_to_evaluate(arguments[1]))
         calculator, includes = self.accuracy_calculator, self.ref_includes_query(*splits)
-        found = calculator.get_accuracy(*arguments, includes, levels=self.label_levels)
-        accuracies.update(found)
+        accuracies.update(calculator.get_accuracy(*arguments, includes, levels=self.label_levels))
         if len(self.label_levels) > 1:
             whole = calculator.over_hierarchy()
             names = [name for name in calculator.get_curr_metrics() if name not in whole]

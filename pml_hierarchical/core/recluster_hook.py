@@ -28,9 +28,8 @@ class ReclusterHook:
         found = [m for f in modules for m in f.modules() if isinstance(m, HierarchicalProxyLoss)]
         if not found or any(loss.recluster_every is not None for loss in found):
             raise ValueError(
-                "ReclusterHook needs a HierarchicalProxyLoss with recluster_every=None in "
-                f"trainer.loss_funcs, got {[type(f).__name__ for f in modules]} with "
-                f"recluster_every={[loss.recluster_every for loss in found]}"
+                "ReclusterHook needs a HierarchicalProxyLoss with recluster_every=None: loss_funcs "
+                f"has {[type(f).__name__ for f in modules]}, {[f.recluster_every for f in found]}"
             )
         for loss in found:
             if loss.is_due(self.every):

@@ -10,7 +10,6 @@ from small_data import small_request
 from benchmarks import suite, training
 from benchmarks.ablation import runs
 from benchmarks.ablation.differences import collect_validation, compare
-from benchmarks.ablation.factors import SUPERCLASSES
 from benchmarks.ablation.runs import AblationOutcome, lay_out, plan_ablation, run_ablation
 from benchmarks.ablation.table import write_tables
 from benchmarks.ablation.variants import REFERENCES, WHAT
@@ -36,7 +35,7 @@ def make_ablation(small_dataset, tmp_path, monkeypatch):
 
 
 def test_factors_that_a_base_does_not_have_are_left_out(make_ablation, small_dataset):
-    what = ["coarse_margin", "coarse_scale"]
+    what = ["coarse_margin"]
     planned = make_ablation(bases=["soft_triple", "proxy_anchor"], what=what)
     names = [config.loss.name for config in lay_out(planned, small_dataset)]
     assert [n for n in names if "soft_triple" in n] == [
@@ -48,10 +47,21 @@ def test_factors_that_a_base_does_not_have_are_left_out(make_ablation, small_dat
 def test_superclasses_follow_the_training_classes_of_the_fold(make_ablation, small_dataset):
     planned = make_ablation(bases=hierarchical_bases(), what=["num_superclasses"], folds=(0, 1))
     configs = lay_out(planned, small_dataset)
-    count = len(hierarchical_bases()) * 2 * (2 + len(SUPERCLASSES))
+    chosen = [config.loss.hpl_arguments.get("num_superclasses") for config in configs[2:6]]
+    assert chosen == [2, 3, 7, (3, 2)]  # of 12 classes, those that are equal once
+    count = len(hierarchical_bases()) * 2 * (2 + len(chosen))
     assert len(configs) == len({config.name for config in configs}) == count
-    chosen = [config.loss.hpl_arguments.get("num_superclasses") for config in configs[2:8]]
-    assert chosen == [2, 2, 3, 7, 3, (3, 2)]  # of 12 classes
+
+
+def test_a_variant_that_is_its_reference_is_left_out(make_ablation, small_dataset):
+    planned = make_ablation(what=["coarse_scale", "hpl:level_weights=0.3", "scale_and_weight"])
+    configs = [config for config in lay_out(planned, small_dataset) if config.loss.hierarchy]
+    settings = [config.loss.settings() for config in configs]
+    assert all(settings.count(one) == 1 for one in settings)
+    assert [configs[0].loss.name, configs[1].loss.name] == [
+        "hpl:proxy_anchor",
+        "hpl:proxy_anchor:level_weights=0.3",  # 0.3 is the loss's default, not written down there
+    ]
 
 
 def test_nothing_is_tested_and_the_settings_are_kept(make_ablation, monkeypatch):

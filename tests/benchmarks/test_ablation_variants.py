@@ -26,8 +26,8 @@ TRAINING = Training(30, num_given=2, iterations=100, learning_rate=0.01, num_sup
 CHANGED = {
     "course": {"level_weights"},
     "tree": {"hierarchy", "num_superclasses", "clusterer"},
-    "coarse_scale": {"level_kwargs"},
-    "scale_and_weight": {"level_kwargs", "level_weights"},
+    "scale_and_weight": {"coarse_scale", "level_weights"},
+    "as_published": {"coarse_scale", "coarse_proxies"},
     "coarse_margin": {"level_kwargs"},
     **{idea: {"idea", "amount"} for idea in IDEAS},
 }

@@ -115,6 +115,19 @@ def test_another_reducer_for_a_level():
     assert loss_func.level_loss(2).temperature == 1.0
 
 
+@pytest.mark.parametrize(
+    ("tree", "weights"),
+    [
+        ({"num_superclasses": (5, 2)}, (1.0, 0.3, 0.3)),
+        ({"hierarchy": TREE}, (1.0, 0.1, 0.1)),
+        ({"hierarchy": TREE, "num_superclasses": 3}, (1.0, 0.1, 0.3, 0.1)),
+        ({"num_superclasses": ()}, (1.0,)),
+    ],
+)
+def test_given_levels_weigh_less_than_discovered_ones(tree, weights):
+    assert HierarchicalProxyLoss(C, D, **tree).level_weights == weights
+
+
 def test_weights_by_a_function_of_the_step():
     loss_func = built(hierarchy=TREE, level_weights=lambda step: (1, 0.1 * step, 2), warmup=0)
     for number in range(4):
