@@ -46,6 +46,7 @@ class Factor:
         change: of ``(spec, value, training)``: the spec of the reference with the value.
         trees: for which references.
         bases: for which base losses; ``None`` for all.
+        of_scale: whether it is for base losses with a scale alone.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Factor:
     change: Change
     trees: tuple[str, ...] = BOTH
     bases: tuple[str, ...] | None = None
+    of_scale: bool = False
 
 
 def _with(spec: LossSpec, **arguments: Any) -> LossSpec:
@@ -195,12 +197,14 @@ FACTORS: tuple[Factor, ...] = (
         "scale of the coarse levels (for Proxy-Anchor alpha), as a multiple of the fine one's",
         ("0.1", "0.5", "1", "2"),
         _coarse_scale,
+        of_scale=True,
     ),
     Factor(
         "scale_and_weight",
         "both of the coarse levels: their scale as above, and their weight",
         ("0.1x0.3", "0.1x1", "0.5x0.3", "1x0.05", "1x0.1", "1x0.3", "1x1"),
         _scale_and_weight,
+        of_scale=True,
     ),
     Factor(
         "as_published",

@@ -65,7 +65,10 @@ class Variant:
 
     def is_for(self, base: str) -> bool:
         """Whether the factor exists for a base loss."""
-        return self.factor is None or self.factor.bases is None or base in self.factor.bases
+        if self.factor is None:
+            return True
+        has_scale = find_loss(base).has_scale or not self.factor.of_scale
+        return has_scale and (self.factor.bases is None or base in self.factor.bases)
 
     def spec(
         self, base: str, overrides: Mapping[str, Mapping[str, Any]], training: Training
@@ -79,6 +82,8 @@ class Variant:
         """
         spec = find_loss(f"{self.prefix}:{base}", overrides)
         arguments = {**spec.hpl_arguments, **REFERENCES[self.prefix]}
+        if not spec.has_scale:
+            del arguments["coarse_scale"]
         spec = replace(spec, name=self.loss_name(base), hpl_arguments=arguments)
         return self.factor.change(spec, str(self.value), training) if self.factor else spec
 

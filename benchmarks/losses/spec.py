@@ -12,6 +12,7 @@ from pytorch_metric_learning import miners
 
 from pml_hierarchical import Hierarchy, losses
 from pml_hierarchical.clustering import get_clusterer
+from pml_hierarchical.core.level_losses import layout_of
 from pml_hierarchical.losses.checks import embedding_size_name
 
 from .parameters import constructor_parameters, setting_names
@@ -68,6 +69,11 @@ class LossSpec:
         except TypeError:
             return False
         return True
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether ``coarse_scale`` changes anything for HPL on this loss."""
+        return bool(layout_of(self.loss_class).scale)
 
     @property
     def has_parameters(self) -> bool:

@@ -91,10 +91,10 @@ LOSSES: dict[str, Space] = {
 }
 HIERARCHICAL: Space = (
     Range("level_weights", 0.01, 1, log=True),  # of every coarse level; the finest has 1
-    Range("coarse_scale", 0.05, 1, log=True),
     # no longer than the part of the training in which no epoch is selected
     Range("warmup", Share(0.05, ITERATIONS), Share(0.3, ITERATIONS), integer=True),
 )
+SCALE: Space = (Range("coarse_scale", 0.05, 1, log=True),)
 DISCOVERY: Space = (
     Choice("hierarchy", ("discovered", "given")),
     Range(
@@ -128,8 +128,9 @@ def space_of(spec: LossSpec, has_trunk: bool = True) -> Space:
     space += LOSSES.get(spec.base or spec.name, ())
     if spec.hierarchy is None:
         return space
+    space += HIERARCHICAL + (SCALE if spec.has_scale else ())
     # a name such as hpl_given:proxy_nca promises the given tree
-    return space + (DISCOVERY if spec.hierarchy == "discovered" else ()) + HIERARCHICAL
+    return space + (DISCOVERY if spec.hierarchy == "discovered" else ())
 
 
 def has_own_space(spec: LossSpec) -> bool:
@@ -145,7 +146,8 @@ def space_table() -> str:
         "losses with parameters of their own": PROXIES,
     }
     parts |= {f"`{name}`": space for name, space in LOSSES.items()}
-    parts |= {"HPL": HIERARCHICAL, "HPL, but for `hpl_given:`": DISCOVERY}
+    parts |= {"HPL": HIERARCHICAL, "HPL on a loss with a scale": SCALE}
+    parts |= {"HPL, but for `hpl_given:`": DISCOVERY}
     rows = ["| loss | setting | values |", "| --- | --- | --- |"]
     for of, space in parts.items():
         for parameter in space:

@@ -17,7 +17,6 @@ from ..core.level_losses import layout_of
 from .fast_path import FastPath
 
 
-# ---------------------------------------------------------------- arguments
 def check_integer(name: str, value: Any, at_least: int) -> int:
     """The value as an ``int``; an error unless it is an integer that is large enough."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -25,14 +24,6 @@ def check_integer(name: str, value: Any, at_least: int) -> int:
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value}")
     return int(value)
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raise unless the value is a positive, finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
 def embedding_size_name(base_loss: Any) -> str:
@@ -84,6 +75,18 @@ def _unwrapped(base_loss: Any) -> Any:
     return base_loss
 
 
+def check_coarse_scale(base_loss: Callable[..., Any], scale: Any, is_chosen: bool) -> None:
+    """Raise unless this is a positive number, and chosen only for a loss that has a scale."""
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+        raise ValueError(f"coarse_scale must be a positive, finite number, got {scale!r}")
+    made_by = _unwrapped(base_loss)
+    if is_chosen and scale != 1 and isinstance(made_by, type) and not layout_of(made_by).scale:
+        raise ValueError(
+            f"coarse_scale={scale} has no effect: {made_by.__name__} is not known to have a scale; "
+            "leave it out, or name its attribute with register_proxy_loss(..., scale=...)"
+        )
+
+
 def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any, num_levels: int) -> None:
     """Raise unless these are settings of a base loss by level."""
     if not isinstance(level_kwargs, Mapping):
@@ -127,7 +130,6 @@ def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[floa
     return tuple(map(float, values))
 
 
-# ---------------------------------------------------------------- batches
 def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -> torch.Tensor:
     """``int64`` labels of shape ``(batch_size,)`` on the device of the embeddings.
 

@@ -70,7 +70,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             every step, through which gradients flow to the fine proxies.
         coarse_scale: what the scale of the base loss (``softmax_scale``, ``alpha``, ``scale``,
             ``la``, 1 / ``temperature``) is multiplied by at the coarse levels, unless
-            ``level_kwargs`` set it there. ``P2SGradLoss`` has none and ignores it.
+            ``level_kwargs`` set it there. ``P2SGradLoss`` has none.
         clusterer: ``"kmeans"`` (the default), ``"kmeans_step"`` (the paper's single step),
             ``"agglomerative"``, one of :mod:`pml_hierarchical.clustering` such as
             ``KMeans(balance=1.5, seed=1)``, or a function of ``(points, num_clusters)`` that
@@ -528,6 +528,7 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     if len(args) < 2 and "embedding_size" not in kwargs:
         kwargs["embedding_size"] = kwargs.pop(size_name, None)
     bound = SIGNATURE.bind(*args, **kwargs)
+    is_scaled = "coarse_scale" in bound.arguments
     bound.apply_defaults()
     given = bound.arguments
     extra = given.pop("base_loss_kwargs")
@@ -540,7 +541,7 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
         raise ValueError(
             f"coarse_proxies must be one of {COARSE_PROXIES}, got {given['coarse_proxies']!r}"
         )
-    checks.check_positive("coarse_scale", given["coarse_scale"])
+    checks.check_coarse_scale(base_loss, given["coarse_scale"], is_scaled)
     if given["hierarchy"] is not None:
         given["hierarchy"] = Hierarchy.of(given["hierarchy"])
     flat, wanted = given["hierarchy"] is None, given["num_superclasses"]

@@ -51,6 +51,5 @@ def register_proxy_loss(
         )
     if class_dim not in (0, 1):
         raise ValueError(f"class_dim must be 0 or 1, got {class_dim!r}")
-    LAYOUTS[loss_class] = ProxyLayout(
-        attribute, class_dim, centers, direction_only, size_argument, scale=scale
-    )
+    known = (attribute, class_dim, centers, direction_only, size_argument)
+    LAYOUTS[loss_class] = ProxyLayout(*known, scale=scale)

@@ -202,7 +202,6 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         """Not available: the shares of the processes would change."""
         raise RuntimeError("add_classes is not available: call it on to_unsharded()")
 
-    # ---------------------------------------------------------------- the hierarchy
     def class_vectors(self) -> Tensor:
         """One unit vector per fine class of this process; all processes have to call it."""
         vectors = self.layout.class_vectors(self.proxies_in_use(1)[0])
@@ -235,7 +234,6 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         dist.all_reduce(sums, group=self.group)
         return sums.div_(torch.bincount(labels, minlength=size).to(sums.dtype).unsqueeze(1))
 
-    # ---------------------------------------------------------------- the proxies
     @property
     def mesh(self) -> DeviceMesh:
         """The processes that share the classes."""

@@ -17,6 +17,7 @@ from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
 from benchmarks.losses import hierarchical_bases
 from benchmarks.settings import SETTINGS
+from pml_hierarchical import Hierarchy
 
 pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
 
@@ -51,6 +52,15 @@ def test_superclasses_follow_the_training_classes_of_the_fold(make_ablation, sma
     assert chosen == [2, 3, 7, (3, 2)]  # of 12 classes, those that are equal once
     count = len(hierarchical_bases()) * 2 * (2 + len(chosen))
     assert len(configs) == len({config.name for config in configs}) == count
+
+
+def test_a_base_without_a_scale(make_ablation, small_dataset):
+    planned = make_ablation(bases=["p2s_grad"], what=["coarse_scale", "coarse_proxies"])
+    names = [config.loss.name for config in lay_out(planned, small_dataset)]
+    assert "hpl:p2s_grad:coarse_proxies=live" in names
+    assert not any("coarse_scale" in name for name in names)
+    for config in lay_out(planned, small_dataset):
+        config.loss.build(12, 8, Hierarchy([[c, c // 4] for c in range(12)]), seed=0)
 
 
 def test_a_variant_that_is_its_reference_is_left_out(make_ablation, small_dataset):

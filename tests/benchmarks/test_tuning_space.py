@@ -116,10 +116,12 @@ def test_settings_of_discovery_only_where_a_tree_is_discovered():
     for values in suggested:
         for name in ("num_superclasses", "recluster_every"):
             assert (name in values) == (values["hierarchy"] == "discovered")
-        assert {"level_weights", "warmup"} < set(values)
+        assert {"level_weights", "warmup", "coarse_scale"} < set(values)
     names = {parameter.name for parameter in space_of(find_loss("hpl_given:proxy_anchor"))}
     assert names.isdisjoint({"hierarchy", "num_superclasses", "recluster_every"})
     assert {parameter.name for parameter in HIERARCHICAL} < names
+    assert "coarse_scale" in names
+    assert "coarse_scale" not in {p.name for p in space_of(find_loss("hpl:p2s_grad"))}
 
 
 def test_without_a_tree_nothing_is_given():
