@@ -24,6 +24,7 @@ LOSSES = {
     "cosface": pml_losses.CosFaceLoss,
     "arcface": pml_losses.ArcFaceLoss,
 }
+COARSE_WEIGHT = 0.3
 CASE = ("loss", "classes", "embedding_size", "batch_size", "levels")
 
 
@@ -39,7 +40,11 @@ def hierarchical(
 
     With one level it is PML's loss, which knows no ``settings``.
     """
-    settings = {"recluster_every": None, "warmup": 10**9} | (settings if len(sizes) > 1 else {})
+    if len(sizes) == 1:
+        settings = {}
+    else:  # the weight and the scale that the other sides have at every level
+        settings = {"level_weights": COARSE_WEIGHT, "coarse_scale": 1} | settings
+    settings |= {"recluster_every": None, "warmup": 10**9}
     if is_given:
         parents = [np.arange(below) % size for below, size in itertools.pairwise(sizes)]
         tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(sizes[0])
@@ -64,7 +69,7 @@ class PMLLevels(torch.nn.Module):
         total = self.losses[0](embeddings, labels)
         for loss, size in zip(self.losses[1:], self.sizes[1:], strict=True):
             labels = labels % size
-            total = total + 0.3 * loss(embeddings, labels)
+            total = total + COARSE_WEIGHT * loss(embeddings, labels)
         return total
 
 

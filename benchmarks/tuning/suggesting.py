@@ -70,6 +70,9 @@ def default_values(spec: LossSpec, settings: TrainingSettings, extent: Extent) -
     usual |= {name: getattr(settings, name) for name in TRAINING_NAMES}
     if usual.get("num_superclasses", 0) in (None, "auto"):
         usual["num_superclasses"] = level_sizes(extent.num_classes, (), "auto")[0][1]
+    if usual.get("level_weights", 0) is None:
+        tree = {"hierarchy": [[0, 0], [1, 0], [2, 1]]} if spec.hierarchy == "given" else {}
+        usual["level_weights"] = HierarchicalProxyLoss(3, 1, **tree).level_weights[1]
     return {
         parameter.name: usual[parameter.name]
         for parameter in space_of(spec, extent.has_trunk)

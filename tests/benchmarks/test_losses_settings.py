@@ -38,7 +38,7 @@ def test_every_kind_of_setting_reaches_the_loss():
         }
     )
     loss_func = build(changed)
-    assert (loss_func.level_loss(0).alpha, loss_func.level_loss(1).alpha) == (20.0, 20.0)
+    assert (loss_func.level_loss(0).alpha, loss_func.level_loss(1).alpha) == (20.0, 5.0)
     assert loss_func.sizes == (10, 3)
     assert (loss_func.distance.p, loss_func.distance.power) == (2, 2)
     assert loss_func.level_weights == (1.0, 0.7)
