@@ -20,6 +20,7 @@ LABELS = {
     "pml": "PML, flat",
     "pml_levels": "PML, a loss per level",
     COMPILED: "PML, a loss per level, torch.compile",
+    "core": "HPL, all levels, by PML's losses",
     "ours_flat": "HPL in its warm-up",
     "ours": "HPL, all levels",
     "ours_saving": "HPL, save_memory",
@@ -32,6 +33,7 @@ COLOURS = {
     "pml": "#E69F00",
     "pml_levels": "#D55E00",
     COMPILED: "#F0E442",
+    "core": "#999933",
     "ours_flat": "#56B4E9",
     "ours": "#0072B2",
     "ours_saving": "#009E73",
@@ -55,6 +57,7 @@ def table(cases: list[dict[str, Any]]) -> str:
     sides = [side for side in LABELS if side in cases[0]["seconds"]]
     others = ("pml", "formula", "products", "ours_flat", COMPILED)
     ratios = [("ours", other) for other in others if {"ours", other} <= set(sides)]
+    ratios += [("core", "pml")] if {"core", "pml"} <= set(sides) else []
     with_memory = [side for side in _WITH_MEMORY if side in sides]
     rows = []
     for case in cases:

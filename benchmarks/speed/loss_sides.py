@@ -11,6 +11,7 @@ import torch
 from pytorch_metric_learning import losses as pml_losses
 
 from pml_hierarchical import Hierarchy
+from pml_hierarchical.core import hierarchical_proxy_loss as core
 from pml_hierarchical.losses import FastPath, HierarchicalProxyLoss
 
 from .formulas import FormulaLoss
@@ -34,8 +35,9 @@ def hierarchical(
     embedding_size: int,
     is_active: bool = True,
     is_given: bool = True,
+    loss_class: type[core.HierarchicalProxyLoss] = HierarchicalProxyLoss,
     **settings: Any,
-) -> HierarchicalProxyLoss:
+) -> Any:
     """HPL with a given tree or one to discover, after its warm-up or before.
 
     With one level it is PML's loss, which knows no ``settings``.
@@ -51,7 +53,7 @@ def hierarchical(
         settings["hierarchy"] = tree
     else:
         settings["num_superclasses"] = sizes[1:]
-    loss = HierarchicalProxyLoss(sizes[0], embedding_size, LOSSES[name], **settings)
+    loss = loss_class(sizes[0], embedding_size, LOSSES[name], **settings)
     if is_given and is_active:
         loss.recluster()
     return loss
@@ -86,6 +88,9 @@ def make_steps(
         "pml": lambda: LOSSES[name](classes, embedding_size),
         "pml_levels": lambda: PMLLevels(name, sizes, embedding_size),
         COMPILED: lambda: _compiled(PMLLevels(name, sizes, embedding_size)),
+        "core": lambda: hierarchical(
+            name, sizes, embedding_size, loss_class=core.HierarchicalProxyLoss
+        ),
         "ours_flat": lambda: hierarchical(name, sizes, embedding_size, is_active=False),
         "ours": lambda: hierarchical(name, sizes, embedding_size),
         "ours_saving": lambda: hierarchical(

@@ -14,13 +14,14 @@ STEPS, EVALUATION = "Losses, re-clustering and optimizers", "Evaluation"  # pane
 WHAT = ("losses", "reclustering", "optimizers", "evaluation")
 LOSSES = ("proxy_anchor", "proxy_nca", "normalized_softmax", "cosface", "arcface")
 # the bare products, the paper's formula and PML's loss of one level, the sum of PML's losses over
-# the levels, and HPL: in its warm-up, which is one level, with all, with all in less memory, and on
-# a tenth of the classes in each step
+# the levels, the core's HPL, which calls those, and HPL: in its warm-up, which is one level, with
+# all, with all in less memory, and on a tenth of the classes in each step
 LOSS_SIDES = (
-    "products", "formula", "pml", "pml_levels", "ours_flat", "ours", "ours_saving", "ours_share",
+    "products", "formula", "pml", "pml_levels", "core", "ours_flat", "ours", "ours_saving",
+    "ours_share",
 )  # fmt: skip
 COMPILED = "pml_compiled"  # the sum of PML's losses by torch.compile: a minute per case to compile
-EVALUATION_SIDES = ("floor", "ours", "ours_hierarchical", "pml")
+EVALUATION_SIDES = ("floor", "ours", "ours_hierarchical", "core", "pml")
 
 
 def _listed(names: Sequence[str]) -> str:

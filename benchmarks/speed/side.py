@@ -15,6 +15,7 @@ import torch
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
+from pml_hierarchical.core import hierarchical_accuracy_calculator as core
 
 from .measuring import resident_bytes
 
@@ -58,10 +59,19 @@ def _ours(include: tuple[str, ...]) -> Callable[[torch.Tensor, np.ndarray], dict
     return measure
 
 
+def _core(embeddings: torch.Tensor, labels: np.ndarray) -> dict[str, float]:
+    """The calculator that PML could merge; it searches with PML's own function, once."""
+    calculator = core.HierarchicalAccuracyCalculator(
+        include=COMMON, k="max_bin_count", device=embeddings.device
+    )
+    return calculator.get_accuracy(embeddings, torch.from_numpy(labels))
+
+
 _SIDES: dict[str, Callable[[torch.Tensor, np.ndarray], dict[str, float]]] = {
     "floor": _floor,
     "ours": _ours(COMMON),
     "ours_hierarchical": _ours(COMMON + HIERARCHICAL),
+    "core": _core,
     "pml": _pml,
 }
 

@@ -37,12 +37,13 @@ def test_sides():
     assert len(found["ours_hierarchical"]) == 9 + 7
     assert found["ours"].items() <= found["ours_hierarchical"].items()
     assert found["ours"] == pytest.approx(found["pml"], abs=1e-6)
+    assert found["core"] == pytest.approx(found["pml"], abs=1e-6)
 
 
 def test_a_side_that_fails_does_not_end_the_run(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.executable", "false")
     record = run(tmp_path, "--samples 20 --superclasses 2")
-    assert [x["failed"][:13] for x in record["results"].values()] == ["exit status 1"] * 4
+    assert [x["failed"][:13] for x in record["results"].values()] == ["exit status 1"] * 5
     assert "exit status 1" in capsys.readouterr().out
 
 

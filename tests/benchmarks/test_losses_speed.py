@@ -13,6 +13,8 @@ from benchmarks.speed.loss_report import ratio
 from benchmarks.speed.loss_sides import LOSSES, PMLLevels, hierarchical, level_sizes
 from benchmarks.speed.measuring import interleave, peak_bytes
 from benchmarks.speed.options import COMPILED, LOSS_SIDES
+from pml_hierarchical.core import hierarchical_proxy_loss as core
+from pml_hierarchical.losses import HierarchicalProxyLoss
 
 
 def run(folder, options):
@@ -53,11 +55,13 @@ def test_some_sides(tmp_path, capsys):
     assert "pml ms" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("loss_class", [HierarchicalProxyLoss, core.HierarchicalProxyLoss])
 @pytest.mark.parametrize("name", LOSSES)
-def test_sides_compute_the_same(name):
+def test_sides_compute_the_same(name, loss_class):
     """What is compared is the same loss, with the same gradients."""
     sizes, labels = [30, 5, 2], torch.randint(30, (16,))
-    ours, theirs = hierarchical(name, sizes, 8), PMLLevels(name, sizes, 8)
+    ours = hierarchical(name, sizes, 8, loss_class=loss_class)
+    theirs = PMLLevels(name, sizes, 8)
     attribute = ours.layout.attribute
     for level, loss in enumerate(theirs.losses):
         getattr(loss, attribute).data.copy_(getattr(ours.level_loss(level), attribute).data)
