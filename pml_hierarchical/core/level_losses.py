@@ -89,9 +89,9 @@ def layout_of(loss_class: type) -> ProxyLayout:
 
 @dataclass(frozen=True)
 class LevelLossFactory:
-    """Makes the loss of any level: ``kwargs`` (regularizers for the finest level alone), and over
-    them ``level_kwargs``, or ``coarse_scale`` times the scale. Coarse proxies start at zero, as
-    buffers unless they are ``"learned"``."""
+    """Makes the loss of any level from ``kwargs`` (regularizers for the finest alone) and, over
+    them, ``level_kwargs``. Coarse levels have ``coarse_scale`` times the scale, unless those set
+    it, and proxies that start at zero, as buffers unless they are ``"learned"``."""
 
     base_loss: Callable[..., Any]
     embedding_size: int
