@@ -86,6 +86,7 @@ SUPERCLASSES: dict[str, Callable[[int], Any]] = {
     "sqrt": lambda classes: max(2, round(classes**0.5)),
     "double_sqrt": lambda classes: max(2, min(classes - 1, round(2 * classes**0.5))),
     "quarter": lambda classes: max(2, classes // 4),
+    "half": lambda classes: max(2, classes // 2),
     "two_levels": lambda classes: (max(3, classes // 4), max(2, round(classes**0.5 / 2))),
 }
 
@@ -170,8 +171,8 @@ FACTORS: tuple[Factor, ...] = (
     ),
     Factor(
         "num_superclasses",
-        "K: a quarter, half, once or twice the square root of the number of classes C, or C/4; or "
-        "two levels of C/4 and half the square root",
+        "K: a quarter, half, once or twice the square root of the number of classes C, C/4 or "
+        "C/2; or two levels of C/4 and half the square root",
         tuple(SUPERCLASSES),
         _superclasses,
         (DISCOVERED,),
