@@ -22,14 +22,17 @@ class Training:
         num_given: the coarse levels of the given tree.
         iterations: of the whole training.
         learning_rate: of the embedder.
-        num_superclasses: of the reference whose tree is discovered; a number or "auto".
     """
 
     num_classes: int
     num_given: int
     iterations: int
     learning_rate: float
-    num_superclasses: Any = "auto"
+
+    @property
+    def num_superclasses(self) -> int:
+        """Of the reference whose tree is discovered."""
+        return max(2, min(60, self.num_classes // 4))
 
 
 Change = Callable[[LossSpec, str, Training], LossSpec]
@@ -87,6 +90,7 @@ SUPERCLASSES: dict[str, Callable[[int], Any]] = {
     "double_sqrt": lambda classes: max(2, min(classes - 1, round(2 * classes**0.5))),
     "quarter": lambda classes: max(2, classes // 4),
     "half": lambda classes: max(2, classes // 2),
+    "almost_all": lambda classes: max(2, classes - 1),
     "two_levels": lambda classes: (max(3, classes // 4), max(2, round(classes**0.5 / 2))),
 }
 
@@ -171,8 +175,8 @@ FACTORS: tuple[Factor, ...] = (
     ),
     Factor(
         "num_superclasses",
-        "K: a quarter, half, once or twice the square root of the number of classes C, C/4 or "
-        "C/2; or two levels of C/4 and half the square root",
+        "K: a quarter, half, once or twice the square root of the number of classes C, C/4, "
+        "C/2 or C - 1, which groups nothing; or two levels of C/4 and half the square root",
         tuple(SUPERCLASSES),
         _superclasses,
         (DISCOVERED,),

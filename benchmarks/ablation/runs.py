@@ -17,7 +17,7 @@ from ..suite import Suite, plan
 from ..training.shared_warmup import train_after_warmup
 from ..training.tree import training_tree
 from ..validation_runs import do_validation_runs, load_for_validation
-from .factors import DISCOVERED, Training
+from .factors import Training
 from .variants import Variant, chosen_variants
 
 FOLDER = "ablation"  # apart from the runs of `run`, which are tested
@@ -82,14 +82,12 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
     """
     runs = []
     for flat in ablation.flat.runs:
-        hpl = find_loss(f"{DISCOVERED}:{flat.loss.name}", flat.settings.loss_overrides)
         _, tree = training_tree(data.labels[data.split(flat.fold).train])
         training = Training(
             tree.num_classes,
             len(tree.sizes) - 1,
             flat.settings.iterations,
             flat.settings.learning_rate,
-            hpl.hpl_arguments.get("num_superclasses", "auto"),
         )
         runs.append(flat)
         known: list[dict[str, Any]] = []

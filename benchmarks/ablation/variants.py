@@ -12,8 +12,13 @@ from .factors import DISCOVERED, FACTORS, GIVEN, Factor, Training
 
 # The references, in full: a default that changes one day does not change what is compared.
 REFERENCES: dict[str, dict[str, Any]] = {
-    DISCOVERED: {"clusterer": "kmeans", "coarse_proxies": "learned", "coarse_scale": 0.25},
-    GIVEN: {"coarse_proxies": "learned", "coarse_scale": 0.25},
+    DISCOVERED: {
+        "clusterer": "kmeans",
+        "coarse_proxies": "learned",
+        "coarse_scale": 0.25,
+        "level_weights": 0.3,
+    },
+    GIVEN: {"coarse_proxies": "learned", "coarse_scale": 0.25, "level_weights": 0.1},
 }
 
 
@@ -77,11 +82,13 @@ class Variant:
 
         Arguments:
             base: a proxy loss of the registry.
-            overrides: the settings of the data set, which also hold level weight and warm-up.
+            overrides: the settings of the data set, which also hold the warm-up.
             training: what the value may depend on.
         """
         spec = find_loss(f"{self.prefix}:{base}", overrides)
         arguments = {**spec.hpl_arguments, **REFERENCES[self.prefix]}
+        if self.prefix == DISCOVERED:
+            arguments["num_superclasses"] = training.num_superclasses
         if not spec.has_scale:
             del arguments["coarse_scale"]
         spec = replace(spec, name=self.loss_name(base), hpl_arguments=arguments)

@@ -18,11 +18,9 @@ from ..datasets.base import RetrievalData
 from ..device import checked_device
 from ..files import read_json, write_whole
 from ..locking import only_one_in
-from ..losses import LossSpec
 from ..progress import SuiteProgress
 from ..request import RunRequest
 from ..run_config import iterations_of
-from ..settings import TrainingSettings
 from ..stored import IMAGES_FILE, same_images
 from ..suite import plan
 from ..training.tree import named_tree
@@ -62,10 +60,7 @@ def train_models(
             check_new(out)
     data = AllClasses.of(request.source.load())
 
-    def suited(spec: LossSpec, training: TrainingSettings) -> tuple[LossSpec, TrainingSettings]:
-        return suited_to(spec, data), training
-
-    configs = [WholeConfig(**vars(run)) for run in plan(request, suited).runs]
+    configs = [WholeConfig(**vars(run)) for run in plan(request).runs]
     todo = [one for one in configs if not _is_done(outs[one.loss.name], record(one, data))]
     for config in configs:
         if config not in todo:
@@ -77,19 +72,6 @@ def train_models(
             model = _train(config, data, out / WORK_FOLDER, request, progress)
         save_model(model, out)
         shutil.rmtree(out / WORK_FOLDER)
-
-
-def suited_to(spec: LossSpec, data: RetrievalData) -> LossSpec:
-    """The loss with a number of superclasses that suits a folder of one's own.
-
-    It is the number of given superclasses, else the square root of the number of classes. Other
-    data sets have settings of their own.
-    """
-    if data.name != "folder" or spec.hierarchy != "discovered":
-        return spec
-    sizes = [len(names) for names in data.class_names]
-    number: Any = sizes[1] if len(sizes) > 1 and 2 <= sizes[1] < sizes[0] else "auto"
-    return spec.with_settings({"num_superclasses": number})
 
 
 def record(config: WholeConfig, data: RetrievalData) -> dict[str, Any]:

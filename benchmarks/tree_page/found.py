@@ -47,7 +47,7 @@ def clustered(vectors: torch.Tensor, num_superclasses: Any = "auto") -> Hierarch
     Arguments:
         vectors: floats ``(C, dimension)``.
         num_superclasses: a number; decreasing numbers for several levels; or ``"auto"``, the
-            rounded square root of the number of classes.
+            default of the loss.
 
     Raises:
         ValueError: if there are fewer than three classes or a number does not fit, or the proxies

@@ -100,7 +100,7 @@ DISCOVERY: Space = (
     Range(
         "num_superclasses",
         2,
-        Share(0.25, CLASSES),
+        Share(0.5, CLASSES),
         log=True,
         integer=True,
         only_with=("hierarchy", "discovered"),

@@ -49,7 +49,7 @@ def test_superclasses_follow_the_training_classes_of_the_fold(make_ablation, sma
     planned = make_ablation(bases=hierarchical_bases(), what=["num_superclasses"], folds=(0, 1))
     configs = lay_out(planned, small_dataset)
     chosen = [config.loss.hpl_arguments.get("num_superclasses") for config in configs[2:7]]
-    assert chosen == [2, 3, 7, 6, (3, 2)]  # of 12 classes, those that are equal once
+    assert chosen == [2, 7, 6, 11, (3, 2)]  # of 12 classes, but for 3, which the reference has
     count = len(hierarchical_bases()) * 2 * (2 + len(chosen))
     assert len(configs) == len({config.name for config in configs}) == count
 
@@ -68,10 +68,9 @@ def test_a_variant_that_is_its_reference_is_left_out(make_ablation, small_datase
     configs = [config for config in lay_out(planned, small_dataset) if config.loss.hierarchy]
     settings = [config.loss.settings() for config in configs]
     assert all(settings.count(one) == 1 for one in settings)
-    assert [configs[0].loss.name, configs[1].loss.name] == [
-        "hpl:proxy_anchor",
-        "hpl:proxy_anchor:level_weights=0.3",  # 0.3 is the loss's default, not written down there
-    ]
+    names = [config.loss.name for config in configs]
+    assert "hpl:proxy_anchor" in names
+    assert "hpl:proxy_anchor:level_weights=0.3" not in names
 
 
 def test_nothing_is_tested_and_the_settings_are_kept(make_ablation, monkeypatch):

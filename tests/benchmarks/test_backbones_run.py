@@ -152,7 +152,7 @@ def test_the_usual_training_of_upper_blocks():
         assert settings.weight_decay == 1e-2
         loss = find_loss("hpl:proxy_anchor", settings.loss_overrides)
         assert loss.proxy_learning_rate == 1e-2
-        assert loss.hpl_arguments["num_superclasses"] == usual.losses["hpl"]["num_superclasses"]
+        assert loss.hpl_arguments["level_weights"] == usual.losses["hpl"]["level_weights"]
         assert usual == SETTINGS[name] == settings_for(name, frozen)
         assert about_length(name, 10) is None
         assert "83% of the full 12" in about_length(name, 10, cut)

@@ -103,9 +103,9 @@ def test_bounds_go_with_the_data_set():
     assert bounds["softmax_scale"] == (4, 64)
     assert bounds["warmup"] == (25, 864)  # widened: the default is 30% of 48 epochs, which is 864
     assert bounds["recluster_every"] == (10, 200)
-    assert bounds["num_superclasses"] == (2, 60)  # widened: 60 is the default, a quarter is 25
+    assert bounds["num_superclasses"] == (2, 50)
     grocery = {p.name: p for p in planned("hpl:proxy_nca", "grocery")[2]}
-    assert (grocery["num_superclasses"].low, grocery["num_superclasses"].high) == (2, 25)
+    assert (grocery["num_superclasses"].low, grocery["num_superclasses"].high) == (2, 50)
 
 
 def test_settings_of_discovery_only_where_a_tree_is_discovered():

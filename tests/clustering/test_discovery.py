@@ -146,7 +146,7 @@ def test_nothing_to_discover():
 
 
 def test_auto_is_one_level_of_the_default_size():
-    assert discover(proxies_of(50), "auto").sizes == (50, 7)
+    assert discover(proxies_of(50), "auto").sizes == (50, 12)
 
 
 def test_a_parameter_in_half_precision_is_clustered_as_its_values():

@@ -19,8 +19,8 @@ from pml_hierarchical.core.superclasses import (
 )
 
 
-@pytest.mark.parametrize(("num_classes", "expected"), [(3, 2), (41, 6), (100, 10), (11318, 106)])
-def test_auto_is_the_square_root(num_classes, expected):
+@pytest.mark.parametrize(("num_classes", "expected"), [(3, 2), (41, 10), (100, 25), (11318, 851)])
+def test_auto_is_a_quarter_of_the_classes_or_less(num_classes, expected):
     assert level_sizes(num_classes, (), "auto") == ((num_classes, expected), (True, False))
 
 
@@ -64,7 +64,7 @@ def test_what_may_be_asked_for():
             "hierarchy: got 1 superclasses at level 2 for 5 .*leave that level out",
         ),
         ((10, (6, 3), [3]), ValueError, "num_superclasses=3 is the size of level 2 "),
-        ((9, (3,), "auto"), ValueError, "num_superclasses=3 is the size of level 1"),
+        ((9, (2,), "auto"), ValueError, "num_superclasses=2 is the size of level 1"),
     ],
 )
 def test_bad_sizes(arguments, error, message):

@@ -1,7 +1,6 @@
 """Training on all classes of a folder: no class is left out, and an interruption costs nothing."""
 
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +9,9 @@ import typer
 from shop_folder import NETWORK, SHOP, build_shop, quick_folder
 from typer.testing import CliRunner
 
-from benchmarks.losses import find_loss
 from benchmarks.search import training
 from benchmarks.search.train import train
 from benchmarks.search.trained import tree_to_search
-from benchmarks.search.training import suited_to
 from benchmarks.training.checkpoints import write_checkpoint
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.losses import HierarchicalProxyLoss
@@ -51,8 +48,8 @@ def test_all_classes_are_trained(shop, tmp_path):
             "model.safetensors",
         }
     hierarchical, flat = models
-    assert hierarchical.training_record["loss_settings"]["num_superclasses"] == 4  # as are given
-    assert hierarchical.hierarchy.sizes == flat.hierarchy.sizes == (12, 4)
+    assert hierarchical.hierarchy.sizes == (12, 2)  # discovered, and given
+    assert flat.hierarchy.sizes == (12, 4)
     assert set(flat.hierarchy.names[1]) == set(SHOP)
     assert hierarchical.fingerprint != flat.fingerprint
 
@@ -142,20 +139,6 @@ def test_settings_of_the_command_line_decide(shop, tmp_path):
     wrong = command(shop, tmp_path / "other", "--set", "num_superclases=5").exception
     assert "num_superclasses" in str(wrong)
     assert not (tmp_path / "other").exists()
-
-
-@pytest.mark.parametrize(
-    ("given", "number"),
-    [((12, 4), 4), ((12,), "auto"), ((12, 12), "auto"), ((12, 1), "auto"), ((12, 6, 2), 6)],
-)
-def test_how_many_superclasses_are_discovered(given, number):
-    """As many as are given; the square root of the classes where none are, or all of one class."""
-    class_names = [[str(c) for c in range(size)] for size in given]
-    data = SimpleNamespace(name="folder", class_names=class_names)
-    spec = suited_to(find_loss("hpl:proxy_anchor"), data)
-    assert spec.settings()["num_superclasses"] == number
-    for name in ("proxy_anchor", "hpl_given:proxy_anchor"):
-        assert suited_to(find_loss(name), data) == find_loss(name)
 
 
 @pytest.mark.parametrize("discovered", [None, 4])
