@@ -13,7 +13,7 @@ from ..datasets.base import RetrievalData
 from ..losses import find_loss
 from ..request import RunRequest
 from ..run_config import RunConfig
-from ..suite import Suite, plan
+from ..suite import Adapt, Suite, plan
 from ..training.shared_warmup import train_after_warmup
 from ..training.tree import training_tree
 from ..validation_runs import do_validation_runs, load_for_validation
@@ -52,12 +52,14 @@ class AblationOutcome:
     results: tuple[dict[str, Any], ...]
 
 
-def plan_ablation(request: RunRequest, what: Sequence[str]) -> Ablation:
+def plan_ablation(request: RunRequest, what: Sequence[str], adapt: Adapt | None = None) -> Ablation:
     """Check what was asked for; nothing is read, trained or written yet.
 
     Arguments:
         request: of the runs of the flat losses.
         what: see :func:`~benchmarks.ablation.variants.chosen_variants`.
+        adapt: changes the flat losses and their trainings, as for :func:`benchmarks.suite.plan`.
+            The variants have the same settings.
 
     Raises:
         ValueError: for a base without proxies, something that is not ablated, and for all that
@@ -70,7 +72,7 @@ def plan_ablation(request: RunRequest, what: Sequence[str]) -> Ablation:
     for base in request.losses:
         find_loss(f"hpl:{base}")  # says what is wrong with the name
     variants = chosen_variants(what)
-    flat = plan(replace(request, out=request.out / FOLDER))
+    flat = plan(replace(request, out=request.out / FOLDER), adapt)
     return Ablation(flat, variants, request.folder)
 
 
@@ -92,7 +94,7 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
         runs.append(flat)
         known: list[dict[str, Any]] = []
         for variant in ablation.variants:
-            spec = variant.spec(flat.loss.name, flat.settings.loss_overrides, training)
+            spec = variant.spec(flat.loss, flat.settings.loss_overrides, training)
             if variant.is_for(flat.loss.name) and spec.settings() not in known:
                 known.append(spec.settings())
                 runs.append(replace(flat, loss=spec))

@@ -76,22 +76,28 @@ class Variant:
         return has_scale and (self.factor.bases is None or base in self.factor.bases)
 
     def spec(
-        self, base: str, overrides: Mapping[str, Mapping[str, Any]], training: Training
+        self, flat: LossSpec, overrides: Mapping[str, Mapping[str, Any]], training: Training
     ) -> LossSpec:
         """How the variant is built.
 
         Arguments:
-            base: a proxy loss of the registry.
+            flat: the base loss, whose settings the variant has as well.
             overrides: the settings of the data set, which also hold the warm-up.
             training: what the value may depend on.
         """
-        spec = find_loss(f"{self.prefix}:{base}", overrides)
+        spec = find_loss(f"{self.prefix}:{flat.name}", overrides)
         arguments = {**spec.hpl_arguments, **REFERENCES[self.prefix]}
         if self.prefix == DISCOVERED:
             arguments["num_superclasses"] = training.num_superclasses
         if not spec.has_scale:
             del arguments["coarse_scale"]
-        spec = replace(spec, name=self.loss_name(base), hpl_arguments=arguments)
+        spec = replace(
+            spec,
+            name=self.loss_name(flat.name),
+            arguments=flat.arguments,
+            proxy_learning_rate=flat.proxy_learning_rate,
+            hpl_arguments=arguments,
+        )
         return self.factor.change(spec, str(self.value), training) if self.factor else spec
 
 

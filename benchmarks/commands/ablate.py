@@ -12,8 +12,10 @@ from ..options import (
     TRAINING,
     DataOptions,
     Folds,
+    GivenOptions,
     NetworkOptions,
     TrainingOptions,
+    TunedFile,
     make_request,
 )
 
@@ -22,6 +24,7 @@ from ..options import (
 def ablate(
     data: DataOptions,
     training: TrainingOptions,
+    given: GivenOptions,
     network: NetworkOptions,
     bases: Annotated[
         list[str], Option(metavar="LOSS...", help="Flat proxy losses, see [bold]list[/].")
@@ -40,10 +43,12 @@ def ablate(
         Option(metavar="SEED...", help="One training for each.", rich_help_panel=TRAINING),
     ] = [0, 1],  # noqa: B006
     folds: Folds = None,
+    tuned: TunedFile = None,
 ) -> None:
     """Show what single factors of HPL change, on validation classes.
 
-    Trains what is missing, prints the table and writes it as Markdown and JSON.
+    Trains what is missing, prints the table and writes it as Markdown and JSON. Settings of a base
+    loss hold for all variants on it.
     """
     from ..ablation.runs import plan_ablation, run_ablation
     from ..ablation.table import write_tables
@@ -51,11 +56,14 @@ def ablate(
     from ..datasets import download_dataset
     from ..progress import print_written
     from ..settings import FULL
+    from ..tuning import adapt_to_tuned
 
     console = Console()
     dataset = data.chosen()
-    request = make_request(dataset, data, training, network, bases, seeds, folds, FULL)
-    planned = plan_ablation(request, what or WHAT)
+    request = make_request(dataset, data, training, network, bases, seeds, folds, FULL, given=given)
+    planned = plan_ablation(request, what or WHAT, adapt_to_tuned(tuned, dataset))
+    for line in request.given.lines([run.loss for run in planned.flat.runs[: len(bases)]]):
+        console.print(line, markup=False, highlight=False)
     if data.download:
         download_dataset(dataset, data.data_root)
     outcome = run_ablation(planned, console)

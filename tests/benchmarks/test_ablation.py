@@ -15,6 +15,7 @@ from benchmarks.ablation.table import write_tables
 from benchmarks.ablation.variants import REFERENCES, WHAT
 from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
+from benchmarks.given_settings import given_settings
 from benchmarks.losses import hierarchical_bases
 from benchmarks.settings import SETTINGS
 from pml_hierarchical import Hierarchy
@@ -61,6 +62,17 @@ def test_a_base_without_a_scale(make_ablation, small_dataset):
     assert not any("coarse_scale" in name for name in names)
     for config in lay_out(planned, small_dataset):
         config.loss.build(12, 8, Hierarchy([[c, c // 4] for c in range(12)]), seed=0)
+
+
+def test_settings_of_the_base_hold_for_its_variants(make_ablation, small_dataset):
+    given = given_settings(["proxy_nca.softmax_scale=5", "training.weight_decay=0.3"])
+    planned = make_ablation(bases=["proxy_nca"], what=["hpl", "hpl_given"], given=given)
+    configs = lay_out(planned, small_dataset)
+    assert len(configs) == 3
+    for config in configs:
+        assert config.loss.settings()["softmax_scale"] == 5
+        assert config.settings.weight_decay == 0.3
+        assert config.loss.flat() == configs[0].loss
 
 
 def test_a_variant_that_is_its_reference_is_left_out(make_ablation, small_dataset):

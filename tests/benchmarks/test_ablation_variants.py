@@ -16,6 +16,7 @@ from benchmarks.ablation.variants import (
     chosen_variants,
     variant_of,
 )
+from benchmarks.losses import find_loss
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.clustering import Agglomerative, KMeans, KMeansStep
 
@@ -45,7 +46,9 @@ OVERRIDES = {
 @pytest.mark.parametrize("variant", CHANGES, ids=lambda variant: variant.name)
 def test_variant_differs_from_its_reference_in_one_factor(variant):
     base = (variant.factor.bases or ("soft_triple",))[0]
-    spec, reference = (one.spec(base, OVERRIDES, TRAINING) for one in (variant, variant.reference))
+    spec, reference = (
+        one.spec(find_loss(base), OVERRIDES, TRAINING) for one in (variant, variant.reference)
+    )
     assert (spec.arguments, spec.base) == (reference.arguments, base)
     settings, usual = spec.settings(), reference.settings()
     changed = {key for key in settings | usual if settings.get(key) != usual.get(key)}
@@ -80,7 +83,7 @@ def test_variant_differs_from_its_reference_in_one_factor(variant):
 )
 def test_built_losses(name, attributes):
     (variant,) = (one for one in chosen_variants([name]) if one.name == name)
-    loss_func = variant.spec("proxy_nca", OVERRIDES, TRAINING).build(30, 8, TREE, seed=0)
+    loss_func = variant.spec(find_loss("proxy_nca"), OVERRIDES, TRAINING).build(30, 8, TREE, seed=0)
     expected = {"level_weights": (1.0, *[0.3 if variant.prefix == "hpl" else 0.1] * 3), "warmup": 7}
     for key, value in (expected | attributes).items():
         found = getattr(loss_func, key)
@@ -93,7 +96,7 @@ def test_scale_and_margin_of_the_coarse_levels(base):
 
     def built(what):
         *_, variant = chosen_variants([what])
-        return variant.spec(base, {}, TRAINING).build(30, 8, TREE, seed=0)
+        return variant.spec(find_loss(base), {}, TRAINING).build(30, 8, TREE, seed=0)
 
     losses = [built("hpl_given:coarse_scale=2").level_loss(level) for level in range(3)]
     usual = getattr(losses[0], name)
