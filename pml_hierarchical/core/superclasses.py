@@ -18,10 +18,10 @@ def level_sizes(
     """The size of each level, finest first, and whether the level is given (the finest is).
 
     Levels to discover are put between the given ones by size. ``num_superclasses`` is an integer,
-    decreasing integers, or ``"auto"``: a quarter of the classes, at most ``8 * sqrt(num_classes)``.
+    decreasing integers, or ``"auto"``: a quarter of the classes, at most 1,000.
     """
     if isinstance(num_superclasses, str) and num_superclasses == "auto":
-        num_superclasses = max(2, min(num_classes // 4, round(8 * num_classes**0.5)))
+        num_superclasses = max(2, min(num_classes // 4, 1000))
     wanted, given = np.atleast_1d(num_superclasses).tolist(), (int(num_classes), *given_sizes)
     for name, sizes in (("num_superclasses", (num_classes, *wanted)), ("hierarchy", given)):
         for level, (below, size) in enumerate(pairwise(sizes), start=1):

@@ -56,7 +56,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             paths, ``{name: parent}``, 2-D labels). With one level, this loss *is* its base loss.
         num_superclasses: how many superclasses to discover: a number, or decreasing numbers for
             several levels; ``"auto"``, the default without a ``hierarchy``, is a quarter of the
-            classes, at most ``8 * sqrt(num_classes)``. With one, discovered levels go between the
+            classes, at most 1,000. With a ``hierarchy``, discovered levels go between the
             given ones by size, and never cross a given superclass.
         level_weights: the weight of each level, finest first; a number is the weight of every
             coarse level beside 1; or a function of the training step that returns either. By
