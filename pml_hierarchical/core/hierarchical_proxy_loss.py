@@ -35,7 +35,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         base_loss: a proxy loss class of PML, or a callable that makes one.
         hierarchy: the tree of the classes, a :class:`Hierarchy`.
         num_superclasses: to discover: a number; decreasing ones for several levels; ``"auto"``,
-            a quarter of the classes, by default without ``hierarchy``. With it: inside of it.
+            a quarter of the classes up to 1,000, by default without ``hierarchy``. With it: inside.
         level_weights: finest first, or one for all coarse levels; by default 0.3, 0.1 if given.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates; ``None`` leaves them to ``ReclusterHook``.
