@@ -61,12 +61,12 @@ class Choice:
 
 Space = tuple[Range | Choice, ...]
 
-TRUNK: Space = (Range("trunk_factor", 0.03, 3, log=True),)
+TRUNK: Space = (Range("trunk_factor", Share(0.1, DEFAULT), Share(10, DEFAULT), log=True),)
 TRAINING: Space = (
-    Range("learning_rate", Share(0.03, DEFAULT), Share(10, DEFAULT), log=True),
+    Range("learning_rate", Share(0.1, DEFAULT), Share(10, DEFAULT), log=True),
     Range("weight_decay", Share(0.02, DEFAULT), Share(20, DEFAULT), log=True),
 )
-PROXIES: Space = (Range("proxy_learning_rate", 1e-4, 1, log=True),)
+PROXIES: Space = (Range("proxy_learning_rate", 1e-3, 3, log=True),)
 LOSSES: dict[str, Space] = {
     "contrastive": (Range("pos_margin", 0.6, 1), Range("neg_margin", 0, 0.6)),
     # the miner looks for the triplets that the loss still has something to say about
@@ -78,16 +78,16 @@ LOSSES: dict[str, Space] = {
         Range("miner.epsilon", 0.01, 0.3, log=True),
     ),
     "normalized_softmax": (Range("temperature", 0.01, 0.5, log=True),),
-    "cosface": (Range("margin", 0, 0.6), Range("scale", 8, 256, log=True)),
-    "arcface": (Range("margin", 0, 40), Range("scale", 8, 256, log=True)),  # degrees
+    "cosface": (Range("margin", 0, 0.6), Range("scale", 4, 256, log=True)),
+    "arcface": (Range("margin", 0, 40), Range("scale", 4, 256, log=True)),  # degrees
     "soft_triple": (
-        Range("la", 5, 80, log=True),
+        Range("la", 2, 80, log=True),
         Range("gamma", 0.02, 1, log=True),
         Range("margin", 0, 0.2),
         Range("centers_per_class", 2, 10, integer=True),
     ),
-    "proxy_nca": (Range("softmax_scale", 4, 64, log=True),),
-    "proxy_anchor": (Range("margin", 0, 0.4), Range("alpha", 8, 64, log=True)),
+    "proxy_nca": (Range("softmax_scale", 2, 64, log=True),),
+    "proxy_anchor": (Range("margin", 0, 0.6), Range("alpha", 4, 64, log=True)),
 }
 HIERARCHICAL: Space = (
     Range("level_weights", 0.01, 1, log=True),  # of every coarse level; the finest has 1

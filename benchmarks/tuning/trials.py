@@ -13,11 +13,11 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
+from .first_trials import COUNT, first_trials
 from .space import Space
 from .suggesting import suggest
 
 FILE = "trials.db"
-STARTUP_TRIALS = 6  # the default settings and five at random, before TPE has something to go by
 UNPRUNED_TRIALS = 4  # the trials that are trained to their end before any is ended early
 _SEARCH = "search"
 
@@ -110,7 +110,7 @@ def next_trial(
     Arguments:
         study: with the finished trials.
         space: with plain numbers.
-        defaults: the values of the first trial.
+        defaults: what the settings are without a search.
         seed: of the search.
         judged_from: the first epoch in which a trial may be ended early.
     """
@@ -118,7 +118,7 @@ def next_trial(
     number = len(finished)
     (own_seed,) = np.random.SeedSequence((seed, number)).generate_state(1)
     sampler = optuna.samplers.TPESampler(
-        n_startup_trials=STARTUP_TRIALS,
+        n_startup_trials=COUNT,
         multivariate=True,  # learning rates, margins and scales depend on one another
         group=True,  # and some settings are there only with a value of another
         seed=int(own_seed),
@@ -128,8 +128,8 @@ def next_trial(
     )
     copy = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     copy.add_trials(finished)
-    if number == 0:
-        copy.enqueue_trial(dict(defaults))
+    if number < COUNT:
+        copy.enqueue_trial(first_trials(space, defaults, seed)[number])
     trial = copy.ask()
     return trial, suggest(trial, space)
 
