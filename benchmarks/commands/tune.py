@@ -12,7 +12,6 @@ from ..option_groups import with_groups
 from ..options import (
     TRAINING,
     DataOptions,
-    Losses,
     NetworkOptions,
     TrainingOptions,
     make_request,
@@ -24,7 +23,15 @@ def tune(
     data: DataOptions,
     training: TrainingOptions,
     network: NetworkOptions,
-    losses: Losses = None,
+    losses: Annotated[
+        list[str] | None,
+        Option(
+            metavar="LOSS...",
+            help="See [bold]list[/]. By default the nine baselines; HPL has the settings of its "
+            "base, unless it is named here.",
+            show_default=False,
+        ),
+    ] = None,
     trials: Annotated[
         int, Option(help="For every loss, the one with the untuned settings included.")
     ] = 20,
@@ -46,7 +53,7 @@ def tune(
     all trials. Finished trials are kept.
     """
     from ..datasets import download_dataset
-    from ..losses import DEFAULT_LOSSES
+    from ..losses import BASELINES
     from ..progress import print_written
     from ..settings import FULL
     from ..tuning.plan import plan_tuning, run_tuning
@@ -55,7 +62,7 @@ def tune(
     console = Console()
     dataset = data.chosen()
     request = make_request(
-        dataset, data, training, network, losses or DEFAULT_LOSSES, [seed], folds, FULL
+        dataset, data, training, network, losses or tuple(BASELINES), [seed], folds, FULL
     )
     tuning = plan_tuning(request, trials, settings)
     if data.download:

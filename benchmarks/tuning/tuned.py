@@ -119,24 +119,27 @@ def apply_tuned(
 ) -> tuple[LossSpec, TrainingSettings]:
     """A loss and its training with the settings that were found for it.
 
+    A hierarchical loss without an entry has the settings of its base, and its hierarchy the
+    defaults: the two then differ in nothing but the hierarchy.
+
     What is counted in training steps keeps its share of the training, as in
     :meth:`~benchmarks.settings.TrainingSettings.with_epochs`.
 
     Arguments:
-        spec: of any loss, by the name that it was tuned by.
+        spec: of any loss, by the name that it or its base was tuned by.
         settings: of the data set.
         tuned: what :func:`tuned_settings` returned.
 
     Raises:
-        ValueError: if this loss was not tuned, or has no such setting.
+        ValueError: if neither this loss nor its base was tuned, or it has no such setting.
     """
-    if spec.name not in tuned:
+    found = tuned.get(spec.name) or tuned.get(spec.base or "")
+    if found is None:
         known = ", ".join(tuned) or "none"
         raise ValueError(
             f"there are no tuned settings for {spec.name!r}, only for {known}. "
-            f"`pml-hierarchical tune DATASET --losses {spec.name}` finds some"
+            f"`pml-hierarchical tune DATASET --losses {spec.base or spec.name}` finds some"
         )
-    found = tuned[spec.name]
     share = settings.epochs / found.epochs
     of_loss = {
         key: max(_OF_LENGTH[key], round(value * share))

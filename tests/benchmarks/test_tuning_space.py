@@ -1,11 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
 from benchmarks.losses import ALL_LOSSES, DEFAULT_LOSSES, find_loss, hierarchical_bases
 from benchmarks.settings import SETTINGS
+from benchmarks.tuning.first_trials import COUNT, first_trials
 from benchmarks.tuning.space import (
     HIERARCHICAL,
     LOSSES,
@@ -96,11 +98,11 @@ def test_first_trial_is_the_loss_without_a_search(loss):
 def test_bounds_go_with_the_data_set():
     _, _, space = planned("hpl:proxy_nca")
     bounds = {p.name: (p.low, p.high) for p in space if isinstance(p, Range)}
-    assert bounds["learning_rate"] == (9e-5, 0.03)
+    assert bounds["learning_rate"] == (3e-4, 0.03)
     assert bounds["weight_decay"] == (0.001, 1)
-    assert bounds["trunk_factor"] == (0.03, 3)
-    assert bounds["proxy_learning_rate"] == (1e-4, 1)
-    assert bounds["softmax_scale"] == (4, 64)
+    assert bounds["trunk_factor"] == (0.1, 10)
+    assert bounds["proxy_learning_rate"] == (1e-3, 3)
+    assert bounds["softmax_scale"] == (2, 64)
     assert bounds["warmup"] == (25, 864)  # widened: the default is 30% of 48 epochs, which is 864
     assert bounds["recluster_every"] == (10, 200)
     assert bounds["num_superclasses"] == (2, 50)
@@ -150,6 +152,30 @@ def test_losses_without_a_written_space_share_what_all_have():
     assert space_of(other, has_trunk=False) == TRAINING + PROXIES
     assert not has_own_space(other)
     assert space_of(replace(find_loss("contrastive"), name="no_such_loss")) == TRAINING + TRUNK
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_first_trials_vary_the_loss_s_own_settings_over_their_whole_range(loss):
+    spec, settings, space = planned(loss)
+    defaults = default_values(spec, settings, EXTENT)
+    first, *others = first_trials(space, defaults, seed=3)
+    assert first == defaults
+    assert len(others) == COUNT - 1
+    rates = {parameter.name for parameter in TRAINING + TRUNK + PROXIES}
+    own = [parameter for parameter in space if parameter.name not in rates]
+    if own:
+        kept = {name: value for name, value in defaults.items() if name in rates}
+        assert all(kept.items() <= values.items() for values in others)
+    for parameter in own or space:
+        tried = [values[parameter.name] for values in others]
+        if isinstance(parameter, Choice):
+            assert set(tried) == set(parameter.values)
+            continue
+        assert all(parameter.low <= value <= parameter.high for value in tried)
+        if not parameter.integer:  # of which few may lie in a fifth
+            scaled = np.array([parameter.low, parameter.high, *tried])
+            low, high, *tried = np.log(scaled) if parameter.log else scaled
+            assert sorted(int(5 * (value - low) / (high - low)) for value in tried) == [*range(5)]
 
 
 def test_next_trial_depends_on_the_finished_ones_and_the_seed_alone():

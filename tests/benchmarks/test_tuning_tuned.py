@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import yaml
 
@@ -81,6 +83,18 @@ def test_loss_that_was_not_tuned_is_an_error(write):
         match=r"for 'arcface', only for proxy_anchor, hpl:proxy_anchor.*--losses arcface",
     ):
         apply_tuned(find_loss("arcface"), SETTINGS["small"], tuned)
+
+
+def test_hierarchical_loss_without_an_entry_differs_from_its_base_in_the_hierarchy_alone(write):
+    content = copy.deepcopy(CONTENT)
+    del content["losses"]["hpl:proxy_anchor"]
+    settings, tuned = SETTINGS["small"], tuned_settings(write(content))
+    spec = find_loss("hpl:proxy_anchor", settings.loss_overrides)
+    found, training = apply_tuned(spec, settings, tuned)
+    flat, flat_training = apply_tuned(find_loss("proxy_anchor"), settings, tuned)
+    assert training == flat_training
+    assert found.flat() == flat
+    assert found.hpl_arguments == spec.hpl_arguments
 
 
 OF_ANCHOR = ("losses", "proxy_anchor")
