@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from .first_trials import COUNT, first_trials
+from .proposals import COUNT, first_trials, near
 from .space import Space
 from .suggesting import suggest
 
@@ -116,20 +116,17 @@ def next_trial(
     """
     finished = study.get_trials(deepcopy=False)
     number = len(finished)
-    (own_seed,) = np.random.SeedSequence((seed, number)).generate_state(1)
-    sampler = optuna.samplers.TPESampler(
-        n_startup_trials=COUNT,
-        multivariate=True,  # learning rates, margins and scales depend on one another
-        group=True,  # and some settings are there only with a value of another
-        seed=int(own_seed),
-    )
     pruner = optuna.pruners.MedianPruner(
         n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=judged_from
     )
-    copy = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    copy = optuna.create_study(direction="maximize", pruner=pruner)
     copy.add_trials(finished)
     if number < COUNT:
-        copy.enqueue_trial(first_trials(space, defaults, seed)[number])
+        values = first_trials(space, defaults, seed)[number]
+    else:
+        best = {**defaults, **copy.best_trial.params}
+        values = near(space, best, np.random.default_rng((seed, number)))
+    copy.enqueue_trial(values)
     trial = copy.ask()
     return trial, suggest(trial, space)
 

@@ -90,7 +90,7 @@ def average_precision(
     """
     num_relevant = relevance.sum(dim=1) if num_relevant is None else num_relevant
     ranks = _checked(relevance, ranks, num_relevant)
-    return _sum_of_precisions(relevance, 1 / ranks.double()) / num_relevant
+    return _sum_of_precisions(relevance, ranks.double().reciprocal()) / num_relevant
 
 
 def reciprocal_rank(relevance: Tensor, ranks: Tensor | None = None) -> Tensor:
@@ -127,7 +127,7 @@ def hierarchical_average_precision(
     >>> hierarchical_average_precision(levels, count_levels(levels, 2)).tolist()
     [0.8333333333333334]
     """
-    inverse_ranks = 1 / _checked(levels, ranks, level_counts).double()
+    inverse_ranks = _checked(levels, ranks, level_counts).double().reciprocal()
     level = torch.arange(1, level_counts.shape[1] + 1, device=levels.device).double()
     worth = (level / level_counts.shape[1]) ** alpha
     rel = worth / level_counts.clamp(min=1)  # of one item of each level, (queries, L)

@@ -3,13 +3,12 @@
 No metric needs the whole ranking, so a block keeps, per query, the ranks and the levels of its
 related references and nothing else. On a CPU, the bits of ``float32`` distances are sorted as
 integers by numpy's radix sort, whose speed does not depend on the processor's vector instructions.
-Elsewhere, ``torch`` sorts 64-bit integers of a distance, the index of its reference, and the number
-of shared levels, so that the levels arrive sorted without a gather. ``float64`` distances need an
-argsort. All are exact, and ties are in the order of the indices.
+All else is a stable argsort. Both are exact, with ties in the order of the indices.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -30,8 +29,9 @@ from .inputs import Embeddings
 KnnFunction = Callable[..., tuple[Any, Any]]
 #: labels of queries and references, ``int32`` of shape ``(num_levels, num_samples)``
 Codes = tuple[Tensor, Tensor]
-_CHUNK = 16  # queries that a thread takes at a time
-_LAST = np.iinfo(np.int32).max  # behind every distance, infinity included
+_CHUNK, _CHUNK_SIZE = 16, 2**17  # queries that a thread takes at a time; what it sorts for them
+_SAMPLED = 32  # of so many distances one is looked at for a threshold
+_MAGNITUDE = np.iinfo(np.int32).max  # the bits of a float without its sign
 
 
 class LabelCodes:
@@ -189,22 +189,11 @@ def rank_by_distance(
     which ``width`` at most are related to a query. Returns ``ranks``, ``levels`` and, if asked for,
     ``indices``, as in ``RankedBlock``.
     """
-    if distances.dtype == torch.float64:
-        order = _argsort(distances, own)[:, :depth]
-        ranks, levels = rank_by_order(order, codes, width)
-        return ranks, levels, order if with_indices else None
-    level_bits = len(codes[0]).bit_length()
-    num_references, limit = codes[1].shape[1], 2 ** (32 - level_bits)
-    if num_references >= limit:
-        raise ValueError(
-            f"at most {limit} references of {len(codes[0])} levels can be ranked, "
-            f"got {num_references}"
-        )
-    if distances.device.type == "cpu":
+    if distances.dtype == torch.float32 and distances.device.type == "cpu":
         return _rank_in_threads(distances, codes, own, depth, width, with_indices)
-    keys = _sorted_keys(distances, codes, own, depth)
-    ranks, levels = _compact((keys & (2**level_bits - 1)).to(torch.int8), width)
-    return ranks, levels, (keys & 0xFFFFFFFF) >> level_bits if with_indices else None
+    order = _argsort(distances, own)[:, :depth]
+    ranks, levels = rank_by_order(order, codes, width)
+    return ranks, levels, order if with_indices else None
 
 
 def rank_by_order(order: Tensor, codes: Codes, width: int) -> tuple[Tensor, Tensor]:
@@ -215,11 +204,7 @@ def rank_by_order(order: Tensor, codes: Codes, width: int) -> tuple[Tensor, Tens
     levels = torch.zeros(order.shape, dtype=torch.int8, device=order.device)
     for query, reference in zip(*codes, strict=True):
         levels += reference[order] == query[:, None]
-    return _compact(levels.masked_fill_(order < 0, 0), width)
-
-
-def _compact(levels: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Keep the columns above 0 of every row, as ``(ranks, levels)``."""
+    levels.masked_fill_(order < 0, 0)
     num_rows, depth = levels.shape
     ranks = torch.full((num_rows, width), depth + 1, dtype=torch.int32, device=levels.device)
     compact = torch.zeros((num_rows, width), dtype=torch.int8, device=levels.device)
@@ -245,24 +230,6 @@ def _argsort(distances: Tensor, own: Tensor | None) -> Tensor:
     return torch.from_numpy(order)
 
 
-def _sorted_keys(distances: Tensor, codes: Codes, own: Tensor | None, depth: int) -> Tensor:
-    """The ``depth`` smallest keys of every row: distance, index and level, from high to low."""
-    level_bits = len(codes[0]).bit_length()
-    bits = distances.view(torch.int32)
-    sign = bits >> 31
-    # floats are sign and magnitude: as integers they order like floats, with -0 equal to 0
-    bits = ((bits & _LAST) ^ sign) - sign
-    low = torch.arange(bits.shape[1], device=bits.device) << level_bits
-    keys = (bits.long() << 32) | low
-    for query, reference in zip(*codes, strict=True):
-        keys += reference == query[:, None]
-    if own is not None:
-        keys.scatter_(1, own[:, None], ((_LAST << 32) | low)[own][:, None])
-    if depth < keys.shape[1] // 2:
-        return keys.topk(depth, dim=1, largest=False).values
-    return keys.sort(dim=1).values[:, :depth]
-
-
 def _rank_in_threads(
     distances: Tensor,
     codes: Codes,
@@ -272,54 +239,80 @@ def _rank_in_threads(
     with_indices: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """:func:`rank_by_distance` for ``float32`` on a CPU, a chunk of queries at a time."""
-    num_queries = len(distances)
+    num_queries, num_references = distances.shape
     all_bits, mine, theirs = (x.numpy() for x in (distances.view(torch.int32), *codes))
     ranks = np.full((num_queries, width), depth + 1, dtype=np.int32)
     levels = np.zeros((num_queries, width), dtype=np.int8)
     indices = np.empty((num_queries, depth), dtype=np.int64) if with_indices else None
+    step = max(1, min(_CHUNK, _CHUNK_SIZE // depth))
 
-    def rank_chunk(start: int) -> None:
-        for row, bits in enumerate(all_bits[start : start + _CHUNK], start):
-            if bits.min() < 0:  # sign and magnitude, as in _sorted_keys
-                sign = bits >> 31
-                bits = ((bits & _LAST) ^ sign) - sign
-            if own is not None:
-                bits[own[row]] = bits.max() + 1
-            order = _nearest(bits, depth)
-            shared = np.zeros(len(bits), dtype=np.int8)
-            for query, reference in zip(mine[:, row], theirs, strict=True):
-                shared += (reference == query).view(np.int8)
-            shared = shared[order]
-            related = (shared != 0).nonzero()[0]  # quicker than of integers
-            ranks[row, : len(related)] = related + 1
-            levels[row, : len(related)] = shared[related]
-            if indices is not None:
-                indices[row] = order
+    def rank_chunk(start: int) -> int:
+        chunk = slice(start, start + step)
+        bits = all_bits[chunk]
+        rows = np.arange(len(bits))
+        if bits.min() < 0:  # floats are sign and magnitude: to integers that order like them
+            sign = bits >> 31
+            bits = ((bits & _MAGNITUDE) ^ sign) - sign
+        if own is not None:
+            bits[rows, own[chunk]] = bits.max(axis=1) + 1
+        order = _nearest(bits, depth)
+        columns = order - rows[:, None] * num_references
+        # of most references it is quicker to compare all, and in their order
+        is_most = depth > num_references // 4
+        compared = theirs[:, None] if is_most else theirs.take(columns, axis=1)
+        is_same = compared == mine[:, chunk, None]
+        shared = is_same.view(np.int8).sum(axis=0, dtype=np.int8)
+        shared = shared.take(order) if is_most else shared
+        related, bounds = _true_positions(shared != 0)
+        for row, (first, last) in enumerate(itertools.pairwise(bounds)):
+            found = related[first:last]
+            ranks[start + row, : len(found)] = found - (row * depth - 1)
+            levels[start + row, : len(found)] = shared.take(found)
+        if indices is not None:
+            indices[chunk] = columns
+        return int(np.diff(bounds).max())
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        list(threads.map(rank_chunk, range(0, num_queries, _CHUNK)))
+        widest = max(threads.map(rank_chunk, range(0, num_queries, step)))
     found = None if indices is None else torch.from_numpy(indices)
-    return torch.from_numpy(ranks), torch.from_numpy(levels), found
+    return torch.from_numpy(ranks[:, :widest]), torch.from_numpy(levels[:, :widest]), found
 
 
 def _nearest(bits: np.ndarray, depth: int) -> np.ndarray:
-    """The indices of the ``depth`` smallest of some integers, smallest first, ties by index."""
-    if depth > len(bits) // 4:
-        return _stable_argsort(bits)[:depth]
-    # a threshold from every 16th value leaves a few more than depth to sort, or rarely too few
-    sample, wanted = bits[::16], depth // 16 + 4 * math.isqrt(depth // 16) + 4
-    found = np.empty(0)
-    if wanted < len(sample):
-        found = (bits <= np.partition(sample, wanted)[wanted]).nonzero()[0]
-    if len(found) < depth:
-        found = (bits <= np.partition(bits, depth - 1)[depth - 1]).nonzero()[0]
-    return found[_stable_argsort(bits[found])[:depth]]
+    """The ``depth`` smallest integers of each row, smallest first, ties by column: their positions
+    in the flattened array."""
+    if depth > bits.shape[1] // 4:
+        return _stable_argsort(bits)[:, :depth]
+    # a threshold from some of the values leaves a few more than depth to sort, or rarely too few
+    sample, expected = bits[:, ::_SAMPLED], depth // _SAMPLED
+    wanted = expected + 3 * math.isqrt(expected) + 4
+    for values, place in ((sample, min(wanted, sample.shape[1] - 1)), (bits, depth - 1)):
+        limit = np.partition(values, place, axis=1)[:, place, None]
+        found, bounds = _true_positions(bits <= limit)
+        counts = np.diff(bounds)[:, None]
+        if counts.min() >= depth:
+            break
+    columns = np.arange(counts.max())
+    positions = found.take(bounds[:-1, None] + columns, mode="clip")
+    kept = bits.take(positions)
+    np.copyto(kept, limit, where=columns >= counts)  # padding, last because the sort is stable
+    return positions.take(_stable_argsort(kept)[:, :depth])
+
+
+def _true_positions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where a mask is true, as positions in the flattened mask, and where each row's begin."""
+    found = mask.reshape(-1).nonzero()[0]
+    return found, found.searchsorted(np.arange(len(mask) + 1) * mask.shape[1])
 
 
 def _stable_argsort(bits: np.ndarray) -> np.ndarray:
-    """As ``argsort(kind="stable")`` of ``int32``, in two passes over 16 bits each."""
+    """The order of each row of ``int32``, as positions in the flattened array, ties by column."""
     # numpy has a radix sort for 16 bits, which leaves out a byte that all values share
-    above = (bits - bits.min()).view(np.uint32)
+    above = (bits - bits.min(axis=1, keepdims=True)).view(np.uint32)
     low, high = above.astype(np.uint16), (above >> 16).astype(np.uint16)
-    order = low.argsort(kind="stable")
-    return order[high[order].argsort(kind="stable")]
+    starts = np.arange(len(bits))[:, None] * bits.shape[1]
+    by_low = low.argsort(axis=1, kind="stable")
+    by_low += starts
+    order = high.take(by_low).argsort(axis=1, kind="stable")
+    order += starts
+    return by_low.take(order)

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.losses import ALL_LOSSES, DEFAULT_LOSSES, find_loss, hierarchical_bases
 from benchmarks.settings import SETTINGS
-from benchmarks.tuning.first_trials import COUNT, first_trials
+from benchmarks.tuning.proposals import COUNT, first_trials, near
 from benchmarks.tuning.space import (
     HIERARCHICAL,
     LOSSES,
@@ -178,6 +178,26 @@ def test_first_trials_vary_the_loss_s_own_settings_over_their_whole_range(loss):
             assert sorted(int(5 * (value - low) / (high - low)) for value in tried) == [*range(5)]
 
 
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_later_trials_are_near_the_best(loss):
+    spec, settings, space = planned(loss)
+    best = default_values(spec, settings, EXTENT)
+    random = np.random.default_rng(0)
+    tried = [near(space, best, random) for _ in range(300)]
+    assert all(values != best or len(best) == 1 for values in tried if "hierarchy" not in values)
+    changes = [sum(values[name] != best[name] for name in best) for values in tried]
+    assert 0.3 * len(best) < np.mean(changes) < 0.7 * len(best) + 0.7
+    for parameter in space:
+        if isinstance(parameter, Choice) or parameter.name not in best:
+            continue
+        found = np.array([values[parameter.name] for values in tried])
+        assert parameter.low <= found.min() < found.max() <= parameter.high
+        ends = [parameter.low, parameter.high, best[parameter.name], *found]
+        low, high, middle, *found = np.log(ends) if parameter.log else ends
+        far = [abs(value - middle) > 0.3 * (high - low) for value in found]
+        assert np.mean(far) < 0.02  # three standard deviations
+
+
 def test_next_trial_depends_on_the_finished_ones_and_the_seed_alone():
     spec, settings, space = planned("hpl:proxy_nca")
     defaults = default_values(spec, settings, EXTENT)
@@ -200,7 +220,7 @@ def test_next_trial_depends_on_the_finished_ones_and_the_seed_alone():
         assert all(a != b for a, b in zip(first[1:], other[1:], strict=True))
         downwards = search(0, 12, lambda values: -values["warmup"])
         assert first[:6] == downwards[:6]
-        assert first[6:] != downwards[6:]  # TPE learns from the values
+        assert first[6:] != downwards[6:]  # they start from the best
 
 
 def test_documented_space_is_the_one_in_the_code():
