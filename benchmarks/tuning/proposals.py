@@ -50,7 +50,7 @@ def near(space: Space, best: Mapping[str, Any], random: np.random.Generator) -> 
 
     Arguments:
         space: with plain numbers.
-        best: a value for each setting of the space, but for those that mean nothing with the others.
+        best: a value for each setting of the space that means something with the others.
         random: where the changes come from.
     """
     is_changed = random.random(len(space)) < CHANGED
