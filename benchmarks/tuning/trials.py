@@ -18,6 +18,7 @@ from .space import Space
 from .suggesting import suggest
 
 FILE = "trials.db"
+KEPT = 75.0  # percent of the trials so far that a trial may be among to go on
 UNPRUNED_TRIALS = 4  # the trials that are trained to their end before any is ended early
 _SEARCH = "search"
 
@@ -116,8 +117,8 @@ def next_trial(
     """
     finished = study.get_trials(deepcopy=False)
     number = len(finished)
-    pruner = optuna.pruners.MedianPruner(
-        n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=judged_from
+    pruner = optuna.pruners.PercentilePruner(
+        KEPT, n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=judged_from
     )
     copy = optuna.create_study(direction="maximize", pruner=pruner)
     copy.add_trials(finished)
@@ -168,7 +169,7 @@ class Pruner:
         self._reported = max(self._reported, len(history))
 
     def __call__(self, history: Sequence[float]) -> bool:
-        """Whether the best epoch so far is below the median that earlier trials had by now."""
+        """Whether the best epoch so far is among the worst quarter of what earlier trials had by now."""
         self.report(history)
         return bool(self._trial.should_prune())  # Optuna gives a number of NumPy
 
