@@ -169,7 +169,7 @@ class Pruner:
         self._reported = max(self._reported, len(history))
 
     def __call__(self, history: Sequence[float]) -> bool:
-        """Whether the best epoch so far is among the worst quarter of what earlier trials had by now."""
+        """Whether the best epoch so far is in the worst quarter of what earlier trials had."""
         self.report(history)
         return bool(self._trial.should_prune())  # Optuna gives a number of NumPy
 

@@ -40,7 +40,7 @@ def make_tuning(small_dataset, tmp_path):
 
 
 def made_up_accuracy(learning_rate, margin):
-    return -np.log10(learning_rate) / 10 - margin / 2
+    return -np.log10(learning_rate) / 10 + margin / 2
 
 
 @pytest.fixture
