@@ -9,7 +9,7 @@ from torch import Tensor
 from .inputs import CHUNK_BYTES, Embeddings
 
 _NUM_PROBES = 16  # queries whose nearest reference is found in float64 before all others are
-_CACHED = 2**18  # distances that fit the second-level cache
+_CACHED = 2**19  # distances that fit the second-level cache
 _SAFE = 2.0**60  # values up to this, and from its inverse on, have squares in float32
 # A float32 distance is a difference of numbers as large as the squared norms. Where the nearest
 # reference is closer than this share of them, fewer than 10 bits of it are left.
@@ -60,9 +60,11 @@ class ReferenceDistances:
         queries = queries.to(self.dtype)
         with torch.no_grad():
             queries = self._normalised(queries)
+            norms = queries.square().sum(dim=1)[:, None]
             for start, stop in self.references.slices(self._slice_size(len(queries))):
                 rows = self.references.rows(start, stop, self.dtype)
-                self._fill(result[:, start:stop], queries, self._normalised(rows), start, stop)
+                out = result[:, start:stop]
+                self._fill(out, queries, norms, self._normalised(rows), start, stop)
         return result
 
     def _normalised(self, rows: Tensor) -> Tensor:
@@ -100,7 +102,9 @@ class ReferenceDistances:
             nearest = nearest.minimum(share.amin(dim=1))
         return float(nearest.median())
 
-    def _fill(self, out: Tensor, queries: Tensor, rows: Tensor, start: int, stop: int) -> None:
+    def _fill(
+        self, out: Tensor, queries: Tensor, norms: Tensor, rows: Tensor, start: int, stop: int
+    ) -> None:
         if not self._is_product:
             matrix = self.distance(queries, rows)
             if not torch.isfinite(matrix).all():
@@ -111,8 +115,9 @@ class ReferenceDistances:
             torch.mm(queries, rows.T, out=out).neg_()
             return
         # the order of faiss: |x|^2 + |y|^2 first, so that roundings are the same
-        torch.add(queries.square().sum(dim=1)[:, None], self._norms[start:stop], out=out)
-        torch.addmm(out, queries, rows.T, alpha=-2, out=out).clamp_(min=0)
+        tile = norms + self._norms[start:stop]
+        torch.addmm(tile, queries, rows.T, alpha=-2, out=tile)
+        torch.clamp(tile, min=0, out=out)  # whose rows lie far apart, which slows a product down
 
     def _slice_size(self, num_queries: int) -> int | None:
         if not self._is_product:  # some of PML's distances hold queries x references x dimensions

@@ -64,7 +64,7 @@ def r_precision(
     [0.5]
     """
     relevance, num_relevant, ranks = _first_r(relevance, num_relevant, ranks)
-    return relevance.sum(dim=1).double() / num_relevant
+    return relevance.sum(dim=1, dtype=torch.int32).double() / num_relevant
 
 
 def average_precision_at_r(
@@ -293,7 +293,7 @@ def _first_r(
     num_relevant = relevance.sum(dim=1) if num_relevant is None else num_relevant
     ranks = _checked(relevance, ranks, num_relevant)
     width = int(num_relevant.max()) if len(num_relevant) else 0
-    relevance = relevance[:, :width] & (ranks[:, :width] <= num_relevant[:, None])
+    relevance = relevance[:, :width] & (ranks[:, :width] <= num_relevant[:, None].to(ranks.dtype))
     return relevance, num_relevant, ranks[:, :width].expand_as(relevance)
 
 

@@ -286,7 +286,8 @@ def _nearest(bits: np.ndarray, depth: int) -> np.ndarray:
     # a threshold from some of the values leaves a few more than depth to sort, or rarely too few
     sample, expected = bits[:, ::_SAMPLED], depth // _SAMPLED
     wanted = expected + 3 * math.isqrt(expected) + 4
-    for values, place in ((sample, min(wanted, sample.shape[1] - 1)), (bits, depth - 1)):
+    for values, place in ((sample, wanted), (sample, 2 * wanted), (bits, depth - 1)):
+        place = min(place, values.shape[1] - 1)
         limit = np.partition(values, place, axis=1)[:, place, None]
         found, bounds = _true_positions(bits <= limit)
         counts = np.diff(bounds)[:, None]
