@@ -57,9 +57,11 @@ def near(space: Space, best: Mapping[str, Any], random: np.random.Generator) -> 
     is_changed[random.integers(len(space))] = True
     values = dict(best)
     for parameter, changed in zip(space, is_changed, strict=True):
-        if not changed or parameter.name not in best:
+        if parameter.name not in best:  # it may mean something with a value that has changed
+            values[parameter.name] = _at(parameter, random.random())
+        elif not changed:
             continue
-        if isinstance(parameter, Choice):
+        elif isinstance(parameter, Choice):
             values[parameter.name] = str(random.choice(parameter.values))
         else:
             place = _place(parameter, best[parameter.name]) + random.normal(0, STEP)

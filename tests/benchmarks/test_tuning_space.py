@@ -198,6 +198,14 @@ def test_later_trials_are_near_the_best(loss):
         assert np.mean(far) < 0.02  # three standard deviations
 
 
+def test_a_later_trial_has_a_value_for_every_setting_so_that_nothing_is_left_to_chance():
+    _, _, space = planned("hpl:proxy_nca")
+    best = {"hierarchy": "given"}  # with which the settings of discovery mean nothing
+    first, again = (near(space, best, np.random.default_rng(1)) for _ in range(2))
+    assert set(first) == {parameter.name for parameter in space}
+    assert first == again
+
+
 def test_next_trial_depends_on_the_finished_ones_and_the_seed_alone():
     spec, settings, space = planned("hpl:proxy_nca")
     defaults = default_values(spec, settings, EXTENT)
