@@ -1,6 +1,6 @@
 """Where all cosines fit the cache: the levels' proxies in one matrix, and few operations.
 
-With a hundred classes, the time of a step is the number of its operations. So there are no blocks
+With a hundred classes, or on a GPU, the number of operations decides about the time. So no blocks
 here, embeddings and proxies are copied into one tensor of unit vectors, and no exponent is shifted.
 """
 
@@ -18,15 +18,18 @@ from .settings import Columns, Numbers, Settings, bounds, columns_of, may_overfl
 from .softmax import softmax_terms
 
 _LARGEST_BYTES = 2**20  # of the cosines: as many as in one block of a larger loss
+_LARGEST_ON_GPU = 2**25  # which takes longer to start an operation than to do it
 
 
 def is_small(embeddings: Tensor, settings: Settings) -> bool:
     """Whether a loss can be computed here: the cosines fit, and no exponential can overflow."""
     batch_size, num_columns = embeddings.shape[0], sum(settings.sizes)
+    has_memory = embeddings.is_cuda and not settings.save_memory
+    largest = _LARGEST_ON_GPU if has_memory else _LARGEST_BYTES
     return (
         settings.normalize
         and settings.block_size == 0
-        and batch_size * num_columns * embeddings.element_size() <= _LARGEST_BYTES
+        and batch_size * num_columns * embeddings.element_size() <= largest
         and not may_overflow(settings, embeddings.dtype, batch_size, num_columns)
     )
 

@@ -37,8 +37,7 @@ class FastPath:
         class_share: train each step on the classes of the batch and, up to this share of all fine
             classes, others drawn at random (Partial FC). 1 trains on all.
         save_memory: the softmax losses compute their exponentials a second time for the gradient
-            instead of keeping ``batch_size * num_classes`` of them (Proxy-Anchor keeps none in any
-            case).
+            instead of keeping ``batch_size * num_classes`` of them (Proxy-Anchor keeps none).
         seed: of the classes drawn.
 
     Raises:
@@ -86,7 +85,7 @@ class FastPath:
             embeddings: ``(batch_size, embedding_size)``.
             labels: ``int64`` of shape ``(levels, batch_size)``.
             weights: of the levels.
-            step: the number of the training step, which is read if ``class_share`` is below 1.
+            step: the number of the training step.
             plain: the same sum, computed by PML's losses from embeddings and proxies: where a
                 gradient is differentiated itself (``create_graph=True``), it is that of this sum.
         """
@@ -103,22 +102,20 @@ class FastPath:
         dim = settings.class_dim
         sizes = tuple([one.shape[dim] for one in proxies])
         if self.class_share < 1 and is_training:
-            classes, fine = sample_classes(
-                labels[0].contiguous(), sizes[0], self.class_share, self.seed + int(step)
-            )
+            drawn = self.class_share, self.seed + step
+            classes, fine = sample_classes(labels[0].contiguous(), sizes[0], *drawn)
             proxies = [proxies[0].index_select(dim, classes), *proxies[1:]]
             labels = torch.cat([fine.unsqueeze(0), labels[1:]])
             sizes, plain = (len(classes), *sizes[1:]), None
         is_on = torch.is_grad_enabled()
         needs = tuple([is_on and one.requires_grad for one in (embeddings, *proxies)])
-        if torch.compiler.is_compiling():  # such a gradient cannot be differentiated in any case
-            plain = None
+        plain = None if torch.compiler.is_compiling() else plain  # which has no second derivative
         settings = settings._replace(sizes=sizes)
         return AllLevels.apply(settings, needs, plain, None, embeddings, labels, *proxies)
 
 
 def sample_classes(
-    labels: Tensor, num_classes: int, share: float, seed: int
+    labels: Tensor, num_classes: int, share: float, seed: int | Tensor
 ) -> tuple[Tensor, Tensor]:
     """All classes of a batch, and others drawn at random up to a share of all classes.
 
@@ -128,6 +125,7 @@ def sample_classes(
         labels: ``int64`` of shape ``(batch_size,)``.
         share: of all classes; at least ``batch_size`` are taken, if there are as many, so that
             their number does not depend on the labels (reading it would wait for a GPU).
+        seed: an integer, or a tensor that holds one, which is not read either.
 
     Returns:
         The classes, ascending, and the labels as positions among them.
@@ -137,9 +135,12 @@ def sample_classes(
         >>> len(classes), classes[labels].tolist()
         (4, [7, 7, 2])
     """
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.rand(num_classes, generator=generator).to(labels.device)
-    order.index_fill_(0, labels, 2.0)  # before all others
+    # SplitMix64 (Steele et al., 2014) instead of a generator, which takes no seed from a tensor
+    order = torch.arange(num_classes, device=labels.device) + seed * num_classes
+    order *= -0x61C8864680B583EB
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15), (31, 1)):
+        order.bitwise_xor_(order >> shift).mul_(factor)
+    order = order.float().index_fill_(0, labels, torch.inf)  # before all others
     size = max(math.ceil(share * num_classes), min(len(labels), num_classes))
     classes = order.topk(size, sorted=False).indices.sort().values
     return classes, torch.searchsorted(classes, labels)
@@ -147,10 +148,8 @@ def sample_classes(
 
 def get_engine(spec: Any) -> FastPath | None:
     """What the loss calls: the fast path by default, or ``None`` for ``"pml"``, PML's losses."""
-    if spec is None:
-        return FastPath()
-    if isinstance(spec, FastPath):
-        return spec
+    if spec is None or isinstance(spec, FastPath):
+        return spec or FastPath()
     if isinstance(spec, str) and spec == "pml":
         return None
     raise ValueError(

@@ -15,9 +15,8 @@ def grown_table(table: np.ndarray, num_new: int, parents: Any, given: Sequence[i
 
     Arguments:
         table: ``(num_classes, num_levels)``, as in ``Hierarchy``.
-        parents: the classes of the given coarse levels that the new ones belong to, of shape
-            ``(num_new, len(given))``; of shape ``(num_new,)`` the finest of them, for superclasses
-            that exist. ``None`` if no coarse level is given.
+        parents: the superclasses of the new classes, ``(num_new, len(given))``, or ``(num_new,)``
+            of the finest given level, if these exist. ``None`` if no coarse level is given.
         given: which coarse levels are given.
     """
     new = np.full((num_new, table.shape[1]), -1)

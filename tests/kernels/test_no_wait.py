@@ -57,12 +57,13 @@ def test_no_value_is_read(kind, block_size, save_memory, monkeypatch):
     assert embeddings.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("class_share", [1.0, 0.5])
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_value_is_read_by_the_fast_path(kind, monkeypatch):
+def test_no_value_is_read_by_the_fast_path(kind, class_share, monkeypatch):
     levels, embeddings, labels = make(kind, (40, 7), dtype=torch.float32)
     monkeypatch.setattr(autograd, "_is_one", lambda factor: False)
     with NoWaiting():
-        found = FastPath()(
+        found = FastPath(class_share=class_share)(
             levels, stored(levels), embeddings, labels, (1.0, 0.3), torch.tensor(3),
             plain_sum(levels, labels),
         )  # fmt: skip

@@ -9,8 +9,8 @@ from pml_levels import KINDS, SOFTMAX, TOLERANCES, kernels, make, reference, row
 from pytorch_metric_learning import distances
 from torch.nn.functional import normalize
 
+from pml_hierarchical.kernels import autograd, small, softmax
 from pml_hierarchical.kernels import settings as kernel_settings
-from pml_hierarchical.kernels import small, softmax
 
 
 def check_parity(kind, sizes, dtype=torch.float64, weights=(1.0, 0.3, 0.7), **kwargs):
@@ -209,6 +209,21 @@ HUGE = {
 def test_small_is_what_fits_the_cache_and_cannot_overflow(kind, classes, changes, expected):
     chosen = kernel_settings.Settings(kind, (classes,), (1.0,), (0.1,), (32.0,))
     assert small.is_small(torch.zeros(128, 4), chosen._replace(**changes)) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_classes_in_one_matrix(kind, monkeypatch):
+    """As on a GPU, which computes so many cosines at once."""
+    monkeypatch.setattr(small, "_LARGEST_BYTES", small._LARGEST_ON_GPU)
+    levels, embeddings, labels = make(kind, (11318, 106, 10), batch_size=128, dtype=torch.float32)
+    expected = reference(levels, embeddings, labels)
+    monkeypatch.setattr(autograd, "block_losses", None)
+    total, losses = kernels(levels, embeddings, labels)
+    torch.testing.assert_close(losses, expected[0], rtol=1e-5, atol=0)
+    for ours, theirs in zip(
+        torch.autograd.grad(total, [embeddings, *stored(levels)]), expected[1], strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5 * float(theirs.abs().max()))
 
 
 @pytest.mark.parametrize("save_memory", [False, True])
