@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from ..datasets.base import RetrievalData
 from ..progress import RunProgress
@@ -59,17 +60,33 @@ def warmup_of(
     device: torch.device,
     progress: RunProgress,
 ) -> dict[str, Any]:
-    """The checkpoint of the first epochs of the flat loss; trained if there is none yet."""
+    """The checkpoint of the first epochs of the flat loss; trained if there is none yet.
+
+    Another process that trains it is waited for.
+    """
     flat = replace(config, loss=config.loss.flat())
     named = replace(flat, loss=replace(flat.loss, name=f"{flat.loss.name}:{NAME}"))
     folder = named.folder(out)
     wanted = json.loads(json.dumps(flat.to_dict()))
-    if (folder / FILE).exists():
-        found = read_checkpoint(folder / FILE)
-        if found["config"] == wanted and found["epoch"] == epochs:
-            progress.advance(epochs * config.settings.iterations_per_epoch)
-            return found
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / FILE).exists():
+            found = read_checkpoint(folder / FILE)
+            if found["config"] == wanted and found["epoch"] == epochs:
+                progress.advance(epochs * config.settings.iterations_per_epoch)
+                return found
+        _train_warmup(flat, epochs, data, folder, device, progress)
+    return read_checkpoint(folder / FILE)
 
+
+def _train_warmup(
+    flat: RunConfig,
+    epochs: int,
+    data: RetrievalData,
+    folder: Path,
+    device: torch.device,
+    progress: RunProgress,
+) -> None:
     def ends(history: Sequence[float]) -> bool:
         return len(history) >= epochs
 
@@ -78,4 +95,3 @@ def warmup_of(
     session.close()
     write_checkpoint(session, folder / FILE, validation=session.validation_history())
     remove_checkpoints(folder)
-    return read_checkpoint(folder / FILE)

@@ -1,5 +1,7 @@
 """Runs that continue the warm-up of their flat loss, beside runs from the start."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -147,3 +149,28 @@ def test_flat_loss_of_a_hierarchical_one(configs):
     for spec in (*(config.loss for config in configs.values()), idea):
         assert spec.flat() == flat
         assert type(spec.flat()) is type(flat)
+
+
+def test_jobs_train_a_warmup_once(configs, small_dataset, tmp_path, monkeypatch):
+    """A job that needs a warm-up while another one trains it waits, and takes what it finds."""
+    trained, inside = [], []
+    train_warmup = shared_warmup._train_warmup
+
+    def slowly(*args):
+        assert not inside, "two jobs train the same warm-up in one folder"
+        inside.append(1)
+        time.sleep(0.3)
+        train_warmup(*args)
+        trained.append(inside.pop())
+
+    monkeypatch.setattr(shared_warmup, "_train_warmup", slowly)
+    names = ("proxy_nca", "hpl:proxy_nca", "hpl:proxy_nca:coarse_proxies=fixed")
+    args = (small_dataset, tmp_path, CPU)
+    with ThreadPoolExecutor(len(names)) as pool:
+        jobs = [
+            pool.submit(shared_warmup.warmup_of, configs[name], SHARED, *args, Progress())
+            for name in names
+        ]
+        found = [job.result() for job in jobs]
+    assert len(trained) == 1
+    assert [one["epoch"] for one in found] == [SHARED] * len(names)
