@@ -148,10 +148,10 @@ def test_a_command_without_its_extra_names_it(installed):
 TUNED_FILES = """
 from pml_hierarchical.benchmarks.tuning import tuned_file, tuned_file_to_read as read
 from pml_hierarchical.benchmarks.tuning.tuned import SHIPPED
-print(tuned_file("glyphs"))
-SHIPPED.mkdir()
-(SHIPPED / "glyphs.yaml").touch()
-print(read("glyphs") == SHIPPED / "glyphs.yaml", read("omniglot"))
+print(tuned_file("sop"))
+SHIPPED.mkdir(exist_ok=True)
+(SHIPPED / "sop.yaml").touch()
+print(read("sop") == SHIPPED / "sop.yaml", read("inshop"))
 """
 
 
@@ -174,7 +174,7 @@ def test_search_needs_its_extra_alone_and_tune_its_own_folder(installed):
     found = python(installed, "-c", code)
     assert len(wanted) > 8
     assert found.stderr == ""
-    assert found.stdout.split() == ["tuned/glyphs.yaml", "True", "tuned/omniglot.yaml"]
+    assert found.stdout.split() == ["tuned/sop.yaml", "True", "tuned/inshop.yaml"]
 
 
 def test_evaluate_needs_no_extra(installed, tmp_path):

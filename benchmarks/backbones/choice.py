@@ -95,6 +95,25 @@ class BackboneChoice:
             del found["cut"], found["views"]
         return found
 
+    def options(self) -> str:
+        """What chooses this network on the command line; empty for the default.
+
+        Example:
+            >>> BackboneChoice(crop=128, cut="11").options()
+            '--crop 128 --train-from 11'
+        """
+        chosen = {
+            "--backbone": self.name != DEFAULT and self.name,
+            "--weights": self.weights != PRETRAINED and self.weights,
+            "--train-trunk": self.cut is None and self.trained,
+            "--train-batch-norm": self.batch_norm == TRAINED,
+            "--crop": self.crop,
+            "--train-from": self.cut,
+            "--views": self.cut is not None and self.views != VIEWS and self.views,
+        }
+        given = [(name, value) for name, value in chosen.items() if value]
+        return " ".join(name if value is True else f"{name} {value}" for name, value in given)
+
     def sentence(self) -> str:
         """For reports: the network, its weights, and what is trained on which pictures.
 

@@ -61,7 +61,7 @@ def ablate(
     console = Console()
     dataset = data.chosen()
     request = make_request(dataset, data, training, network, bases, seeds, folds, FULL, given=given)
-    planned = plan_ablation(request, what or WHAT, adapt_to_tuned(tuned, dataset))
+    planned = plan_ablation(request, what or WHAT, adapt_to_tuned(tuned, request.source))
     for line in request.given.lines([run.loss for run in planned.flat.runs[: len(bases)]]):
         console.print(line, markup=False, highlight=False)
     if data.download:

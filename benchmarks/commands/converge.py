@@ -76,7 +76,7 @@ def converge(
         FULL,
         given=given,
     )
-    planned = plan_convergence(request, times, adapt_to_tuned(tuned, dataset))
+    planned = plan_convergence(request, times, adapt_to_tuned(tuned, request.source))
     for line in request.given.lines(planned.losses):
         console.print(line, markup=False, highlight=False)
     if data.download:

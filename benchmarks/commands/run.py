@@ -65,7 +65,7 @@ def run(
             device,
             given,
         )
-        planned = suite.plan(request, adapt_to_tuned(tuned, dataset))
+        planned = suite.plan(request, adapt_to_tuned(tuned, request.source))
         if is_helper():
             suite.help_run(planned)
             return

@@ -17,8 +17,8 @@ from .tuned import read_yaml
 
 _HEADER = """\
 # The best settings of each loss, found on validation classes alone by
-#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}
-# and read by `pml-hierarchical run --dataset {dataset} --tuned`. Rewritten by every search.
+#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}{network}
+# and read by `pml-hierarchical run {dataset} --tuned{network}`. Rewritten by every search.
 """
 
 
@@ -26,7 +26,8 @@ def check_settings_file(path: Path, searches: Sequence[Search]) -> None:
     """Refuse a file that has, or would get, the results of searches that differ.
 
     Raises:
-        ValueError: if the file is of other folds, seed or epochs, or not what ``tune`` writes.
+        ValueError: if the file is of other folds, seed, epochs or network, or not what ``tune``
+            writes.
         OSError: if it cannot be read.
     """
     if not path.exists():
@@ -35,7 +36,7 @@ def check_settings_file(path: Path, searches: Sequence[Search]) -> None:
     for key, value in wanted.items():
         if content[key] != value:
             raise ValueError(
-                f"{path} has the results of searches with {key} {content[key]}, not {value}; "
+                f"{path} has the results of searches with {key} {content[key]!r}, not {value!r}; "
                 "losses are only compared after the same search. Choose another --settings"
             )
 
@@ -54,7 +55,8 @@ def save_settings(path: Path, search: Search) -> dict[str, Any]:
         common = _common(search)
         losses = dict(sorted({**losses, search.loss.name: entry}.items()))
         content = {**common, "losses": losses}
-        shown = {**common, "folds": " ".join(map(str, search.folds))}
+        network = common["network"] and f" {common['network']}"
+        shown = {**common, "folds": " ".join(map(str, search.folds)), "network": network}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_whole(path, _HEADER.format(**shown) + text)
     return entry
@@ -91,4 +93,5 @@ def _common(search: Search) -> dict[str, Any]:
         "folds": list(search.folds),
         "seed": search.seed,
         "epochs": search.settings.epochs,
+        "network": search.request.source.backbone.options(),
     }

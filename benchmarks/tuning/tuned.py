@@ -17,6 +17,7 @@ from ..several_values import FROM_DATASET
 from .suggesting import TRAINING_NAMES
 
 if TYPE_CHECKING:
+    from ..request import DataSource
     from ..suite import Adapt
 
 SHIPPED = Path(__file__).parents[1] / "tuned"
@@ -102,7 +103,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
-    kinds = {"dataset": str, "folds": list, "seed": int, "epochs": int, "losses": dict}
+    kinds = {
+        "dataset": str, "folds": list, "seed": int, "epochs": int, "network": str, "losses": dict
+    }  # fmt: skip
     for key, kind in kinds.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), kind):
             raise ValueError(
@@ -154,18 +157,31 @@ def apply_tuned(
     return changed, replace(settings, **found.training)
 
 
-def adapt_to_tuned(file: str | None, dataset: str) -> Adapt | None:
+def adapt_to_tuned(file: str | None, source: DataSource) -> Adapt | None:
     """What ``--tuned`` asks for, as :func:`benchmarks.suite.plan` takes it.
 
     Arguments:
         file: of ``tune``; ``FROM_DATASET`` for that of the data set, ``None`` for no such settings.
-        dataset: its name.
+        source: the data set and the network.
 
     Raises:
         OSError: if there is no such file.
-        ValueError: if it is not what ``tune`` writes.
+        ValueError: if it is not what ``tune`` writes, or of another network, which needs other
+            settings.
     """
     if file is None:
         return None
-    path = tuned_file_to_read(dataset) if file == FROM_DATASET else Path(file)
+    path = tuned_file_to_read(source.dataset) if file == FROM_DATASET else Path(file)
+    network, found = source.backbone.options(), read_yaml(path)["network"]
+    if found != network:
+        raise ValueError(
+            f"{path} has settings for {_network(found)}, and these runs have {_network(network)}: "
+            "choose the same, or search settings for this one with `pml-hierarchical tune "
+            f"{source.dataset} {network}".rstrip()
+            + " --settings FILE`"
+        )
     return partial(apply_tuned, tuned=tuned_settings(path))
+
+
+def _network(options: str) -> str:
+    return f"the network of {options}" if options else "the default network"

@@ -3,15 +3,18 @@ import copy
 import pytest
 import yaml
 
+from benchmarks.backbones import BackboneChoice
 from benchmarks.losses import find_loss
+from benchmarks.request import DataSource
 from benchmarks.settings import SETTINGS
-from benchmarks.tuning import apply_tuned, tuned_settings
+from benchmarks.tuning import adapt_to_tuned, apply_tuned, tuned_settings
 
 CONTENT = {
     "dataset": "small",
     "folds": [0],
     "seed": 0,
     "epochs": 4,
+    "network": "",
     "losses": {
         "proxy_anchor": {
             "trials": 20,
@@ -140,3 +143,34 @@ def test_broken_file(write, content, message):
 def test_missing_file(tmp_path):
     with pytest.raises(OSError, match=r"none\.yaml"):
         tuned_settings(tmp_path / "none.yaml")
+
+
+def test_settings_of_another_network_are_refused(write):
+    upper = DataSource("small", backbone=BackboneChoice(cut="default", crop=128))
+    path = str(write(changed(["network"], "--crop 128 --train-from 11")))
+    assert adapt_to_tuned(path, upper) is not None
+    with pytest.raises(
+        ValueError,
+        match=r"for the network of --crop 128 --train-from 11, and these runs have the default "
+        "network: .* `pml-hierarchical tune small --settings FILE`",
+    ):
+        adapt_to_tuned(path, DataSource("small"))
+    path = str(write(CONTENT))
+    assert adapt_to_tuned(path, DataSource("small")) is not None
+    with pytest.raises(ValueError, match="tune small --crop 128 --train-from 11 --settings FILE"):
+        adapt_to_tuned(path, upper)
+
+
+@pytest.mark.parametrize(
+    ("choice", "options"),
+    [
+        ({}, ""),
+        ({"name": "timm:resnet50", "trained": True}, "--backbone timm:resnet50 --train-trunk"),
+        (
+            {"cut": "9", "views": 3, "batch_norm": "trained", "weights": "none"},
+            "--weights none --train-batch-norm --train-from 9 --views 3",
+        ),
+    ],
+)
+def test_options_of_a_network(choice, options):
+    assert BackboneChoice(**choice).options() == options
