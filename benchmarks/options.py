@@ -191,7 +191,13 @@ class NetworkOptions:
     batch_size: Annotated[
         int | None, Option(help="By default the data set's.", rich_help_panel=NETWORK)
     ] = None
-    workers: Annotated[int, Option(help="Processes that load images.", rich_help_panel=NETWORK)] = 0
+    workers: Annotated[
+        int,
+        Option(
+            help="Processes that load images, in training or for features.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = 0
 
     def choice(self) -> BackboneChoice:
         """The network as plain values.
@@ -280,7 +286,12 @@ def make_request(
     backbone = network.choice()
     return RunRequest(
         source=DataSource(
-            dataset, data.data_root, data.skip_broken, backbone, device or training.device
+            dataset,
+            data.data_root,
+            data.skip_broken,
+            backbone,
+            device or training.device,
+            workers=network.workers,
         ),
         losses=tuple(losses),
         seeds=tuple(seeds),

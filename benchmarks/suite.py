@@ -92,7 +92,7 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
             training,
             source.skip_broken,
             source.backbone,
-            request.workers,
+            request.training_workers,
         )
         for seed in request.seeds
         for fold in folds

@@ -111,6 +111,7 @@ def load_dataset(
     backbone: BackboneChoice = DEFAULT_BACKBONE,
     device: torch.device | str = "cpu",
     all_train: bool = False,
+    workers: int = 0,
 ) -> RetrievalData:
     """Load a data set by its name.
 
@@ -121,6 +122,7 @@ def load_dataset(
         backbone: the network that its pictures go through.
         device: where features of a frozen network are computed, if they are not kept from before.
         all_train: whether the images of the test classes are trained on, too.
+        workers: processes that load images where features are computed; 0 for none but this one.
 
     Raises:
         ValueError: for an unknown name, a ``data_root`` that the data set does not need, or a
@@ -129,7 +131,7 @@ def load_dataset(
             ``skip_broken`` is not set, or weights cannot be downloaded.
     """
     choice = check_backbone(name, backbone)
-    return _find(name).load(Source(data_root, skip_broken, choice, device, all_train))
+    return _find(name).load(Source(data_root, skip_broken, choice, device, all_train, workers))
 
 
 def check_backbone(name: str, choice: BackboneChoice) -> BackboneChoice:

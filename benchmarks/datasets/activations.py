@@ -48,6 +48,7 @@ def load_activations(
     cache_dir: Path | None = None,
     batch_size: int = 8,
     device: torch.device | str = "cpu",
+    workers: int = 0,
 ) -> tuple[Activations, Activations]:
     """The activations in front of the cut of a network, for testing and for training.
 
@@ -64,6 +65,7 @@ def load_activations(
         cache_dir: where activations are kept; ``benchmarks.cache.cache_directory()`` by default.
         batch_size: pictures that go through the network at a time.
         device: where they do.
+        workers: processes that load the pictures; 0 for none but this one.
 
     Raises:
         OSError: if the disk has too little space, before anything is computed, or cannot be
@@ -92,7 +94,7 @@ def load_activations(
         )
         for view in range(backbone.views)
     ]
-    _compute_missing([tested, *views], backbone, batch_size, device)
+    _compute_missing([tested, *views], backbone, batch_size, device, workers)
     return Activations([tested.file]), Activations([view.file for view in views])
 
 
@@ -103,7 +105,11 @@ def _training_half(images: LabelledImages) -> np.ndarray:
 
 
 def _compute_missing(
-    parts: Sequence[_Part], backbone: Backbone, batch_size: int, device: torch.device | str
+    parts: Sequence[_Part],
+    backbone: Backbone,
+    batch_size: int,
+    device: torch.device | str,
+    workers: int,
 ) -> None:
     """Fill the files; another process that does the same is waited for."""
     if not any(len(part.missing()) for part in parts):
@@ -123,18 +129,24 @@ def _compute_missing(
         total = sum(len(part.missing()) for part in parts)
         with tqdm(desc="activations", unit="image", total=total, disable=not total) as bar:
             for part in parts:
-                _fill(part, lower, batch_size, device, bar)
+                _fill(part, lower, batch_size, device, workers, bar)
     finally:
         lock.release()
 
 
 def _fill(
-    part: _Part, lower: nn.Module, batch_size: int, device: torch.device | str, bar: Any
+    part: _Part,
+    lower: nn.Module,
+    batch_size: int,
+    device: torch.device | str,
+    workers: int,
+    bar: Any,
 ) -> None:
     missing = part.missing()
     for start in range(0, len(missing), BLOCK):
         rows = missing[start : start + BLOCK]
-        batches = DataLoader(Subset(part.pictures, rows.tolist()), batch_size=batch_size)
+        pictures = Subset(part.pictures, rows.tolist())
+        batches = DataLoader(pictures, batch_size=batch_size, num_workers=workers)
         found = []
         with torch.no_grad():
             for batch in batches:

@@ -41,13 +41,14 @@ def _features(
     batch_size: int | None,
     cache_dir: Path | None,
     device: torch.device | str,
+    workers: int,
 ) -> np.ndarray:
     """The features of pictures, computed on first use; ``shown_in`` tells the pictures apart."""
 
     def compute() -> dict[str, np.ndarray]:
         network = build_frozen(backbone)
         size = _suitable(batch_size, device)
-        return {"features": extract_features(pictures, network, size, device)}
+        return {"features": extract_features(pictures, network, size, device, workers)}
 
     key = {"backbone": backbone.name, "transform": repr(backbone.transform), **shown_in}
     return cached_arrays(name, key, compute, cache_dir)["features"]
@@ -65,6 +66,7 @@ def frozen_features(
     batch_size: int | None,
     cache_dir: Path | None,
     device: torch.device | str = "cpu",
+    workers: int = 0,
 ) -> np.ndarray:
     """``float32`` of shape ``(N, features)``, computed on first use and cached block by block."""
     assert photographs.digests is not None
@@ -74,7 +76,7 @@ def frozen_features(
         shown_in = _shown_in(photographs.digests[start : start + FILES_PER_BLOCK])
         pictures = Pictures(files, open_photograph, backbone.transform)
         block = _features(
-            photographs.name, shown_in, pictures, backbone, batch_size, cache_dir, device
+            photographs.name, shown_in, pictures, backbone, batch_size, cache_dir, device, workers
         )
         if features is None:
             features = np.empty((len(photographs.files), block.shape[1]), np.float32)
@@ -96,6 +98,7 @@ def load_photographs(
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
     all_train: bool = False,
+    workers: int = 0,
 ) -> RetrievalData:
     """The photographs as features of a frozen network, or for a network that is trained.
 
@@ -109,6 +112,7 @@ def load_photographs(
         device: where features are computed. Those of one device serve the others, too.
         all_train: whether the photographs of the test classes are trained on, too; it matters for
             a network with a cut.
+        workers: processes that load the photographs for it; 0 for none but this one.
 
     Returns:
         ``inputs`` of shape ``(N, features)``, ``float32``: not normalised, the network's own. With
@@ -131,8 +135,9 @@ def load_photographs(
         cache_dir,
         batch_size,
         device,
+        workers,
     )
-    features = frozen_features(photographs, backbone, batch_size, cache_dir, device)
+    features = frozen_features(photographs, backbone, batch_size, cache_dir, device, workers)
     data = RetrievalData(
         name=photographs.name,
         inputs=torch.from_numpy(features),
@@ -157,13 +162,14 @@ def see_drawings(
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
     all_train: bool = False,
+    workers: int = 0,
 ) -> RetrievalData:
     """Drawings in memory as a network for photographs sees them: enlarged, in three equal channels.
 
     Arguments:
         data: its ``inputs`` are ``uint8`` of shape ``(N, 1, height, width)``.
         backbone: the network.
-        cache_dir, batch_size, device, all_train: see :func:`load_photographs`.
+        cache_dir, batch_size, device, all_train, workers: see :func:`load_photographs`.
 
     Returns:
         See :func:`load_photographs`. For a network that is trained, ``untrained`` stays.
@@ -179,7 +185,7 @@ def see_drawings(
     if backbone.trained:
         shown_in = {"drawings": content}
         trained = _to_be_trained(
-            data, backbone, pictures, shown_in, all_train, cache_dir, batch_size, device
+            data, backbone, pictures, shown_in, all_train, cache_dir, batch_size, device, workers
         )
         return replace(data, **trained)
     features = _features(
@@ -190,6 +196,7 @@ def see_drawings(
         batch_size,
         cache_dir,
         device,
+        workers,
     )
     return replace(
         data,
@@ -213,6 +220,7 @@ def _to_be_trained(
     cache_dir: Path | None,
     batch_size: int | None,
     device: torch.device | str,
+    workers: int,
 ) -> dict[str, Any]:
     """The attributes of a data set that a network is trained on; none for a frozen one."""
     if not backbone.trained:
@@ -224,7 +232,7 @@ def _to_be_trained(
     else:
         size = _suitable(batch_size, device)
         inputs, training = load_activations(
-            images, backbone, pictures, shown_in, all_train, cache_dir, size, device
+            images, backbone, pictures, shown_in, all_train, cache_dir, size, device, workers
         )
         build = partial(build_upper, backbone)
     return {"inputs": inputs, "training_inputs": training, "build_trunk": build}

@@ -27,6 +27,7 @@ class Source:
         backbone: the network of the pictures.
         device: where features of a frozen network are computed.
         all_train: whether the images of the test classes are trained on, too.
+        workers: processes that load images for the network; 0 for none but this one.
     """
 
     root: Path | None = None
@@ -34,6 +35,7 @@ class Source:
     backbone: BackboneChoice = field(default_factory=BackboneChoice)
     device: torch.device | str = "cpu"
     all_train: bool = False
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def photographic(
             backbone=find_backbone(source.backbone),
             device=source.device,
             all_train=source.all_train,
+            workers=source.workers,
         )
 
     return DatasetEntry(
@@ -124,7 +127,11 @@ def drawn(
         # mirrored, a b is a d
         backbone = find_backbone(source.backbone, flip=False)
         return see_drawings(
-            load(source), backbone, device=source.device, all_train=source.all_train
+            load(source),
+            backbone,
+            device=source.device,
+            all_train=source.all_train,
+            workers=source.workers,
         )
 
     return DatasetEntry(

@@ -81,7 +81,7 @@ class Search:
                 settings,
                 self.request.source.skip_broken,
                 self.request.source.backbone,
-                self.request.workers,
+                self.request.training_workers,
             )
             for fold in self.folds
         ]

@@ -17,6 +17,7 @@ from benchmarks.backbones.upper import build_parts
 from benchmarks.backbones.views import View
 from benchmarks.datasets import activations, load_dataset, look_at_dataset
 from benchmarks.datasets.broken import open_photograph
+from benchmarks.request import DataSource, RunRequest
 
 CHOICE = BackboneChoice(
     "timm:test_resnet", "none", batch_norm="trained", crop=32, cut="layer3", views=3
@@ -100,6 +101,23 @@ def test_views_are_the_same_every_time_and_differ():
     assert not torch.equal(View(pictures, 0, seed=1)[0], first[0][0])
     same = Pictures(noise[[0, 0]], Image.fromarray, backbone.training_transform)
     assert not torch.equal(View(same, 0)[0], View(same, 0)[1])  # nor all pictures cropped alike
+
+
+def test_workers_change_nothing(root, cache):
+    first = load_dataset("folder", root, backbone=CHOICE)
+    wanted = [kept(one).copy() for one in (*first.inputs.files, *first.training_inputs.files)]
+    shutil.rmtree(cache)
+    again = load_dataset("folder", root, backbone=CHOICE, workers=2)
+    for one, other in zip((*again.inputs.files, *again.training_inputs.files), wanted, strict=True):
+        np.testing.assert_array_equal(kept(one), other)
+    np.testing.assert_array_equal(again.untrained, first.untrained)
+
+
+@pytest.mark.parametrize(("choice", "workers"), [({"cut": "11"}, 0), ({"trained": True}, 2)])
+def test_a_training_has_no_workers_where_it_reads_what_is_kept(choice, workers):
+    source = DataSource("cub", backbone=BackboneChoice(**choice), workers=2)
+    request = RunRequest(source, ("contrastive",), workers=2)
+    assert request.training_workers == workers
 
 
 def test_training_draws_one_of_the_views(root):

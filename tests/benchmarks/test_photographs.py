@@ -69,11 +69,11 @@ def test_features_are_kept_block_by_block(name, root, monkeypatch):
     monkeypatch.setattr(features, "FILES_PER_BLOCK", 5)
     read = []
 
-    def counting(images, model, batch_size, device):
+    def counting(images, *args):
         read.append(len(images))
         if len(read) == 2:
             raise KeyboardInterrupt
-        return original(images, model, batch_size, device)
+        return original(images, *args)
 
     original = features.extract_features
     monkeypatch.setattr(features, "extract_features", counting)
@@ -127,7 +127,7 @@ def test_skip_broken_counts_and_leaves_out(name, root):
         assert data.picture(one).tobytes() == whole.picture(other).tobytes()
 
 
-def test_a_mended_image_is_seen_although_the_check_is_remembered(name, root):
+def test_a_restored_image_is_seen_although_the_check_is_remembered(name, root):
     file = sorted(root.rglob("*.[jJ][pP][gG]"))[0]
     content = file.read_bytes()
     file.write_bytes(bytes(len(content)))
