@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,10 +79,11 @@ def plan_ablation(request: RunRequest, what: Sequence[str], adapt: Adapt | None 
 def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
     """Each flat run and, right after it, the runs of its variants on the same fold and seed.
 
-    A variant with the settings of an earlier one, as where the reference has that value, is left
-    out.
+    With several jobs, as many flat runs come first and then all their variants: these wait for the
+    warm-up of their flat run, and no two jobs are to wait for the same one. A variant with the
+    settings of an earlier one, as where the reference has that value, is left out.
     """
-    runs = []
+    groups: list[list[RunConfig]] = []
     for flat in ablation.flat.runs:
         _, tree = training_tree(data.labels[data.split(flat.fold).train])
         training = Training(
@@ -91,7 +92,8 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
             flat.settings.iterations,
             flat.settings.learning_rate,
         )
-        runs.append(flat)
+        runs = [flat]
+        groups.append(runs)
         known: list[dict[str, Any]] = []
         for variant in ablation.variants:
             spec = variant.spec(flat.loss, flat.settings.loss_overrides, training)
@@ -99,7 +101,15 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
                 known.append(spec.settings())
                 runs.append(replace(flat, loss=spec))
                 runs[-1].check()
-    return runs
+    return list(_flat_first(groups, ablation.flat.request.jobs))
+
+
+def _flat_first(groups: Sequence[Sequence[RunConfig]], jobs: int) -> Iterator[RunConfig]:
+    for start in range(0, len(groups), jobs):
+        together = groups[start : start + jobs]
+        yield from (flat for flat, *_ in together)
+        for _, *variants in together:
+            yield from variants
 
 
 def run_ablation(ablation: Ablation, console: Console) -> AblationOutcome:

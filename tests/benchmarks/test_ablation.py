@@ -55,6 +55,21 @@ def test_superclasses_follow_the_training_classes_of_the_fold(make_ablation, sma
     assert len(configs) == len({config.name for config in configs}) == count
 
 
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_as_many_flat_runs_as_jobs_come_before_their_variants(make_ablation, small_dataset, jobs):
+    planned = make_ablation(bases=["proxy_nca"], what=["hpl"], seeds=(0, 1, 2), jobs=jobs)
+    order = [(config.loss.name, config.seed) for config in lay_out(planned, small_dataset)]
+    flat, variant = "proxy_nca", "hpl:proxy_nca"
+    assert (
+        order
+        == {
+            1: [(flat, 0), (variant, 0), (flat, 1), (variant, 1), (flat, 2), (variant, 2)],
+            2: [(flat, 0), (flat, 1), (variant, 0), (variant, 1), (flat, 2), (variant, 2)],
+            3: [(flat, 0), (flat, 1), (flat, 2), (variant, 0), (variant, 1), (variant, 2)],
+        }[jobs]
+    )
+
+
 def test_a_base_without_a_scale(make_ablation, small_dataset):
     planned = make_ablation(bases=["p2s_grad"], what=["coarse_scale", "coarse_proxies"])
     names = [config.loss.name for config in lay_out(planned, small_dataset)]
