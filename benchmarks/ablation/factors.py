@@ -31,8 +31,8 @@ class Training:
 
     @property
     def num_superclasses(self) -> int:
-        """Of the reference whose tree is discovered."""
-        return max(2, min(60, self.num_classes // 4))
+        """Of the reference whose tree is discovered: the loss's default."""
+        return max(2, min(1000, self.num_classes // 4))
 
 
 Change = Callable[[LossSpec, str, Training], LossSpec]
@@ -88,7 +88,7 @@ SUPERCLASSES: dict[str, Callable[[int], Any]] = {
     "half_sqrt": lambda classes: max(2, round(classes**0.5 / 2)),
     "sqrt": lambda classes: max(2, round(classes**0.5)),
     "double_sqrt": lambda classes: max(2, min(classes - 1, round(2 * classes**0.5))),
-    "quarter": lambda classes: max(2, classes // 4),
+    "60": lambda classes: max(2, min(60, classes // 4)),
     "half": lambda classes: max(2, classes // 2),
     "almost_all": lambda classes: max(2, classes - 1),
     "two_levels": lambda classes: (max(3, classes // 4), max(2, round(classes**0.5 / 2))),
@@ -175,8 +175,9 @@ FACTORS: tuple[Factor, ...] = (
     ),
     Factor(
         "num_superclasses",
-        "K: a quarter, half, once or twice the square root of the number of classes C, C/4, "
-        "C/2 or C - 1, which groups nothing; or two levels of C/4 and half the square root",
+        "K instead of C/4: a quarter, half, once or twice the square root of the number of "
+        "classes C, 60, C/2 or C - 1, which groups nothing; or two levels of C/4 and half the "
+        "square root",
         tuple(SUPERCLASSES),
         _superclasses,
         (DISCOVERED,),

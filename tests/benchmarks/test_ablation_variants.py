@@ -17,7 +17,7 @@ from benchmarks.ablation.variants import (
     variant_of,
 )
 from benchmarks.losses import find_loss
-from pml_hierarchical import Hierarchy
+from pml_hierarchical import Hierarchy, losses
 from pml_hierarchical.clustering import Agglomerative, KMeans, KMeansStep
 
 CLASSES = np.arange(30)
@@ -36,7 +36,7 @@ CHANGED = {
 CHANGED_LESS = {
     "hpl:level_weights=0.3": set(),
     "hpl_given:level_weights=0.1": set(),
-    "hpl:num_superclasses=quarter": set(),  # of few classes
+    "hpl:num_superclasses=60": set(),  # of few classes
     "hpl:scale_and_weight=0.1x0.3": {"coarse_scale"},
     "hpl:scale_and_weight=0.5x0.3": {"coarse_scale"},
     "hpl:scale_and_weight=1x0.3": {"coarse_scale"},
@@ -46,6 +46,15 @@ OVERRIDES = {
     "hpl": {"num_superclasses": 9, "level_weights": 0.2, "warmup": 7},  # the references know better
     "hpl_given": {"level_weights": 0.4, "warmup": 7},
 }
+
+
+@pytest.mark.parametrize("num_classes", [3, 30, 570, 5000])
+def test_the_discovered_reference_has_as_many_superclasses_as_the_loss_itself(num_classes):
+    training = Training(num_classes, num_given=0, iterations=100, learning_rate=0.01)
+    spec = Variant("hpl").spec(find_loss("proxy_nca"), {}, training)
+    tree = Hierarchy.flat(num_classes)
+    wanted = losses.HierarchicalProxyLoss(num_classes, 2, losses.ProxyNCALoss)
+    assert spec.build(num_classes, 2, tree, seed=0).sizes == wanted.sizes
 
 
 @pytest.mark.parametrize("variant", CHANGES, ids=lambda variant: variant.name)
@@ -75,7 +84,7 @@ def test_variant_differs_from_its_reference_in_one_factor(variant):
         ("hpl:num_superclasses=sqrt", {"sizes": (30, 5)}),
         ("hpl:num_superclasses=quarter_sqrt", {"sizes": (30, 2)}),
         ("hpl:num_superclasses=double_sqrt", {"sizes": (30, 11)}),
-        ("hpl:num_superclasses=quarter", {"sizes": (30, 7)}),
+        ("hpl:num_superclasses=60", {"sizes": (30, 7)}),
         ("hpl:num_superclasses=two_levels", {"sizes": (30, 7, 3)}),
         ("hpl_given:tree=mixed", {"sizes": (30, 7, 6, 2)}),
         ("hpl:level_weights=0.03", {"level_weights": (1.0, 0.03)}),
