@@ -1,4 +1,4 @@
-"""The commands with ``--device cuda``, beside the same on the CPU. Skipped where there is no GPU."""
+"""The commands with ``--device cuda``, beside those on the CPU. Skipped where there is no GPU."""
 
 import json
 import sys
