@@ -10,7 +10,7 @@ import torch
 from bases import BASES
 
 from pml_hierarchical import Hierarchy
-from pml_hierarchical.losses import HierarchicalProxyLoss
+from pml_hierarchical.losses import FastPath, HierarchicalProxyLoss
 
 C, D, B = 12, 6, 20
 TREE = Hierarchy.from_parents([[0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3]])
@@ -67,3 +67,27 @@ def test_gradients(name, engine, autocast):
         ours = gradients(found, embeddings, own, base.attribute)
         torch.testing.assert_close(ours, wanted, **close)
         loss_func.recluster()
+
+
+def test_a_share_of_the_classes_is_drawn_anew_in_each_step():
+    """Without a graph break, and the same as without compilation."""
+    losses = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        loss_func = HierarchicalProxyLoss(
+            60,
+            D,
+            BASES["CosFaceLoss"].loss_class,
+            Hierarchy([[c, c // 5] for c in range(60)]),
+            warmup=0,
+            recluster_every=1000,
+            engine=FastPath(class_share=0.3),
+        )
+        embeddings, labels = torch.randn(B, D), torch.randint(60, (B,))
+        for _ in range(2):
+            loss_func(embeddings, labels)
+        torch._dynamo.reset()
+        called = torch.compile(loss_func, fullgraph=True) if compiled else loss_func
+        losses.append([called(embeddings, labels).item() for _ in range(4)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert len({round(value, 3) for value in losses[0]}) == 4
