@@ -109,7 +109,7 @@ class FastPath:
             sizes, plain = (len(classes), *sizes[1:]), None
         is_on = torch.is_grad_enabled()
         needs = tuple([is_on and one.requires_grad for one in (embeddings, *proxies)])
-        plain = None if torch.compiler.is_compiling() else plain  # which has no second derivative
+        plain = None if torch.compiler.is_compiling() else plain  # compiled: no second derivative
         settings = settings._replace(sizes=sizes)
         return AllLevels.apply(settings, needs, plain, None, embeddings, labels, *proxies)
 
