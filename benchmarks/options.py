@@ -302,6 +302,5 @@ def make_request(
         learning_rate=network.learning_rate,
         batch_size=network.batch_size,
         jobs=training.jobs,
-        workers=network.workers,
         given=GivenSettings() if given is None else given.read(),
     )

@@ -23,7 +23,8 @@ class DataSource:
         backbone: the network that the images go through.
         device: where features are computed and networks are trained, as torch names it.
         all_train: whether the images of the test classes are trained on, too.
-        workers: processes that load images where features are computed; 0 for none but this one.
+        workers: processes that load images, for features and for trainings on the images
+            themselves; 0 for none but the one that needs them.
     """
 
     dataset: str
@@ -69,7 +70,6 @@ class RunRequest:
         learning_rate: of trunk and embedder instead of the data set's.
         batch_size: instead of the data set's.
         jobs: how many runs take place at a time.
-        workers: processes that load images: for a run that trains on them, and for features.
         given: settings that were chosen for these runs, over those of the data set and of a search.
     """
 
@@ -83,14 +83,13 @@ class RunRequest:
     learning_rate: float | None = None
     batch_size: int | None = None
     jobs: int = 1
-    workers: int = 0
     given: GivenSettings = field(default_factory=GivenSettings)
 
     @property
     def training_workers(self) -> int:
         """Of each training: none where it reads activations or features that are kept."""
         backbone = self.source.backbone
-        return self.workers if backbone.trained and backbone.cut is None else 0
+        return self.source.workers if backbone.trained and backbone.cut is None else 0
 
     @property
     def folder(self) -> Path:

@@ -81,8 +81,8 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
     check_backbone(source.dataset, source.backbone)
     checked_device(source.device)
     check_jobs(request.jobs)
-    if request.workers < 0:
-        raise ValueError(f"--workers must not be negative, got {request.workers}")
+    if request.source.workers < 0:
+        raise ValueError(f"--workers must not be negative, got {request.source.workers}")
     runs = tuple(
         RunConfig(
             source.dataset,

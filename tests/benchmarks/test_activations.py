@@ -116,7 +116,7 @@ def test_workers_change_nothing(root, cache):
 @pytest.mark.parametrize(("choice", "workers"), [({"cut": "11"}, 0), ({"trained": True}, 2)])
 def test_a_training_has_no_workers_where_it_reads_what_is_kept(choice, workers):
     source = DataSource("cub", backbone=BackboneChoice(**choice), workers=2)
-    request = RunRequest(source, ("contrastive",), workers=2)
+    request = RunRequest(source, ("contrastive",))
     assert request.training_workers == workers
 
 
