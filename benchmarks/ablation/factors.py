@@ -100,7 +100,8 @@ def _superclasses(spec: LossSpec, value: str, training: Training) -> LossSpec:
 
 
 def _warmup(spec: LossSpec, value: str, training: Training) -> LossSpec:
-    return _with(spec, warmup=round(float(value) * training.iterations))
+    steps = 100 if value == "100_steps" else round(float(value) * training.iterations)
+    return _with(spec, warmup=steps)
 
 
 def _recluster_every(spec: LossSpec, value: str, training: Training) -> LossSpec:
@@ -183,7 +184,12 @@ FACTORS: tuple[Factor, ...] = (
         (DISCOVERED,),
     ),
     Factor("tree", "a given tree with discovered levels in it", ("mixed",), _tree, (GIVEN,)),
-    Factor("warmup", "share of the training", ("0", "0.1", "0.5"), _warmup),
+    Factor(
+        "warmup",
+        "share of the training, 0.3 by default here; or 100 steps, the loss's own default",
+        ("0", "100_steps", "0.1", "0.5"),
+        _warmup,
+    ),
     Factor(
         "recluster_every",
         "T, as a share of the training",

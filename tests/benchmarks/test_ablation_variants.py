@@ -90,6 +90,7 @@ def test_variant_differs_from_its_reference_in_one_factor(variant):
         ("hpl:level_weights=0.03", {"level_weights": (1.0, 0.03)}),
         ("hpl_given:level_weights=1", {"level_weights": (1.0, 1.0, 1.0)}),
         ("hpl:warmup=0.5", {"warmup": 50}),
+        ("hpl_given:warmup=100_steps", {"warmup": 100}),
         ("hpl:recluster_every=0.1", {"recluster_every": 10}),
         ("hpl:recluster_every=never", {"recluster_every": 100}),
         ("hpl:course=falling", {"weight_schedule": Course("falling", 0.3, 7, 100)}),
