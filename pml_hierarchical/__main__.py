@@ -7,8 +7,7 @@ from pml_hierarchical.suite import import_suite
 
 def main() -> int:
     """Run a command and return the exit code."""
-    code: int = import_suite("command_line").main()
-    return code
+    return int(import_suite("command_line").main())
 
 
 if __name__ == "__main__":

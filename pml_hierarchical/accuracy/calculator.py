@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from .ranking import KnnFunction, LabelCodes, RankedBlock, ranked_blocks
 logger = logging.getLogger(__name__)
 
 _QUICK = 5  # seconds that an evaluation may take without a progress bar
-# Related references of a piece of a block. torch computes so few in the calling thread: threads of
-# pieces are then faster than threads inside of every operation, by far so on a busy machine.
-_PIECE = 2**15 - 1
+# Related references of a piece of a block: few enough for the cache, and so many that the threads
+# seldom wait for the interpreter.
+_PIECE = 2**18
 _PIECE_ON_GPU = 2**24
 
 
@@ -270,8 +271,13 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         drawn = {"unit": " queries", "disable": not self.progress_bar}
         bar = tqdm(desc="evaluating", total=len(query), delay=_QUICK, mininterval=1.0, **drawn)
         size = _PIECE if labels.device.type == "cpu" else _PIECE_ON_GPU
+        # threads of pieces, by far faster on a busy machine than torch's within every operation;
         # a user's own metric need not be safe in threads
-        with bar, ThreadPoolExecutor(1 if any(owns) else torch.get_num_threads()) as pool:
+        usual = torch.get_num_threads()
+        count, inner = (1, usual) if any(owns) else (usual, 1)
+        pool = ThreadPoolExecutor(count, "metrics", torch.set_num_threads, (inner,))
+        with ExitStack() as stack, bar, pool:
+            stack.callback(torch.set_num_threads, usual)  # of threads that begin later
             for block in blocks:
                 jobs = [
                     [pool.submit(self._values, *task, x) for x in block.first(at_most).split(size)]

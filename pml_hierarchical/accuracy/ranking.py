@@ -231,12 +231,7 @@ def _argsort(distances: Tensor, own: Tensor | None) -> Tensor:
 
 
 def _rank_in_threads(
-    distances: Tensor,
-    codes: Codes,
-    own: Tensor | None,
-    depth: int,
-    width: int,
-    with_indices: bool,
+    distances: Tensor, codes: Codes, own: Tensor | None, depth: int, width: int, with_indices: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """:func:`rank_by_distance` for ``float32`` on a CPU, a chunk of queries at a time."""
     num_queries, num_references = distances.shape
@@ -249,14 +244,11 @@ def _rank_in_threads(
     def rank_chunk(start: int) -> int:
         chunk = slice(start, start + step)
         bits = all_bits[chunk]
-        rows = np.arange(len(bits))
         if bits.min() < 0:  # floats are sign and magnitude: to integers that order like them
             sign = bits >> 31
             bits = ((bits & _MAGNITUDE) ^ sign) - sign
-        if own is not None:
-            bits[rows, own[chunk]] = bits.max(axis=1) + 1
-        order = _nearest(bits, depth)
-        columns = order - rows[:, None] * num_references
+        order = _nearest(bits, depth, None if own is None else own[chunk].numpy())
+        columns = order - np.arange(len(bits))[:, None] * num_references
         # of most references it is quicker to compare all, and in their order
         is_most = depth > num_references // 4
         compared = theirs[:, None] if is_most else theirs.take(columns, axis=1)
@@ -278,10 +270,13 @@ def _rank_in_threads(
     return torch.from_numpy(ranks[:, :widest]), torch.from_numpy(levels[:, :widest]), found
 
 
-def _nearest(bits: np.ndarray, depth: int) -> np.ndarray:
-    """The ``depth`` smallest integers of each row, smallest first, ties by column: their positions
-    in the flattened array."""
-    if depth > bits.shape[1] // 4:
+def _nearest(bits: np.ndarray, depth: int, own: np.ndarray | None) -> np.ndarray:
+    """The ``depth`` smallest integers of each row, smallest first, ties by column, but for that in
+    the column ``own``: their positions in the flattened array."""
+    is_most = depth > bits.shape[1] // 4
+    if own is not None:  # last, and where all are sorted without a byte more to sort by
+        bits[np.arange(len(bits)), own] = bits.max(axis=1) + 1 if is_most else _MAGNITUDE
+    if is_most:
         return _stable_argsort(bits)[:, :depth]
     # a threshold from some of the values leaves a few more than depth to sort, or rarely too few
     sample, expected = bits[:, ::_SAMPLED], depth // _SAMPLED

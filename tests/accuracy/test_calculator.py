@@ -1,6 +1,8 @@
 """The calculator against brute force in float64, against PML, and against its own promises."""
 
+import contextlib
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import brute_force
 import numpy as np
@@ -13,7 +15,7 @@ from pytorch_metric_learning.utils.inference import CustomKNN, FaissKNN
 from sklearn.metrics import average_precision_score
 
 from pml_hierarchical import Hierarchy
-from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
+from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator, catalogue
 
 NO_CLUSTERING = ("NMI", "AMI")
 
@@ -352,6 +354,30 @@ def test_own_metrics_of_blocks_in_pieces(monkeypatch):
     assert ours.get_accuracy(embeddings, labels)["label"] == list(range(30))
     both = np.stack([labels, np.zeros(60, dtype=int)], axis=1)  # 59 partners: a row is a piece
     assert ours.get_accuracy(embeddings, both)["label_level0"] == list(range(30))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_later_threads_have_as_many_of_torchs_as_before_an_evaluation(fails, monkeypatch):
+    seen = []
+
+    def ndcg(levels, level_counts, ranks):
+        seen.append(torch.get_num_threads())
+        if fails:
+            raise ArithmeticError
+        return torch.ones(len(levels))
+
+    calculator = HierarchicalAccuracyCalculator(include=("ndcg",), device="cpu")
+    monkeypatch.setitem(catalogue._FORMULAS, "ndcg", ndcg)
+    usual = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(ArithmeticError) if fails else contextlib.nullcontext():
+            calculator.get_accuracy(torch.eye(6), np.arange(6) // 2)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(usual)
+    assert set(seen) == {1}
 
 
 def test_own_metric_that_averages_by_itself():

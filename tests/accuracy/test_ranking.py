@@ -85,7 +85,7 @@ def test_nearest_of_many_also_where_the_sampled_ones_are_unusual(sampled, depth)
     if sampled is not None:
         distances[1, :: ranking._SAMPLED] = sampled
     expected = distances.argsort(axis=1, kind="stable")[:, :depth]
-    positions = ranking._nearest(distances.view(np.int32), depth)
+    positions = ranking._nearest(distances.view(np.int32), depth, None)
     assert (positions == expected + 4000 * np.arange(3)[:, None]).all()
 
 
