@@ -233,8 +233,10 @@ class SuperclassState(torch.nn.Module):
             return Progress(0, 0, 0, False, False, self.initial)
         with torch.inference_mode(False):  # training may need the table later
             table = from_signs(self.class_signs, self.sizes)
-        chains = [len(table[:, level:].unique(dim=0)) for level in range(len(self.sizes))]
-        is_tree = bool((table >= 0).all()) and tuple(chains) == self.sizes
+        columns, is_tree = table.clamp(min=0).unbind(1), bool((table >= 0).all())
+        for below, above, size in zip(columns, columns[1:] + columns[-1:], self.sizes, strict=True):
+            parents = torch.full_like(below[:size], -1).scatter_(0, below, above)
+            is_tree &= bool((parents >= 0).all()) and torch.equal(parents[below], above)
         is_active, step, (updates, last) = self.active > 0, int(self.steps), self.updates.tolist()
         active, mixed = bool(is_active) and is_tree, bool(is_active) and not is_tree
         return Progress(step, updates, last, active, mixed, table)
