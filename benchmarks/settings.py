@@ -138,9 +138,9 @@ def about_length(
     )
 
 
-# The loss's own defaults, written down so that results say what they were made with.
+# The loss's own default, written down so that results say what they were made with.
 _HPL: dict[str, dict[str, Any]] = {
-    "hpl": {"level_weights": 0.3},
+    "hpl": {"level_weights": 0.1},
     "hpl_given": {"level_weights": 0.1},
 }
 

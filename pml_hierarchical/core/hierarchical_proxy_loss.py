@@ -36,7 +36,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         hierarchy: the tree of the classes, a :class:`Hierarchy`.
         num_superclasses: to discover: a number; decreasing ones for several levels; ``"auto"``,
             a quarter of the classes up to 1,000, by default without ``hierarchy``. With it: inside.
-        level_weights: finest first, or one for all coarse levels; by default 0.3, 0.1 if given.
+        level_weights: finest first; or a number, the weight of every coarse level beside 1.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates; ``None`` leaves them to ``ReclusterHook``.
         coarse_proxies: ``"learned"``, or as in the paper ``"fixed"`` to the means between updates.
@@ -63,7 +63,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         base_loss: Callable[..., Any] = ProxyAnchorLoss,
         hierarchy: Any = None,
         num_superclasses: int | str | Sequence[int] | None = None,
-        level_weights: float | Sequence[float] | None = None,
+        level_weights: float | Sequence[float] = 0.1,
         warmup: int = 100,
         recluster_every: int | None = 100,
         coarse_proxies: str = "learned",
@@ -90,9 +90,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         self.num_classes, self.embedding_size = num_classes, embedding_size
         self.is_given, self.coarse_proxies = is_given, coarse_proxies
         self.warmup, self.recluster_every = warmup, recluster_every
-        if level_weights is None:
-            level_weights = (1.0, *(0.1 if one else 0.3 for one in is_given[1:]))
-        elif isinstance(level_weights, (int, float)):
+        if isinstance(level_weights, (int, float)):
             level_weights = (1.0, *[level_weights] * (len(sizes) - 1))
         self.level_weights = tuple(map(float, level_weights))
         self.clusterer, self.engine = self.make_clusterer(clusterer), self.make_engine(engine)

@@ -59,8 +59,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             classes, at most 1,000. With a ``hierarchy``, discovered levels go between the
             given ones by size, and never cross a given superclass.
         level_weights: the weight of each level, finest first; a number is the weight of every
-            coarse level beside 1; or a function of the training step that returns either. By
-            default 1 for the finest level, 0.3 for discovered and 0.1 for given coarse levels.
+            coarse level beside 1; or a function of the training step that returns either.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates of discovered levels, and of coarse proxies
             that are fixed. ``None`` leaves them to :class:`~pml_hierarchical.hooks.ReclusterHook`
@@ -558,9 +557,8 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     weights, schedule = given["level_weights"], None
     if callable(weights):
         weights, schedule = weights(0), weights
-    if weights is not None:
-        given["level_weights"] = checks.checked_weights(weights, num_levels)
-    if num_levels == 1 and (schedule or given["level_weights"] not in (None, (1.0,))):
+    given["level_weights"] = checks.checked_weights(weights, num_levels)
+    if num_levels == 1 and (schedule or given["level_weights"] != (1.0,)):
         raise ValueError(
             f"level_weights={weights!r} has no effect: with one level, this loss is its base loss"
         )

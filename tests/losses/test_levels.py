@@ -118,13 +118,14 @@ def test_another_reducer_for_a_level():
 @pytest.mark.parametrize(
     ("tree", "weights"),
     [
-        ({"num_superclasses": (5, 2)}, (1.0, 0.3, 0.3)),
-        ({"hierarchy": TREE}, (1.0, 0.1, 0.1)),
-        ({"hierarchy": TREE, "num_superclasses": 3}, (1.0, 0.1, 0.3, 0.1)),
+        ({"num_superclasses": (5, 2)}, (1.0, 0.1, 0.1)),
+        ({"hierarchy": TREE, "num_superclasses": 3}, (1.0, 0.1, 0.1, 0.1)),
+        ({"hierarchy": TREE, "level_weights": 0.3}, (1.0, 0.3, 0.3)),
         ({"num_superclasses": ()}, (1.0,)),
+        ({"num_superclasses": (), "level_weights": 0.3}, (1.0,)),
     ],
 )
-def test_given_levels_weigh_less_than_discovered_ones(tree, weights):
+def test_a_number_is_the_weight_of_every_coarse_level(tree, weights):
     assert HierarchicalProxyLoss(C, D, **tree).level_weights == weights
 
 
