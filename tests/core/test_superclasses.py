@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pml_hierarchical.core.superclasses import (
+    SuperclassState,
     discover,
     from_signs,
     group_means,
@@ -294,3 +295,24 @@ def test_any_average_is_a_valid_table(first, second, weight):
     assert (found >= -1).all()
     assert (found < torch.tensor(sizes)).all()
     assert torch.equal(found[:, 0], a[:, 0])
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_coarse_levels_are_active_where_the_table_is_a_tree_of_all_classes(data):
+    sizes = (6, *data.draw(st.sampled_from([(3,), (3, 2), (4, 3, 2)])))
+    columns = [st.lists(st.integers(-1, n - 1), min_size=6, max_size=6) for n in sizes[1:]]
+    parents = [
+        data.draw(st.lists(st.integers(0, n - 1), min_size=6, max_size=6)) for n in sizes[1:]
+    ]
+    table = [list(range(6))]
+    for number, column in enumerate(columns):  # nested ones, or any
+        nested = [parents[number][below] for below in table[-1]]
+        table.append(data.draw(st.one_of(st.just(nested), column)))
+    labels = torch.tensor(table).T
+    state = SuperclassState(torch.full_like(labels, -1), sizes)
+    state.write(labels)
+    chains = [len(set(map(tuple, labels[:, level:].tolist()))) for level in range(len(sizes))]
+    is_tree = bool((labels >= 0).all()) and tuple(chains) == sizes
+    assert (state.read().is_active, state.read().is_mixed) == (is_tree, not is_tree)
+    event(f"a tree: {is_tree}")
