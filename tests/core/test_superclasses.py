@@ -312,7 +312,8 @@ def test_coarse_levels_are_active_where_the_table_is_a_tree_of_all_classes(data)
     labels = torch.tensor(table).T
     state = SuperclassState(torch.full_like(labels, -1), sizes)
     state.write(labels)
-    chains = [len(set(map(tuple, labels[:, level:].tolist()))) for level in range(len(sizes))]
-    is_tree = bool((labels >= 0).all()) and tuple(chains) == sizes
+    is_used = all(set(column) == set(range(n)) for column, n in zip(table, sizes, strict=True))
+    pairs = itertools.pairwise(table)
+    is_tree = is_used and all(len({*zip(a, b, strict=True)}) == len({*a}) for a, b in pairs)
     assert (state.read().is_active, state.read().is_mixed) == (is_tree, not is_tree)
     event(f"a tree: {is_tree}")
