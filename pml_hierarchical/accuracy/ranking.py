@@ -274,7 +274,7 @@ def _nearest(bits: np.ndarray, depth: int, own: np.ndarray | None) -> np.ndarray
     """The ``depth`` smallest integers of each row, smallest first, ties by column, but for that in
     the column ``own``: their positions in the flattened array."""
     is_most = depth > bits.shape[1] // 4
-    if own is not None:  # last, and where all are sorted without a byte more to sort by
+    if own is not None:  # behind all others, but close where a wider range takes the sort longer
         bits[np.arange(len(bits)), own] = bits.max(axis=1) + 1 if is_most else _MAGNITUDE
     if is_most:
         return _stable_argsort(bits)[:, :depth]

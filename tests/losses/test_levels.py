@@ -119,6 +119,7 @@ def test_another_reducer_for_a_level():
     ("tree", "weights"),
     [
         ({"num_superclasses": (5, 2)}, (1.0, 0.1, 0.1)),
+        ({"hierarchy": TREE}, (1.0, 0.1, 0.1)),
         ({"hierarchy": TREE, "num_superclasses": 3}, (1.0, 0.1, 0.1, 0.1)),
         ({"hierarchy": TREE, "level_weights": 0.3}, (1.0, 0.3, 0.3)),
         ({"num_superclasses": ()}, (1.0,)),
