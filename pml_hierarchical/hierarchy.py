@@ -23,9 +23,8 @@ class Hierarchy(core.Hierarchy):
             that fine class ``c`` belongs to, from the finest level (``c`` itself) to the coarsest.
         names: for every level the names of its classes, all different, or ``None``.
 
-    Raises:
-        TypeError: if the labels are not integers.
-        ValueError: if a class has two parents, a number is missing or the names do not fit.
+    Raises ``TypeError`` if the labels are not integers, and ``ValueError`` if a class has two
+    parents, a number is missing or the names do not fit.
 
     Example:
         >>> tree = Hierarchy.from_paths(["fruit/apple", "fruit/pear", "dairy/milk"])

@@ -33,8 +33,7 @@ def from_json(text: str) -> Hierarchy:
 def to_csv(tree: Hierarchy) -> str:
     """The tree as a list of parents, ``name,parent``; no parent at the coarsest level.
 
-    Raises:
-        ValueError: if a name occurs at two levels, so that it would be ambiguous.
+    Raises ``ValueError`` if a name occurs at two levels, so that it would be ambiguous.
     """
     names = _names(tree)
     rows: list[tuple[str, str]] = []
@@ -53,8 +52,7 @@ def from_csv(text: str) -> Hierarchy:
 
     Fine classes are numbered in the order of their rows, superclasses as they appear above them.
 
-    Raises:
-        ValueError: if a column is missing, a class has two parents, or the depths differ.
+    Raises ``ValueError`` if a column is missing, a class has two parents, or the depths differ.
     """
     rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     if not {"name", "parent"} <= set(rows.fieldnames or ()):
@@ -83,8 +81,7 @@ def from_newick(text: str) -> Hierarchy:
     Fine classes are numbered in the order of the text. A node without a name is named by its
     number, and a name that occurs again gets that number, too.
 
-    Raises:
-        ValueError: if the text is no Newick tree, or fine classes have different depths.
+    Raises ``ValueError`` if the text is no Newick tree, or fine classes have different depths.
     """
     parent_of, names, open_nodes, node = dict[int, int](), dict[int, str](), list[int](), 0
     for token in filter(None, _NEWICK.findall(text)):
@@ -152,8 +149,7 @@ def from_linkage(linkage: Any, num_superclasses: int | Sequence[int]) -> Hierarc
         linkage: of shape ``(num_classes - 1, 4)``, as scipy returns it.
         num_superclasses: the size of the coarse level, or the decreasing sizes of several.
 
-    Raises:
-        ValueError: if merges at the same distance leave no cut of that size.
+    Raises ``ValueError`` if merges at the same distance leave no cut of that size.
     """
     from scipy.cluster.hierarchy import fcluster
 
@@ -234,8 +230,7 @@ def agreement(found: Any, known: Any) -> dict[int, float]:
     Returns:
         ``{level: NMI}``, each value in 0..1: 1 for the same superclasses, whatever their numbers.
 
-    Raises:
-        ValueError: if ``known`` has a single level, or more fine classes than ``found``.
+    Raises ``ValueError`` if ``known`` has a single level, or more fine classes than ``found``.
 
     Example:
         >>> known = Hierarchy.from_parents([[0, 0, 1, 1]])

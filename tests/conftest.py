@@ -8,6 +8,12 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the processes of tests
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
+
+# the first call of what numba compiles, in the middle of an example, takes seconds
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
 
 def pytest_configure(config):
     config.addinivalue_line(

@@ -49,7 +49,7 @@ def relations(tree):
     return pairs, chains
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(named_trees())
 def test_round_trips(tree):
     assert trees.from_json(trees.to_json(tree)) == tree
@@ -131,7 +131,7 @@ def test_text():
 
 
 # ---------------------------------------------------------------- linkage
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(3, 20), st.integers(0, 1000))
 def test_linkage_round_trip(num_classes, seed):
     rng = np.random.default_rng(seed)

@@ -24,9 +24,8 @@ class Embeddings:
     ``torch.float32``; ``largest`` is the largest absolute value, and ``smallest`` the smallest of
     the rows' largest absolute values, zero rows left out.
 
-    Raises:
-        TypeError: if the values are not real numbers.
-        ValueError: for another shape, no column, or a value that is NaN or infinite.
+    Raises ``TypeError`` if the values are not real numbers, and ``ValueError`` for another shape,
+    no column, or a value that is NaN or infinite.
     """
 
     def __init__(self, values: Any, name: str, device: torch.device) -> None:
@@ -114,7 +113,7 @@ def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.nd
         raise ValueError(
             f"{name} must have shape (num_samples,) or (num_samples, num_levels), got {array.shape}"
         )
-    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds {array.max()}, which does not fit int64")
     if np.issubdtype(array.dtype, np.floating) and (array == np.trunc(array)).all():
         if array.size and np.abs(array).max() >= 2 ** (np.finfo(array.dtype).nmant + 1):

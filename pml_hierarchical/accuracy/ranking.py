@@ -1,15 +1,12 @@
 """Exact ranks of the related references, a block of queries at a time.
 
 No metric needs the whole ranking, so a block keeps, per query, the ranks and the levels of its
-related references and nothing else. On a CPU, the bits of ``float32`` distances are sorted as
-integers by numpy's radix sort, whose speed does not depend on the processor's vector instructions.
-All else is a stable argsort. Both are exact, with ties in the order of the indices.
+related references and nothing else. On a CPU, ``float32`` distances are ranked by a radix sort of
+their bits, all else by a stable argsort. Both are exact, with ties in the order of the indices.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +26,7 @@ from .inputs import Embeddings
 KnnFunction = Callable[..., tuple[Any, Any]]
 #: labels of queries and references, ``int32`` of shape ``(num_levels, num_samples)``
 Codes = tuple[Tensor, Tensor]
-_CHUNK, _CHUNK_SIZE = 16, 2**17  # queries that a thread takes at a time; what it sorts for them
-_SAMPLED = 32  # of so many distances one is looked at for a threshold
+_AT_A_TIME = 16  # queries that a thread ranks
 _MAGNITUDE = np.iinfo(np.int32).max  # the bits of a float without its sign
 
 
@@ -155,7 +151,7 @@ def ranked_blocks(
 def fitting_block_size(references: Embeddings, width: int, sorted_as_a_whole: bool) -> int:
     """As many queries as fit a quarter of the free memory, and no more than are of use."""
     on_cpu = references.device.type == "cpu"
-    # torch sorts whole blocks of 64-bit keys, numpy small chunks of them
+    # torch sorts whole blocks of 64-bit keys, the radix sort a row for each thread
     per_reference = 4 if on_cpu and not sorted_as_a_whole else 40
     per_query = per_reference * len(references) + 16 * width
     budget = free_memory(references.device) // 4
@@ -191,7 +187,9 @@ def rank_by_distance(
     """
     if distances.dtype == torch.float32 and distances.device.type == "cpu":
         return _rank_in_threads(distances, codes, own, depth, width, with_indices)
-    order = _argsort(distances, own)[:, :depth]
+    if own is not None:  # behind all others
+        distances.scatter_(1, own[:, None], torch.inf)
+    order = distances.argsort(dim=1, stable=True)[:, :depth]
     ranks, levels = rank_by_order(order, codes, width)
     return ranks, levels, order if with_indices else None
 
@@ -216,99 +214,31 @@ def rank_by_order(order: Tensor, codes: Codes, width: int) -> tuple[Tensor, Tens
     return ranks, compact
 
 
-def _argsort(distances: Tensor, own: Tensor | None) -> Tensor:
-    """Indices nearest first, ties by index, the query itself last."""
-    if own is not None:
-        distances.scatter_(1, own[:, None], torch.inf)
-    if distances.device.type != "cpu":
-        return distances.argsort(dim=1, stable=True)
-    values = distances.numpy()
-    order = values.argsort(axis=1)  # vectorised, but in any order where there are ties
-    ordered = np.take_along_axis(values, order, axis=1)
-    tied = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
-    order[tied] = values[tied].argsort(axis=1, kind="stable")
-    return torch.from_numpy(order)
-
-
 def _rank_in_threads(
     distances: Tensor, codes: Codes, own: Tensor | None, depth: int, width: int, with_indices: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """:func:`rank_by_distance` for ``float32`` on a CPU, a chunk of queries at a time."""
-    num_queries, num_references = distances.shape
-    all_bits, mine, theirs = (x.numpy() for x in (distances.view(torch.int32), *codes))
-    ranks = np.full((num_queries, width), depth + 1, dtype=np.int32)
-    levels = np.zeros((num_queries, width), dtype=np.int8)
-    indices = np.empty((num_queries, depth), dtype=np.int64) if with_indices else None
-    step = max(1, min(_CHUNK, _CHUNK_SIZE // depth))
+    """:func:`rank_by_distance` for ``float32`` on a CPU, some queries in each thread at a time."""
+    from .radix import rank_rows
 
-    def rank_chunk(start: int) -> int:
-        chunk = slice(start, start + step)
-        bits = all_bits[chunk]
-        if bits.min() < 0:  # floats are sign and magnitude: to integers that order like them
-            sign = bits >> 31
-            bits = ((bits & _MAGNITUDE) ^ sign) - sign
-        order = _nearest(bits, depth, None if own is None else own[chunk].numpy())
-        columns = order - np.arange(len(bits))[:, None] * num_references
-        # of most references it is quicker to compare all, and in their order
-        is_most = depth > num_references // 4
-        compared = theirs[:, None] if is_most else theirs.take(columns, axis=1)
-        is_same = compared == mine[:, chunk, None]
-        shared = is_same.view(np.int8).sum(axis=0, dtype=np.int8)
-        shared = shared.take(order) if is_most else shared
-        related, bounds = _true_positions(shared != 0)
-        for row, (first, last) in enumerate(itertools.pairwise(bounds)):
-            found = related[first:last]
-            ranks[start + row, : len(found)] = found - (row * depth - 1)
-            levels[start + row, : len(found)] = shared.take(found)
-        if indices is not None:
-            indices[chunk] = columns
-        return int(np.diff(bounds).max())
+    num_queries, num_references = distances.shape
+    kept = (distances.view(torch.int32), codes[0].T, codes[1])
+    bits, mine, theirs = (x.contiguous().numpy() for x in kept)
+    left_out = np.full(num_queries, num_references) if own is None else own.numpy()
+    ranks = np.full((num_queries, width + 1), depth + 1, dtype=np.int32)
+    levels = np.zeros((num_queries, width + 1), dtype=np.int8)
+    indices = np.empty((num_queries if with_indices else 0, depth), dtype=np.int64)
+
+    def rank_some(start: int) -> int:
+        some = slice(start, start + _AT_A_TIME)
+        keys = bits[some]
+        if keys.min() < 0:  # floats are sign and magnitude: to integers that order like them
+            sign = keys >> 31
+            keys = ((keys & _MAGNITUDE) ^ sign) - sign
+        low, high = int(keys.min()), int(keys.max())
+        args = keys, low, (high - low).bit_length(), left_out[some], mine[some], theirs, depth
+        return int(rank_rows(*args, ranks[some], levels[some], indices[some]))
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        widest = max(threads.map(rank_chunk, range(0, num_queries, step)))
-    found = None if indices is None else torch.from_numpy(indices)
+        widest = max(threads.map(rank_some, range(0, num_queries, _AT_A_TIME)))
+    found = torch.from_numpy(indices) if with_indices else None
     return torch.from_numpy(ranks[:, :widest]), torch.from_numpy(levels[:, :widest]), found
-
-
-def _nearest(bits: np.ndarray, depth: int, own: np.ndarray | None) -> np.ndarray:
-    """The ``depth`` smallest integers of each row, smallest first, ties by column, but for that in
-    the column ``own``: their positions in the flattened array."""
-    is_most = depth > bits.shape[1] // 4
-    if own is not None:  # behind all others, but close where a wider range takes the sort longer
-        bits[np.arange(len(bits)), own] = bits.max(axis=1) + 1 if is_most else _MAGNITUDE
-    if is_most:
-        return _stable_argsort(bits)[:, :depth]
-    # a threshold from some of the values leaves a few more than depth to sort, or rarely too few
-    sample, expected = bits[:, ::_SAMPLED], depth // _SAMPLED
-    wanted = expected + 3 * math.isqrt(expected) + 4
-    for values, place in ((sample, wanted), (sample, 2 * wanted), (bits, depth - 1)):
-        place = min(place, values.shape[1] - 1)
-        limit = np.partition(values, place, axis=1)[:, place, None]
-        found, bounds = _true_positions(bits <= limit)
-        counts = np.diff(bounds)[:, None]
-        if counts.min() >= depth:
-            break
-    columns = np.arange(counts.max())
-    positions = found.take(bounds[:-1, None] + columns, mode="clip")
-    kept = bits.take(positions)
-    np.copyto(kept, limit, where=columns >= counts)  # padding, last because the sort is stable
-    return positions.take(_stable_argsort(kept)[:, :depth])
-
-
-def _true_positions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where a mask is true, as positions in the flattened mask, and where each row's begin."""
-    found = mask.reshape(-1).nonzero()[0]
-    return found, found.searchsorted(np.arange(len(mask) + 1) * mask.shape[1])
-
-
-def _stable_argsort(bits: np.ndarray) -> np.ndarray:
-    """The order of each row of ``int32``, as positions in the flattened array, ties by column."""
-    # numpy has a radix sort for 16 bits, which leaves out a byte that all values share
-    above = (bits - bits.min(axis=1, keepdims=True)).view(np.uint32)
-    low, high = above.astype(np.uint16), (above >> 16).astype(np.uint16)
-    starts = np.arange(len(bits))[:, None] * bits.shape[1]
-    by_low = low.argsort(axis=1, kind="stable")
-    by_low += starts
-    order = high.take(by_low).argsort(axis=1, kind="stable")
-    order += starts
-    return by_low.take(order)

@@ -24,9 +24,8 @@ def get_clusterer(spec: Any) -> Any:
             ``(points, num_clusters) -> labels`` as :func:`~pml_hierarchical.clustering.discover`
             takes it.
 
-    Raises:
-        TypeError: for a class instead of an instance of it, or what cannot be called.
-        ValueError: for an unknown name.
+    Raises ``TypeError`` for a class instead of an instance of it, or what cannot be called, and
+    ``ValueError`` for an unknown name.
 
     Example:
         >>> get_clusterer("kmeans")

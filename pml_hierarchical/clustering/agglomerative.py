@@ -27,8 +27,7 @@ class Agglomerative(Clusterer):
             ``"single"``, of the distances of their points; or ``"ward"``, the growth of the
             variance inside clusters.
 
-    Raises:
-        ValueError: for another linkage.
+    Raises ``ValueError`` for another linkage.
 
     Example:
         >>> points = np.array([[1, 0], [1, 0.1], [0, 1], [0, 9]], dtype=np.float32)

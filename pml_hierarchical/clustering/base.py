@@ -57,9 +57,8 @@ class Clusterer(ABC):
         Returns:
             ``int64`` of shape ``(n,)``, on the CPU.
 
-        Raises:
-            TypeError: if ``num_clusters`` is not an integer.
-            ValueError: if an argument does not fit, or values are NaN or infinite.
+        Raises ``TypeError`` if ``num_clusters`` is not an integer, and ``ValueError`` if an
+        argument does not fit, or values are NaN or infinite.
         """
         x = _checked(points, "points")
         if isinstance(num_clusters, bool) or not isinstance(num_clusters, (int, np.integer)):

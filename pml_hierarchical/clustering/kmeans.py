@@ -35,8 +35,7 @@ class KMeans(Clusterer):
             close already, and the next update continues where this one ends.
         seed: of the random starts; equal seeds give equal clusters.
 
-    Raises:
-        ValueError: if an argument is out of range.
+    Raises ``ValueError`` if an argument is out of range.
 
     Example:
         >>> points = np.array([[0.0], [0.1], [0.2], [9.0]], dtype=np.float32)

@@ -137,9 +137,7 @@ def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -
         labels: integers of any type, as a tensor, an array or a list.
         embeddings: ``(batch_size, embedding_size)``, at least one.
 
-    Raises:
-        TypeError: for labels that are not integers.
-        ValueError: for other shapes.
+    Raises ``TypeError`` for labels that are not integers, and ``ValueError`` for other shapes.
     """
     c_f.labels_required(labels)
     if not isinstance(labels, torch.Tensor):

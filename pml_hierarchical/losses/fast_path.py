@@ -40,9 +40,8 @@ class FastPath:
             instead of keeping ``batch_size * num_classes`` of them (Proxy-Anchor keeps none).
         seed: of the classes drawn.
 
-    Raises:
-        TypeError: for a share that is not a number, or a ``save_memory`` that is not a ``bool``.
-        ValueError: for a share that is not above 0 and at most 1, or a negative seed.
+    Raises ``TypeError`` for a share that is not a number, or a ``save_memory`` that is not a
+    ``bool``, and ``ValueError`` for a share that is not above 0 and at most 1, or a negative seed.
 
     Example:
         >>> FastPath(class_share=0.1)

@@ -62,9 +62,8 @@ def replace_in_optimizer(
     """Make an optimizer train the second parameter of each pair in the place of the first, from
     which it has grown. Its statistics of the old classes stay.
 
-    Raises:
-        ValueError: if it does not train the parameter, or keeps something that cannot grow;
-            nothing has changed then.
+    Raises ``ValueError`` if it does not train the parameter, or keeps something that cannot grow;
+    nothing has changed then.
     """
     states = [_grown_state(optimizer, old, new) for old, new in pairs]
     for (old, new), state in zip(pairs, states, strict=True):

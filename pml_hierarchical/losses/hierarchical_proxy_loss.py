@@ -85,10 +85,9 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     (the share of fine classes that changed their superclass in the last update),
     ``smallest_superclass``, ``largest_superclass`` (in fine classes) and ``update_seconds``.
 
-    Raises:
-        TypeError: for a base loss without proxies, or an argument that neither loss has.
-        ValueError: for a hierarchy, sizes or weights that do not fit; in a call, for labels out of
-            range or embeddings with NaN (on a GPU, in the first 10 calls only).
+    Raises ``TypeError`` for a base loss without proxies, or an argument that neither loss has, and
+    ``ValueError`` for a hierarchy, sizes or weights that do not fit; in a call, for labels out of
+    range or embeddings with NaN (on a GPU, in the first 10 calls only).
 
     Example:
         >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
@@ -305,9 +304,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
                 of each new class. By default as the base loss draws them.
             optimizer: which trains the loss; its statistics of the old proxies are kept.
 
-        Raises:
-            TypeError: if ``parents`` is missing or of the wrong type.
-            ValueError: if something does not fit; nothing has changed then.
+        Raises ``TypeError`` if ``parents`` is missing or of the wrong type, and ``ValueError`` if
+        something does not fit; nothing has changed then.
 
         Example:
             >>> tree = Hierarchy.from_parents([[0, 0, 1, 1]])

@@ -54,12 +54,10 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         **base_loss_kwargs: settings of ``base_loss`` (margins, scales); neither distances, reducers
             nor regularizers.
 
-    Raises:
-        RuntimeError: if ``torch.distributed`` is not initialised.
-        TypeError: for another base loss.
-        ValueError: for fewer classes than processes, options that cannot be divided, and as
-            ``HierarchicalProxyLoss``; in the forward pass, in **all** processes if the batch of one
-            cannot be used.
+    Raises ``RuntimeError`` if ``torch.distributed`` is not initialised, ``TypeError`` for another
+    base loss, and ``ValueError`` for fewer classes than processes, options that cannot be divided,
+    and as ``HierarchicalProxyLoss``; in the forward pass, in **all** processes if the batch of one
+    cannot be used.
 
     Example:
         >>> import torch.distributed as dist

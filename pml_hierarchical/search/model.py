@@ -187,9 +187,8 @@ class RetrievalModel(torch.nn.Module):
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> RetrievalModel:
         """Read a folder that :meth:`save` wrote.
 
-        Raises:
-            FileNotFoundError: if it is no such folder.
-            ValueError: if it is damaged, of a newer version, or needs a package that is missing.
+        Raises ``FileNotFoundError`` if it is no such folder, and ``ValueError`` if it is damaged,
+        of a newer version, or needs a package that is missing.
         """
         path = Path(folder, DESCRIPTION_FILE)
         if not path.is_file():

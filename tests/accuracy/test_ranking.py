@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from pytorch_metric_learning import distances
 from pytorch_metric_learning.utils.inference import CustomKNN, FaissKNN
 
-from pml_hierarchical.accuracy import ranking
+from pml_hierarchical.accuracy import radix, ranking
 from pml_hierarchical.accuracy.distances import ReferenceDistances
 from pml_hierarchical.accuracy.inputs import Embeddings
 from pml_hierarchical.accuracy.ranking import LabelCodes, ranked_blocks
@@ -17,7 +17,7 @@ from pml_hierarchical.accuracy.ranking import LabelCodes, ranked_blocks
 CPU = torch.device("cpu")
 
 # few values, so that there are ties, both zeros among them
-tied_floats = st.sampled_from([-3.5, -1.0, -0.0, 0.0, 1e-30, 0.5, 1.0, 3e38, float("inf")])
+tied_floats = st.sampled_from([-3.5, -1.0, -0.0, 0.0, 2.0**-100, 0.5, 1.0, 2.0**127, float("inf")])
 tied_distances = hnp.arrays(np.float32, (3, 12), elements=tied_floats, fill=st.nothing())
 
 
@@ -72,21 +72,41 @@ def test_radix_sort_and_argsort_agree_at_every_depth(distances, depth):
     ranks, levels, indices = ranking.rank_by_distance(
         torch.tensor(distances), (codes[:, :2], codes), own, depth, 300, True
     )
-    order = ranking._argsort(torch.tensor(distances), own)[:, :depth]
+    found = torch.tensor(distances).scatter(1, own[:, None], torch.inf)
+    order = found.sort(dim=1, stable=True).indices[:, :depth]
     assert torch.equal(indices, order)
     expected = ranking.rank_by_order(order, (codes[:, :2], codes), 300)
     assert all(map(torch.equal, widened(ranks, levels, depth, 300), expected))
 
 
-@pytest.mark.parametrize("sampled", [0.0, 3.0, None])
-@pytest.mark.parametrize("depth", [1, 40, 500, 999, 1500, 4000])
-def test_nearest_of_many_also_where_the_sampled_ones_are_unusual(sampled, depth):
-    distances = np.random.default_rng(0).integers(1000, 3000, (3, 4000)).astype(np.float32) / 1000
-    if sampled is not None:
-        distances[1, :: ranking._SAMPLED] = sampled
-    expected = distances.argsort(axis=1, kind="stable")[:, :depth]
-    positions = ranking._nearest(distances.view(np.int32), depth, None)
-    assert (positions == expected + 4000 * np.arange(3)[:, None]).all()
+@pytest.mark.parametrize("width", [0, 1, 2, 11, 12, 13, 24, 25, 30])
+@pytest.mark.parametrize("depth", [1, 40, 999, 1999, 2000, 3999])
+def test_the_nearest_of_many(width, depth):
+    """However many bits tell distances apart: few where many are equal, more than are sorted by."""
+    bits = 2**24 + np.random.default_rng(0).integers(0, 2**width, (40, 4000), dtype=np.int32)
+    distances = torch.from_numpy(bits.view(np.float32))
+    codes = torch.arange(4000, dtype=torch.int32)[None] % 7
+    own = torch.arange(40)
+    ranks, levels, indices = rank(distances.numpy(), codes, own, depth)
+    order = distances.scatter(1, own[:, None], torch.inf).sort(dim=1, stable=True).indices
+    assert torch.equal(indices, order[:, :depth])
+    expected = ranking.rank_by_order(order[:, :depth], (codes[:, :40], codes), 4000)
+    assert all(map(torch.equal, widened(ranks, levels, depth, 4000), expected))
+    without = rank(distances.numpy(), codes, own, depth, with_indices=False)
+    assert without[2] is None
+    assert all(map(torch.equal, without[:2], (ranks, levels)))
+
+
+def test_compiled_also_where_no_folder_can_keep_the_result(monkeypatch):
+    njit = radix.numba.njit
+
+    def without_cache(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function 'add': no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(radix.numba, "njit", without_cache)
+    assert radix._compiled(lambda a, b: a + b)(2, 3) == 5
 
 
 def neighbours(embeddings, labels, depth=None, **kwargs):

@@ -45,7 +45,7 @@ def test_ranks_by_hand():
 
 
 @given(tables)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ranks_are_those_of_scipy_and_their_sum_is_constant(table):
     ranks = average_ranks(table)
     expected = [stats.rankdata([-v for v in table[c]]) for c in table.columns]
@@ -55,7 +55,7 @@ def test_ranks_are_those_of_scipy_and_their_sum_is_constant(table):
 
 
 @given(tables, st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_permuted_losses_have_permuted_ranks(table, random):
     order = list(table.index)
     random.shuffle(order)

@@ -53,7 +53,7 @@ def problems(draw, smallest=2):
 
 
 @EVERY
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(problem=problems())
 def test_every_number_of_clusters_is_reached(clusterer, problem):
     points, num_clusters, spherical, centroids = problem

@@ -88,7 +88,7 @@ def mixed_problems(draw):
     return tuple(sizes), is_given, draw(st.integers(0, 1000))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(mixed_problems(), st.sampled_from(CLUSTERERS), st.booleans(), st.booleans())
 def test_mixed_trees_have_the_sizes_asked_for_and_cross_no_given_class(
     problem, clusterer, spherical, again

@@ -112,7 +112,7 @@ def test_more_restarts_are_never_worse():
 
 
 # ---------------------------------------------------------------- bounded sizes
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     n=st.integers(2, 40),
     balance=st.sampled_from([1, 1.0, 1.1, 1.5, 3]),

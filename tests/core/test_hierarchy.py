@@ -29,7 +29,7 @@ def naive_walk(parents, label, level):
     return label
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(trees(), st.integers(0, 1000))
 def test_answers_against_a_naive_walk(parents, seed):
     tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(7)
@@ -55,7 +55,7 @@ def test_answers_against_a_naive_walk(parents, seed):
             assert heights[i, j] == (shared.index(True) if any(shared) else tree.num_levels)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(trees())
 def test_round_trips(parents):
     tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(3)
@@ -75,7 +75,7 @@ def relations(tree):
     return tree.lca_height(classes[:, None], classes).tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(trees(), st.sampled_from(["/", " > "]))
 def test_paths_and_mapping_round_trip(parents, separator):
     tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(3)
@@ -172,7 +172,7 @@ def test_levels_without_names():
         Hierarchy([[0, 0], [1, 0]], [None, ["a"]]).encode(["a"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(trees())
 def test_what_the_loss_takes_as_a_hierarchy(parents):
     tree = Hierarchy.from_parents(parents) if parents else Hierarchy.flat(3)

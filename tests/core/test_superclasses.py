@@ -217,7 +217,7 @@ def test_vectors_that_are_not_finite(bad):
 
 
 # ---------------------------------------------------------------- points
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 100))
 def test_group_means_against_a_loop(num_points, num_groups, seed):
     rng = np.random.default_rng(seed)

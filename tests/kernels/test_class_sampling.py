@@ -13,7 +13,7 @@ from pml_hierarchical.losses.fast_path import FastPath, sample_classes
 C, D, B = 40, 6, 10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.integers(0, 29), min_size=1, max_size=40),
     st.floats(0.01, 1),

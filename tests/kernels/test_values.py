@@ -57,7 +57,7 @@ def test_save_memory(kind, block_size):
     check_parity(kind, (40, 7, 2), block_size=block_size, save_memory=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from(KINDS),
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=3),

@@ -260,7 +260,7 @@ def gradients_of(value: torch.Tensor, inputs: list[torch.Tensor]) -> Any:
 
 
 @given(configurations())
-@settings(max_examples=250, derandomize=True, deadline=None, database=None)
+@settings(max_examples=250, derandomize=True, database=None)
 def test_value_and_gradients_are_those_of_pml_in_float64(pick: SimpleNamespace) -> None:
     torch.manual_seed(pick.seed)
     loss_func = ours_of(pick)
