@@ -25,9 +25,7 @@ class Agglomerative(Clusterer):
     Arguments:
         linkage: what the distance of two clusters is: ``"average"``, ``"complete"`` or
             ``"single"``, of the distances of their points; or ``"ward"``, the growth of the
-            variance inside clusters.
-
-    Raises ``ValueError`` for another linkage.
+            variance inside clusters. ``ValueError`` for another.
 
     Example:
         >>> points = np.array([[1, 0], [1, 0.1], [0, 1], [0, 9]], dtype=np.float32)
