@@ -221,6 +221,8 @@ def _rank_in_threads(
     from .radix import rank_rows
 
     num_queries, num_references = distances.shape
+    if own is not None:  # whose distance of 0 would widen the range of what is sorted
+        distances.scatter_(1, own[:, None], distances.amax(dim=1, keepdim=True))
     kept = (distances.view(torch.int32), codes[0].T, codes[1])
     bits, mine, theirs = (x.contiguous().numpy() for x in kept)
     left_out = np.full(num_queries, num_references) if own is None else own.numpy()
@@ -232,8 +234,7 @@ def _rank_in_threads(
         some = slice(start, start + _AT_A_TIME)
         keys = bits[some]
         if keys.min() < 0:  # floats are sign and magnitude: to integers that order like them
-            sign = keys >> 31
-            keys = ((keys & _MAGNITUDE) ^ sign) - sign
+            keys = np.where(keys < 0, -(keys & _MAGNITUDE), keys)
         low, high = int(keys.min()), int(keys.max())
         args = keys, low, (high - low).bit_length(), left_out[some], mine[some], theirs, depth
         return int(rank_rows(*args, ranks[some], levels[some], indices[some]))
