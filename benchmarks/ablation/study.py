@@ -92,7 +92,11 @@ def write_study(studies: Sequence[DatasetStudy], folder: Path, command: str) -> 
     paths = [folder / f"study.{kind}" for kind in ("md", "json", "png")]
     paths[0].write_text(_text(studies, command), encoding="utf-8")
     content = {
-        study.name: [as_plain(row) for rows in study.rows.values() for row in rows]
+        study.name: {
+            "level_names": study.summary.level_names,
+            "training": study.training,
+            "rows": [as_plain(row) for rows in study.rows.values() for row in rows],
+        }
         for study in studies
     }
     paths[1].write_text(json.dumps(content, indent=2), encoding="utf-8")

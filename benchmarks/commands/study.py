@@ -13,14 +13,23 @@ def study(
     folder: Annotated[
         Path, Argument(metavar="FOLDER", help="The [bold]--out[/] folder of the ablations.")
     ] = Path("runs"),
+    earlier: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="The study.json of an earlier study, to be continued."),
+    ] = None,
     out: Annotated[Path, Option(help="Folder of the tables and the picture.")] = Path("study"),
 ) -> None:
     """Put the ablations of all data sets together: what makes a hierarchy pay.
 
-    Reads what [bold]ablate[/] has finished; trains nothing.
+    Reads what [bold]ablate[/] has finished; trains nothing. With [bold]--earlier[/], variants that
+    were not run again keep the rows that they have there.
     """
+    from ..ablation.earlier import continued, read_earlier
     from ..ablation.study import read_study, write_study
     from ..progress import print_written
     from ..report.page import command_line
 
-    print_written(write_study(read_study(folder), out, command_line()), Console())
+    studies = read_study(folder)
+    if earlier is not None:
+        studies = continued(read_earlier(earlier), studies)
+    print_written(write_study(studies, out, command_line()), Console())

@@ -1,12 +1,15 @@
 """The ablations of several data sets together, from made-up runs."""
 
 import json
+import shutil
 
 import pytest
 from made_up_runs import made_up_result
 
+from benchmarks.ablation.earlier import continued, read_earlier
 from benchmarks.ablation.picture import forest
 from benchmarks.ablation.study import read_study, variants_of, write_study
+from benchmarks.ablation.table import FINEST
 from benchmarks.command_line import main
 from benchmarks.files import DamagedFileError
 
@@ -54,7 +57,7 @@ def test_all_data_sets_in_one_table(out, tmp_path):
     assert "+0.00 ±0.00" in lines["given"]
     assert lines["given"].split("|")[-2].strip() == "0 / 0"
     assert "8 epochs of 60 batches of 128" in text
-    rows = json.loads(paths[1].read_text())["glyphs"]
+    rows = json.loads(paths[1].read_text())["glyphs"]["rows"]
     assert [row["loss"] for row in rows] == ["proxy_nca", *VARIANTS[::2], VARIANTS[1]]
     assert paths[2].read_bytes().startswith(b"\x89PNG")
 
@@ -98,3 +101,66 @@ def test_bad_input(tmp_path, out, capsys):
 def test_command(out, tmp_path, capsys):
     assert main(["study", str(out), "--out", str(tmp_path / "study")]) == 0
     assert "study.png" in capsys.readouterr().out
+
+
+def test_a_study_is_read_again_as_it_was_written(out, tmp_path):
+    studies = read_study(out)
+    paths = write_study(studies, tmp_path / "study", "the command")
+    again = write_study(read_earlier(paths[1]), tmp_path / "again", "the command")
+    for one, other in zip(paths, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_rows_of_an_earlier_study_stay_unless_they_were_run_again(out, tmp_path):
+    path = write_study(read_study(out), tmp_path / "study", "the command")[1]
+    shutil.rmtree(out / "ablation/omniglot")
+    for loss in VARIANTS[1:]:
+        shutil.rmtree(out / "ablation/glyphs" / loss.replace(":", "-"))
+    for seed in (0, 1):
+        write_run(out / "ablation/glyphs", VARIANTS[1], seed, 0, 0.5 + 0.1 * seed - 0.03)
+        write_run(out / "ablation/glyphs", "hpl:proxy_nca:warmup=0.5", seed, 0, 0.6 + 0.1 * seed)
+        write_run(out / "ablation/glyphs", "proxy_anchor", seed, 0, 0.5)
+    glyphs, omniglot = continued(read_earlier(path), read_study(out))
+    means = {row.loss: round(row.values[FINEST][0], 9) for row in glyphs.rows["proxy_nca"]}
+    assert means == {
+        "proxy_nca": 55,
+        "hpl:proxy_nca": 1,  # in both
+        "hpl_given:proxy_nca": 0,  # earlier
+        "hpl:proxy_nca:warmup=0": -3,  # again, with another result
+        "hpl:proxy_nca:warmup=0.5": 10,  # now
+    }
+    assert [*means] == ["proxy_nca", *VARIANTS[::2], VARIANTS[1], "hpl:proxy_nca:warmup=0.5"]
+    assert [row.loss for row in glyphs.rows["proxy_anchor"]] == ["proxy_anchor"]
+    assert [row.loss for row in omniglot.rows["proxy_nca"]] == ["proxy_nca", VARIANTS[0]]
+
+
+def test_an_earlier_study_of_other_trainings_is_refused(out, tmp_path, capsys):
+    path = write_study(read_study(out), tmp_path / "study", "the command")[1]
+    shutil.rmtree(out / "ablation/glyphs/proxy_nca")
+    for folder in (out / "ablation/glyphs").glob("hpl*"):
+        shutil.rmtree(folder)
+    write_run(out / "ablation/glyphs", "proxy_nca", 0, 0, 0.5, epochs=2)
+    command = ["study", str(out), "--out", str(tmp_path / "both"), "--earlier"]
+    assert main([*command, str(path)]) == 2
+    assert "the trainings of glyphs differ from those of the earlier" in capsys.readouterr().err
+    path.write_text(json.dumps({"glyphs": []}))
+    assert main([*command, str(path)]) == 2
+    assert "study.json is damaged (glyphs is a list)" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err
+
+
+def test_command_with_an_earlier_study(out, tmp_path):
+    path = write_study(read_study(out), tmp_path / "study", "the command")[1]
+    shutil.rmtree(out / "ablation/omniglot")
+    both = tmp_path / "both"
+    assert main(["study", str(out), "--earlier", str(path), "--out", str(both)]) == 0
+    assert json.loads((both / "study.json").read_text()) == json.loads(path.read_text())
+
+
+def test_a_variant_that_does_not_exist_any_more_is_left_out(out, tmp_path):
+    path = write_study(read_study(out), tmp_path / "study", "the command")[1]
+    path.write_text(path.read_text().replace("hpl:proxy_nca:warmup=0", "hpl:proxy_nca:warmup=x"))
+    with pytest.warns(UserWarning, match="hpl:proxy_nca:warmup=x is no variant"):
+        glyphs, _ = read_earlier(path)
+    assert [row.loss for row in glyphs.rows["proxy_nca"]] == ["proxy_nca", *VARIANTS[::2]]

@@ -1,0 +1,98 @@
+"""The rows of an earlier study beside those of the runs that are here now.
+
+Trainings take days and run folders are large, so a study is often continued where the runs of its
+beginning are no longer stored: its ``study.json`` is enough to keep their rows.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..files import NUMBER, read_json
+from ..results import Summary
+from .differences import Comparison, Value, ablation_keys
+from .study import DatasetStudy
+from .variants import variant_of
+
+ROW = {"base": str, "loss": str, "pairs": int, "seconds": NUMBER, "selected_epochs": [int]}
+STUDY = {...: {"level_names": [str], "training": dict, "rows": [ROW]}}
+
+
+def read_earlier(path: Path) -> list[DatasetStudy]:
+    """The data sets of a ``study.json``; variants that do not exist any more are left out with a
+    warning.
+
+    Raises:
+        OSError: if there is no such file.
+        DamagedFileError: if it is damaged, or something else.
+    """
+    return [_read(name, content) for name, content in read_json(path, STUDY).items()]
+
+
+def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> list[DatasetStudy]:
+    """All rows of both studies; a variant that both have is that of the second.
+
+    Raises:
+        ValueError: if the trainings of a data set differ.
+    """
+    found = {study.name: study for study in earlier}
+    for study in now:
+        before = found.get(study.name)
+        if before is not None and before.training != study.training:
+            raise ValueError(
+                f"the trainings of {study.name} differ from those of the earlier study: "
+                f"{study.training} here, {before.training} there"
+            )
+        rows = {} if before is None else before.rows
+        both = {**rows, **study.rows}
+        merged = {base: _merged(rows.get(base, []), study.rows.get(base, [])) for base in both}
+        found[study.name] = replace(study, rows=dict(sorted(merged.items())))
+    return [found[name] for name in sorted(found)]
+
+
+def _merged(before: Sequence[Comparison], now: Sequence[Comparison]) -> list[Comparison]:
+    rows = {row.variant: row for row in (*before, *now)}
+    flat = rows.pop(None)
+    variants = sorted((variant for variant in rows if variant), key=lambda one: one.place)
+    return [flat, *(rows[variant] for variant in variants)]
+
+
+def _read(name: str, content: Mapping[str, Any]) -> DatasetStudy:
+    level_names = tuple(content["level_names"])
+    keys = ablation_keys(len(level_names))
+    rows: dict[str, list[Comparison]] = {}
+    for row in content["rows"]:
+        try:
+            rows.setdefault(row["base"], []).append(_row(row))
+        except KeyError:  # of another version of the suite
+            warnings.warn(f"{row['loss']} is no variant (any more): left out", stacklevel=3)
+    summary = Summary(pd.DataFrame(), pd.DataFrame(), "", keys, level_names)
+    return DatasetStudy(name, summary, dict(content["training"]), rows)
+
+
+def _row(row: Mapping[str, Any]) -> Comparison:
+    return Comparison(
+        base=row["base"],
+        variant=variant_of(row["loss"]) if row["loss"] != row["base"] else None,
+        values=_values(row.get("minus_flat") or row["metrics"]),
+        to_reference=_values(row["minus_reference"]),
+        pairs=row["pairs"],
+        seconds=row["seconds"],
+        update_seconds=_number(row["update_seconds"]),
+        epochs=tuple(row["selected_epochs"]),
+    )
+
+
+def _values(values: Mapping[str, Mapping[str, float | None]]) -> dict[str, Value]:
+    return {key: (_number(one["mean"]), _number(one["half_width"])) for key, one in values.items()}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

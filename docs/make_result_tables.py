@@ -1,0 +1,206 @@
+"""Make the tables of docs/results/index.md and of the README from docs/results/runs.csv.
+
+From the repository's root::
+
+    python -m docs.make_result_tables                  # the tables again
+    python -m docs.make_result_tables report/runs.csv  # with the runs of a new report added
+
+A run in a new file takes the place of one of the same data set, loss, seed and fold. Of a seed and
+fold, the tables count the runs only if every loss has one, so that all losses have the same pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.results import HIERARCHY_NAMES, mean_and_interval, sign_of
+
+RESULTS = Path("docs/results")
+FINEST = "mean_average_precision_at_r_level0"
+RUN = ["dataset", "loss", "seed", "fold"]
+PREFIXES = {"hpl": "discovered", "hpl_given": "given"}
+#: what a level is called in the README, and the levels that it shows
+IN_README = {
+    "glyphs": (
+        "glyphs, 760 test characters",
+        "a small network",
+        {1: "letters", 2: "scripts and cases"},
+    ),
+    "cars196": (
+        "half of Cars196, 98 test models",
+        "the upper blocks of a network",
+        {2: "body types"},
+    ),
+    "grocery": ("Grocery Store, half of its 81 classes", "a linear head", {2: "kinds"}),
+    "omniglot": ("Omniglot, 659 test characters", "a small network", {1: "alphabets"}),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Add the runs of other files, and write all tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("new", nargs="*", type=Path, help="runs.csv of a report, to be added")
+    runs = merged([RESULTS / "runs.csv", *parser.parse_args(arguments).new])
+    runs.to_csv(RESULTS / "runs.csv", index=False)
+    means = recomputed(pd.read_csv(RESULTS / "results.csv", keep_default_na=False), runs)
+    means.to_csv(RESULTS / "results.csv", index=False)
+    for path in (RESULTS / "index.md", Path("README.md")):
+        path.write_text(with_tables(path.read_text(encoding="utf-8"), runs), encoding="utf-8")
+
+
+def merged(paths: Sequence[Path]) -> pd.DataFrame:
+    """The runs of all files, a later one in the place of an earlier one, in the first's order."""
+    runs = pd.concat([pd.read_csv(path) for path in paths]).drop_duplicates(RUN, keep="last")
+    order = {loss: place for place, loss in enumerate(dict.fromkeys(runs["loss"]))}
+    return runs.sort_values(RUN, key=lambda c: c.map(order) if c.name == "loss" else c)
+
+
+def recomputed(means: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of results.csv with the means of these runs; what was not trained stays."""
+    rows = means.to_dict("records")
+    for row in rows:
+        own = runs[(runs["dataset"] == row["dataset"]) & (runs["loss"] == row["loss"])]
+        if len(own):
+            values = own[row["key"]].to_numpy()
+            if row["minus"]:
+                values = differences(runs[runs["dataset"] == row["dataset"]], [row["loss"]])[
+                    row["key"]
+                ].to_numpy()
+            mean, half = mean_and_interval(values)
+            row |= {"mean": mean, "half_width": half, "runs": len(values)}
+    return pd.DataFrame(rows)
+
+
+def complete(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The runs of a data set with the seeds and folds that every loss has."""
+    own = runs[runs["dataset"] == dataset].dropna(axis="columns", how="all")
+    counts = own.groupby(["seed", "fold"])["loss"].transform("count")
+    return own[counts == own["loss"].nunique()]
+
+
+def differences(runs: pd.DataFrame, losses: Sequence[str]) -> pd.DataFrame:
+    """HPL minus its base for each run of some losses that has a partner."""
+    indexed = runs.set_index(["loss", "seed", "fold"]).select_dtypes("number")
+    found = [indexed.loc[loss] - indexed.loc[loss.partition(":")[2]] for loss in losses]
+    return pd.concat(found).dropna(how="all")
+
+
+def keys_of(runs: pd.DataFrame) -> list[str]:
+    """P@1, MAP@R of every level, and what is measured over all levels."""
+    by_level = [key for key in runs if key.startswith(FINEST[:-1])]
+    return ["precision_at_1_level0", *by_level, *HIERARCHY_NAMES]
+
+
+def headers(keys: Sequence[str], level_names: Sequence[str]) -> list[str]:
+    """The names of the columns."""
+    names = {"precision_at_1_level0": "P@1", FINEST: f"MAP@R: {level_names[0]}"}
+    names |= {"hierarchical_average_precision": "H-AP", "average_set_intersection": "ASI"}
+    names["mistake_severity"] = "mistake severity"
+    return [names.get(key) or level_names[int(key[-1])] for key in keys]
+
+
+def losses_table(runs: pd.DataFrame, level_names: Sequence[str]) -> str:
+    """A row per loss, the best first, the best of each column in bold."""
+    keys = keys_of(runs)
+    means = runs.groupby("loss", sort=False)[keys].mean()
+    means = means.sort_values(FINEST, ascending=False, kind="stable")
+    shown = {key: means[key].round(digits_of(key)) for key in keys}
+    best = {key: (sign_of(key) * shown[key]).max() * sign_of(key) for key in keys}
+    rows = []
+    for loss in means.index:
+        cells = []
+        for key in keys:
+            text = f"{means.loc[loss, key]:.{digits_of(key)}f}"
+            half = mean_and_interval(runs.loc[runs["loss"] == loss, key])[1]
+            if key == FINEST and np.isfinite(half):
+                text += f" ±{half:.1f}"
+            cells.append(f"**{text}**" if shown[key][loss] == best[key] else text)
+        rows.append([name_of(loss, runs), *cells])
+    return table(["loss", *headers(keys, level_names)], rows)
+
+
+def digits_of(key: str) -> int:
+    """Of a value; a severity is a small number."""
+    return 2 if key == "mistake_severity" else 1
+
+
+def differences_table(runs: pd.DataFrame, level_names: Sequence[str]) -> str:
+    """A row per hierarchical loss, and one for all bases together."""
+    keys, rows = keys_of(runs), []
+    for prefix, tree in PREFIXES.items():
+        losses = [loss for loss in runs["loss"].unique() if loss.startswith(f"{prefix}:")]
+        groups = [(name_of(loss, runs), [loss]) for loss in losses]
+        for name, members in [*groups, (f"all three, {tree}", losses)]:
+            found = differences(runs, members)
+            rows.append([name, *(difference(found[key]) for key in keys)])
+    return table(["HPL minus its base", *headers(keys, level_names)], rows)
+
+
+def readme_table(runs: pd.DataFrame) -> str:
+    """What HPL changes on each data set, over all bases."""
+    rows = []
+    for dataset, (what, trained, levels) in IN_README.items():
+        own = complete(runs, dataset)
+        count = len(own[["seed", "fold"]].drop_duplicates())
+        what += ", one run of each loss" if count == 1 else ""
+        for prefix in ("hpl_given", "hpl"):
+            found = differences(
+                own, [o for o in own["loss"].unique() if o.startswith(f"{prefix}:")]
+            )
+            coarse = [
+                f"{name} {difference(found[f'{FINEST[:-1]}{level}'])}"
+                for level, name in levels.items()
+            ]
+            values = [difference(found[FINEST]), ", ".join(coarse)]
+            values.append(difference(found["hierarchical_average_precision"]))
+            first = [what, trained] if prefix == "hpl_given" else ["", ""]
+            rows.append([*first, PREFIXES[prefix], *values])
+    names = ["data set", "what is trained", "tree", "exact class", "superclasses", "H-AP"]
+    return table(names, rows, texts=3)
+
+
+def difference(values: pd.Series) -> str:
+    """A mean with its 95% interval, bold where this does not include 0."""
+    mean, half = mean_and_interval(values)
+    text = f"{mean:+.2f} ±{half:.2f}" if np.isfinite(half) else f"{mean:+.2f}"
+    return f"**{text}**" if abs(mean) > half else text
+
+
+def name_of(loss: str, runs: pd.DataFrame) -> str:
+    """The name of a loss, with the kind of its tree."""
+    name = str(runs.loc[runs["loss"] == loss, "name"].iloc[0]).removesuffix(" (given tree)")
+    tree = PREFIXES.get(loss.partition(":")[0]) if ":" in loss else None
+    return f"{name}, {tree}" if tree else name
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """Markdown, the columns after the first ``texts`` ones being numbers."""
+    kinds = [*["----"] * texts, *["---:"] * (len(names) - texts)]
+    return "\n".join(f"| {' | '.join(row)} |".replace("  ", " ") for row in (names, kinds, *rows))
+
+
+def with_tables(text: str, runs: pd.DataFrame) -> str:
+    """A page with the tables between its marks made again."""
+    means = pd.read_csv(RESULTS / "results.csv")
+    made = {"readme": readme_table(runs)}
+    for dataset, rows in means.groupby("dataset"):
+        names = rows[rows["key"].str.startswith(FINEST[:-1])]
+        names = names.drop_duplicates("key").sort_values("key")["level"].tolist()
+        own = complete(runs, str(dataset))
+        made[f"losses {dataset}"] = losses_table(own, names)
+        made[f"differences {dataset}"] = differences_table(own, names)
+    for name, content in made.items():
+        before, mark, rest = text.partition(f"<!-- table: {name} -->\n")
+        if mark:
+            _, end, after = rest.partition("<!-- end of table -->")
+            text = f"{before}{mark}{content}\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    main()
