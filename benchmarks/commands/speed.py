@@ -43,6 +43,7 @@ def _check(options: SpeedOptions) -> None:
     """Raise before anything is measured, rather than after an hour of it."""
     from ..device import checked_device
     from ..speed.loss_sides import level_sizes
+    from ..speed.losses import growing_sizes
 
     checked_device(options.device)
     for name, known in {
@@ -60,7 +61,11 @@ def _check(options: SpeedOptions) -> None:
         _check_at_least_one(name, [getattr(options, name)])
     for name in ("classes", "embedding_sizes", "batch_sizes", "levels", "superclasses"):
         _check_at_least_one(name, getattr(options, name))
-    for classes, levels in itertools.product(options.classes, options.levels):
+    # of the measurements, that of the losses alone knows --one-at-a-time
+    every = {(classes, levels) for classes, _, levels in growing_sizes(options)}
+    if options.what != ["losses"]:
+        every = set(itertools.product(options.classes, options.levels))
+    for classes, levels in sorted(every):
         sizes = level_sizes(classes, levels)
         if sizes != sorted(set(sizes), reverse=True):
             raise ValueError(

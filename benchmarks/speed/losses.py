@@ -45,18 +45,21 @@ def run(args: SpeedOptions) -> None:
     print(f"wrote {picture}")
 
 
-def _cases(args: SpeedOptions) -> list[tuple[str, int, int, int, int]]:
-    """What to measure, each as ``CASE``."""
+def growing_sizes(args: SpeedOptions) -> list[tuple[int, int, int]]:
+    """Classes, batch size and levels of what is to be measured."""
     growing = (args.classes, args.batch_sizes, args.levels)
     chosen = list(itertools.product(*growing))
-    if args.one_at_a_time:
-        first = [values[0] for values in growing]
-        chosen = [
-            case for case in chosen if sum(a != b for a, b in zip(case, first, strict=True)) <= 1
-        ]
+    if not args.one_at_a_time:
+        return chosen
+    first = [values[0] for values in growing]
+    return [case for case in chosen if sum(a != b for a, b in zip(case, first, strict=True)) <= 1]
+
+
+def _cases(args: SpeedOptions) -> list[tuple[str, int, int, int, int]]:
+    """What to measure, each as ``CASE``."""
     return [
         (loss, classes, embedding_size, batch_size, levels)
         for loss in args.losses
         for embedding_size in args.embedding_sizes
-        for classes, batch_size, levels in chosen
+        for classes, batch_size, levels in growing_sizes(args)
     ]
