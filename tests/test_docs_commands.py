@@ -50,7 +50,8 @@ def parse(words):
     assert name in commands, f"there is no command {name}"
     # a sentence that names a command need not give its arguments
     if rest not in ([], ["--help"]):
-        commands[name].make_context(name, rest)
+        return commands[name].make_context(name, rest).params
+    return {}
 
 
 @pytest.mark.parametrize("words", CALLS)
@@ -58,7 +59,20 @@ def test_command(words):
     parse(words)
 
 
+SPEED = [call for call in CALLS if call.values[0][0] == "speed"]
+
+
+@pytest.mark.parametrize("words", SPEED)
+def test_sizes_that_are_measured_go_together(words):
+    """Which ``speed`` checks in its function, before it measures."""
+    from benchmarks.commands.speed import check
+    from benchmarks.speed.options import SpeedOptions
+
+    check(SpeedOptions(**{**parse(words), "device": "cpu", "threads": 1}))
+
+
 def test_there_are_commands():
+    assert len(SPEED) > 4
     assert len(CALLS) > 40
     named = {call.values[0][0] for call in CALLS}
     assert named >= {"run", "tune", "report", "list", "train", "embed", "index", "search", "serve"}

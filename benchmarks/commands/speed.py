@@ -25,7 +25,7 @@ def speed(options: SpeedOptions) -> None:
         threads=options.threads or torch.get_num_threads(),
         superclasses=[size for size in options.superclasses if size != 0],
     )
-    _check(options)
+    check(options)
     measurements = {
         "losses": losses,
         "reclustering": reclustering,
@@ -39,7 +39,7 @@ def speed(options: SpeedOptions) -> None:
         measurements[what].run(options)
 
 
-def _check(options: SpeedOptions) -> None:
+def check(options: SpeedOptions) -> None:
     """Raise before anything is measured, rather than after an hour of it."""
     from ..device import checked_device
     from ..speed.loss_sides import level_sizes
