@@ -37,7 +37,7 @@ def read_earlier(path: Path) -> list[DatasetStudy]:
 
 
 def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> list[DatasetStudy]:
-    """All rows of both studies; a variant that both have is that of the second.
+    """All rows of both studies; of a loss that both have, the row with more pairs, or the new one.
 
     Raises:
         ValueError: if the trainings of a data set differ.
@@ -58,7 +58,7 @@ def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> l
 
 
 def _merged(before: Sequence[Comparison], now: Sequence[Comparison]) -> list[Comparison]:
-    rows = {row.variant: row for row in (*before, *now)}
+    rows = {row.variant: row for row in sorted((*before, *now), key=lambda row: row.pairs)}
     flat = rows.pop(None)
     variants = sorted((variant for variant in rows if variant), key=lambda one: one.place)
     return [flat, *(rows[variant] for variant in variants)]

@@ -22,7 +22,7 @@ def study(
     """Put the ablations of all data sets together: what makes a hierarchy pay.
 
     Reads what [bold]ablate[/] has finished; trains nothing. With [bold]--earlier[/], variants that
-    were not run again keep the rows that they have there.
+    were not run again, or less often, keep the rows that they have there.
     """
     from ..ablation.earlier import continued, read_earlier
     from ..ablation.study import read_study, write_study

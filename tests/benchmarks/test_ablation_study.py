@@ -131,6 +131,10 @@ def test_rows_of_an_earlier_study_stay_unless_they_were_run_again(out, tmp_path)
     }
     assert [*means] == ["proxy_nca", *VARIANTS[::2], VARIANTS[1], "hpl:proxy_nca:warmup=0.5"]
     assert [row.loss for row in glyphs.rows["proxy_anchor"]] == ["proxy_anchor"]
+    shutil.rmtree(out / "ablation/glyphs/hpl-proxy_nca-warmup=0/seed1_fold0")
+    fewer, _ = continued(read_earlier(path), read_study(out))
+    (row,) = [row for row in fewer.rows["proxy_nca"] if row.loss == VARIANTS[1]]
+    assert (row.pairs, round(row.values[FINEST][0], 9)) == (2, -2)  # earlier: more pairs
     assert [row.loss for row in omniglot.rows["proxy_nca"]] == ["proxy_nca", VARIANTS[0]]
 
 
