@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..results import HIERARCHY_NAMES, Summary, in_percent, mean_and_interval
@@ -13,6 +14,7 @@ from ..training import selected
 from .variants import Variant, variant_of
 
 PRIMARY = "mean_average_precision_at_r"
+TOGETHER = "All bases"  # in the place of a base: the pairs of all of them
 Value = tuple[float, float]  # a mean and the half-width of its 95% interval
 
 
@@ -21,7 +23,7 @@ class Comparison:
     """The validation of a flat loss, or what a variant of HPL changes.
 
     Attributes:
-        base: the flat loss that the variant builds on.
+        base: the flat loss that the variant builds on, or ``TOGETHER``.
         variant: ``None`` for the flat loss itself.
         values: by metric: of a flat loss its own, of a variant the difference to the flat loss;
             in points, but for a severity, which is a number of levels.
@@ -85,36 +87,56 @@ def collect_validation(results: Sequence[dict[str, Any]], level_names: Sequence[
     return Summary(runs, pd.DataFrame(columns=list(keys)), "", keys, tuple(level_names))
 
 
-def compare(summary: Summary, base: str) -> list[Comparison]:
-    """The flat loss, then every variant on it that was run, in the order of the factors.
+def compare(summary: Summary, bases: Sequence[str]) -> dict[str, list[Comparison]]:
+    """For each base the flat loss, then every variant on it that was run, in the order of the
+    factors; and with several bases, what the variants change over the pairs of all of them.
 
     A variant of which no run has a flat one of the same seed and fold is left out.
     """
-    own = {key: mean_and_interval(summary.values(base, key)) for key in summary.metrics}
-    found = [Comparison(base, None, own, {}, *_about(summary, base))]
-    variants = [variant_of(loss) for loss in summary.losses if loss.split(":")[1:2] == [base]]
-    for variant in sorted(variants, key=lambda one: one.place):
-        loss, reference = variant.loss_name(base), variant.reference.loss_name(base)
-        values = _differences(summary, loss, base)
-        pairs = len(summary.paired_differences(loss, base, summary.metrics[0]))
-        beside = _differences(summary, loss, reference) if variant.factor else {}
+    variants = {variant_of(loss) for loss in summary.losses if ":" in loss}
+    ordered = sorted(variants, key=lambda one: one.place)
+    found = {}
+    for base in bases:
+        own = {key: mean_and_interval(summary.values(base, key)) for key in summary.metrics}
+        flat = Comparison(base, None, own, {}, *_about(summary, [base]))
+        found[base] = [flat, *_changes(summary, base, ordered, [base])]
+    together = _changes(summary, TOGETHER, ordered, bases) if len(bases) > 1 else []
+    return {**found, TOGETHER: together} if together else found
+
+
+def _changes(
+    summary: Summary, name: str, variants: Sequence[Variant], bases: Sequence[str]
+) -> list[Comparison]:
+    found = []
+    for variant in variants:
+        losses = [variant.loss_name(base) for base in bases]
+        references = [variant.reference.loss_name(base) for base in bases]
+        pairs = len(_paired(summary, losses, bases, summary.metrics[0]))
         if pairs:
-            _, seconds, update_seconds, epochs = _about(summary, loss)
+            values = _differences(summary, losses, bases)
+            beside = _differences(summary, losses, references) if variant.factor else {}
+            _, seconds, update_seconds, epochs = _about(summary, losses)
             found.append(
-                Comparison(base, variant, values, beside, pairs, seconds, update_seconds, epochs)
+                Comparison(name, variant, values, beside, pairs, seconds, update_seconds, epochs)
             )
     return found
 
 
-def _differences(summary: Summary, loss: str, other: str) -> dict[str, Value]:
+def _differences(
+    summary: Summary, losses: Sequence[str], others: Sequence[str]
+) -> dict[str, Value]:
     return {
-        key: mean_and_interval(summary.paired_differences(loss, other, key))
-        for key in summary.metrics
+        key: mean_and_interval(_paired(summary, losses, others, key)) for key in summary.metrics
     }
 
 
-def _about(summary: Summary, loss: str) -> tuple[int, float, float, tuple[int, ...]]:
-    runs = summary.runs[summary.runs["loss"] == loss]
+def _paired(summary: Summary, losses: Sequence[str], others: Sequence[str], key: str) -> np.ndarray:
+    pairs = zip(losses, others, strict=True)
+    return np.concatenate([summary.paired_differences(*pair, key) for pair in pairs])
+
+
+def _about(summary: Summary, losses: Sequence[str]) -> tuple[int, float, float, tuple[int, ...]]:
+    runs = summary.runs[summary.runs["loss"].isin(losses)]
     times = runs[["seconds", "update_seconds"]].mean()
     epochs = tuple(sorted(int(epoch) for epoch in runs["best_epoch"].dropna()))
     return len(runs), float(times["seconds"]), float(times["update_seconds"]), epochs

@@ -59,9 +59,7 @@ def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> l
 
 def _merged(before: Sequence[Comparison], now: Sequence[Comparison]) -> list[Comparison]:
     rows = {row.variant: row for row in sorted((*before, *now), key=lambda row: row.pairs)}
-    flat = rows.pop(None)
-    variants = sorted((variant for variant in rows if variant), key=lambda one: one.place)
-    return [flat, *(rows[variant] for variant in variants)]
+    return sorted(rows.values(), key=lambda row: row.variant.place if row.variant else (-2,))
 
 
 def _read(name: str, content: Mapping[str, Any]) -> DatasetStudy:

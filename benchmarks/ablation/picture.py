@@ -13,6 +13,7 @@ from ..losses import HPL_PREFIXES
 from ..report.colours import LIGHT_LINE, look_of
 from ..report.loss_names import full_name
 from ..report.style import legend_below
+from .differences import TOGETHER
 from .table import FINEST
 from .variants import Variant
 
@@ -53,7 +54,12 @@ def forest(studies: Sequence[DatasetStudy]) -> Figure:
 
 
 def _panel(axes: Axes, studies: Sequence[DatasetStudy], variants: Sequence[Variant]) -> None:
-    series = [(number, study, base) for number, study in enumerate(studies) for base in study.rows]
+    series = [
+        (number, study, base)
+        for number, study in enumerate(studies)
+        for base in study.rows
+        if base != TOGETHER
+    ]
     offsets = np.linspace(-0.3, 0.3, len(series)) if len(series) > 1 else [0.0]
     places = {variant: place for place, variant in enumerate(variants)}
     for offset, (number, study, base) in zip(offsets, series, strict=True):

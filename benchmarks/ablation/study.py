@@ -15,7 +15,7 @@ from ..report.tables import MISSING, difference_cell, markdown_table
 from ..results import HIERARCHY_NAMES, METRIC_NAMES, Summary, sign_of
 from ..run_config import RESULT_FILE
 from ..stored import IMAGES, IMAGES_FILE
-from .differences import PRIMARY, Comparison, collect_validation, compare
+from .differences import PRIMARY, TOGETHER, Comparison, collect_validation, compare
 from .runs import FOLDER
 from .table import DIGITS, FINEST, READING, as_plain, factor_list, section
 from .variants import Variant
@@ -32,7 +32,7 @@ class DatasetStudy:
         name: of the data set.
         summary: a row per run.
         training: what all its trainings have in common.
-        rows: for each base loss what :func:`~benchmarks.ablation.differences.compare` returns.
+        rows: what :func:`~benchmarks.ablation.differences.compare` returns.
     """
 
     name: str
@@ -78,9 +78,8 @@ def _read_dataset(folder: Path) -> DatasetStudy | None:
             "delete those that are not wanted"
         )
     summary = collect_validation(results, about["level_names"])
-    bases = [loss for loss in summary.losses if ":" not in loss]
-    rows = {base: compare(summary, base) for base in sorted(bases)}
-    return DatasetStudy(folder.name, summary, trainings[0], rows)
+    bases = sorted(loss for loss in summary.losses if ":" not in loss)
+    return DatasetStudy(folder.name, summary, trainings[0], compare(summary, bases))
 
 
 def write_study(studies: Sequence[DatasetStudy], folder: Path, command: str) -> list[Path]:
@@ -145,7 +144,7 @@ def _overview(studies: Sequence[DatasetStudy], key: str) -> str:
         for name, base in columns:
             value = found.get((name, base, variant))
             cells.append(difference_cell(*value, key, DIGITS) if value else Cell(MISSING))
-            if value and abs(value[0]) > value[1]:
+            if value and abs(value[0]) > value[1] and base != TOGETHER:
                 better += sign_of(key) * value[0] > 0
                 worse += sign_of(key) * value[0] < 0
         rows.append(Row(variant.label, (*cells, Cell(f"{better} / {worse}"))))

@@ -29,10 +29,11 @@ Command: `{command}`
 """
 READING = """\
 The first row is the flat loss itself, in percent; the others are differences to it in points, over
-pairs of the same seed and fold. "− reference" is the difference to the discovered or given tree of
-the first rows, which the variant changes in one factor. ± is the half-width of the 95% Student-t
-interval; bold is a difference whose interval does not include 0. The folds share training classes,
-so the pairs are not quite independent. A single pair has no interval: take it as one draw.
+pairs of the same seed and fold, and under "All bases" over those of all flat losses. "− reference"
+is the difference to the discovered or given tree of the first rows, which the variant changes in
+one factor. ± is the half-width of the 95% Student-t interval; bold is a difference whose interval
+does not include 0. The folds share training classes, so the pairs are not quite independent. A
+single pair has no interval: take it as one draw.
 s: seconds of a run."""
 
 
@@ -41,7 +42,7 @@ def write_tables(outcome: AblationOutcome) -> tuple[str, list[Path]]:
     folder = outcome.ablation.report_folder
     folder.mkdir(parents=True, exist_ok=True)
     summary = collect_validation(outcome.results, outcome.level_names)
-    compared = {base: compare(summary, base) for base in outcome.ablation.bases}
+    compared = compare(summary, outcome.ablation.bases)
     flat = outcome.ablation.flat
     introduction = _INTRODUCTION.format(
         dataset=flat.request.source.dataset,

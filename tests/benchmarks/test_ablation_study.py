@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 from made_up_runs import made_up_result
+from scipy import stats
 
+from benchmarks.ablation.differences import TOGETHER
 from benchmarks.ablation.earlier import continued, read_earlier
 from benchmarks.ablation.picture import forest
 from benchmarks.ablation.study import read_study, variants_of, write_study
@@ -168,3 +170,29 @@ def test_a_variant_that_does_not_exist_any_more_is_left_out(out, tmp_path):
     with pytest.warns(UserWarning, match="hpl:proxy_nca:warmup=x is no variant"):
         glyphs, _ = read_earlier(path)
     assert [row.loss for row in glyphs.rows["proxy_nca"]] == ["proxy_nca", *VARIANTS[::2]]
+
+
+def test_pairs_of_all_bases_together(out, tmp_path):
+    for seed in (0, 1):
+        write_run(out / "ablation/glyphs", "proxy_anchor", seed, 0, 0.3)
+        write_run(out / "ablation/glyphs", "hpl:proxy_anchor", seed, 0, 0.32)
+        write_run(out / "ablation/glyphs", VARIANTS[1].replace("nca", "anchor"), seed, 0, 0.3)
+    glyphs, omniglot = read_study(out)
+    assert [*glyphs.rows] == ["proxy_anchor", "proxy_nca", TOGETHER]
+    assert [*omniglot.rows] == ["proxy_nca"]
+    discovered, given, changed = glyphs.rows[TOGETHER]
+    assert [row.pairs for row in (discovered, given, changed)] == [4, 2, 4]
+    mean, half = discovered.values[FINEST]  # of 1, 1, 2 and 2 points
+    deviation = stats.tstd([1, 1, 2, 2])
+    assert (mean, half) == pytest.approx((1.5, stats.t.ppf(0.975, 3) * deviation / 2))
+    assert changed.values[FINEST][0] == pytest.approx(-1)  # of -2, -2, 0 and 0
+    assert changed.to_reference[FINEST][0] == pytest.approx(-2.5)
+    text = write_study([glyphs, omniglot], tmp_path / "study", "the command")[0].read_text()
+    assert "### All bases\n" in text
+    # what counts how often a variant is surely better counts the bases alone
+    (line,) = [line for line in text.split("\n###")[1].splitlines() if "| discovered " in line]
+    assert line.split("|")[-2].strip() == "3 / 0"
+    again = write_study(
+        read_earlier(tmp_path / "study/study.json"), tmp_path / "again", "the command"
+    )
+    assert again[0].read_text() == text
