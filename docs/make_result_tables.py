@@ -24,7 +24,7 @@ RESULTS = Path("docs/results")
 FINEST = "mean_average_precision_at_r_level0"
 RUN = ["dataset", "loss", "seed", "fold"]
 PREFIXES = {"hpl": "discovered", "hpl_given": "given"}
-#: what a level is called in the README, and the levels that it shows
+#: in the README: the data set, what is trained, and the names of the coarse levels that are shown
 IN_README = {
     "glyphs": (
         "glyphs, 760 test characters",
@@ -64,15 +64,13 @@ def recomputed(means: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The rows of results.csv with the means of these runs; what was not trained stays."""
     rows = means.to_dict("records")
     for row in rows:
-        own = runs[(runs["dataset"] == row["dataset"]) & (runs["loss"] == row["loss"])]
-        if len(own):
-            values = own[row["key"]].to_numpy()
-            if row["minus"]:
-                values = differences(runs[runs["dataset"] == row["dataset"]], [row["loss"]])[
-                    row["key"]
-                ].to_numpy()
-            mean, half = mean_and_interval(values)
-            row |= {"mean": mean, "half_width": half, "runs": len(values)}
+        own = runs[runs["dataset"] == row["dataset"]]
+        if row["loss"] in set(own["loss"]):
+            found = (
+                differences(own, [row["loss"]]) if row["minus"] else own[own["loss"] == row["loss"]]
+            )
+            mean, half = mean_and_interval(found[row["key"]])
+            row |= {"mean": mean, "half_width": half, "runs": len(found)}
     return pd.DataFrame(rows)
 
 
@@ -181,7 +179,10 @@ def name_of(loss: str, runs: pd.DataFrame) -> str:
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
     """Markdown, the columns after the first ``texts`` ones being numbers."""
     kinds = [*["----"] * texts, *["---:"] * (len(names) - texts)]
-    return "\n".join(f"| {' | '.join(row)} |".replace("  ", " ") for row in (names, kinds, *rows))
+    return "\n".join(
+        f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in row)}|"
+        for row in (names, kinds, *rows)
+    )
 
 
 def with_tables(text: str, runs: pd.DataFrame) -> str:

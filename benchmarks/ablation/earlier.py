@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pandas as pd
@@ -19,9 +20,17 @@ from ..files import NUMBER, read_json
 from ..results import Summary
 from .differences import Comparison, Value, ablation_keys
 from .study import DatasetStudy
-from .variants import variant_of
+from .variants import Variant, variant_of
 
-ROW = {"base": str, "loss": str, "pairs": int, "seconds": NUMBER, "selected_epochs": [int]}
+ROW = {
+    "base": str,
+    "loss": str,
+    "minus_reference": dict,
+    "pairs": int,
+    "seconds": NUMBER,
+    "update_seconds": (*NUMBER, NoneType),
+    "selected_epochs": [int],
+}
 STUDY = {...: {"level_names": [str], "training": dict, "rows": [ROW]}}
 
 
@@ -68,18 +77,20 @@ def _read(name: str, content: Mapping[str, Any]) -> DatasetStudy:
     rows: dict[str, list[Comparison]] = {}
     for row in content["rows"]:
         try:
-            rows.setdefault(row["base"], []).append(_row(row))
+            variant = variant_of(row["loss"]) if row["loss"] != row["base"] else None
         except KeyError:  # of another version of the suite
             warnings.warn(f"{row['loss']} is no variant (any more): left out", stacklevel=3)
+        else:
+            rows.setdefault(row["base"], []).append(_row(row, variant))
     summary = Summary(pd.DataFrame(), pd.DataFrame(), "", keys, level_names)
     return DatasetStudy(name, summary, dict(content["training"]), rows)
 
 
-def _row(row: Mapping[str, Any]) -> Comparison:
+def _row(row: Mapping[str, Any], variant: Variant | None) -> Comparison:
     return Comparison(
         base=row["base"],
-        variant=variant_of(row["loss"]) if row["loss"] != row["base"] else None,
-        values=_values(row.get("minus_flat") or row["metrics"]),
+        variant=variant,
+        values=_values(row["minus_flat" if variant else "metrics"]),
         to_reference=_values(row["minus_reference"]),
         pairs=row["pairs"],
         seconds=row["seconds"],

@@ -149,6 +149,11 @@ def test_an_earlier_study_of_other_trainings_is_refused(out, tmp_path, capsys):
     command = ["study", str(out), "--out", str(tmp_path / "both"), "--earlier"]
     assert main([*command, str(path)]) == 2
     assert "the trainings of glyphs differ from those of the earlier" in capsys.readouterr().err
+    content = json.loads(path.read_text())
+    del content["glyphs"]["rows"][1]["minus_reference"]
+    path.write_text(json.dumps(content))
+    assert main([*command, str(path)]) == 2
+    assert "study.json is damaged" in capsys.readouterr().err
     path.write_text(json.dumps({"glyphs": []}))
     assert main([*command, str(path)]) == 2
     assert "study.json is damaged (glyphs is a list)" in capsys.readouterr().err
