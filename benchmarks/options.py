@@ -73,9 +73,9 @@ class DataOptions(SourceOptions):
         str | None,
         Argument(metavar="DATASET", help="See [bold]list[/].", show_default=False),
     ] = None
-    dataset: Annotated[str | None, Option(help="The same as an option.", rich_help_panel=DATA)] = (
-        None
-    )
+    dataset: Annotated[
+        str | None, Option(help="Instead of the argument DATASET.", rich_help_panel=DATA)
+    ] = None
 
     def chosen(self, default: str | None = None) -> str:
         """The name of the data set that is asked for.
@@ -94,13 +94,13 @@ class DataOptions(SourceOptions):
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How long, where, and how many trainings at a time."""
+    """How long, where, and how many runs at a time."""
 
     regime: Annotated[
         Literal["full", "short"] | None,
         Option(
-            help="The full trainings, or the short form for a first look. By default short for "
-            "[bold]run[/] and full for the others.",
+            help="The full length of training, or a short one for a first look. By default short "
+            "for [bold]run[/] and full for the others.",
             show_default=False,
             rich_help_panel=TRAINING,
         ),
@@ -128,7 +128,7 @@ class TrainingOptions:
         if self.regime is not None and self.epochs is not None:
             raise ValueError(
                 f"give --regime {self.regime} or --epochs {self.epochs}, not both: each says how "
-                "long the trainings are"
+                "long training is"
             )
         return self.regime or default
 
@@ -149,7 +149,12 @@ class NetworkOptions:
         str, Option(help="pretrained, none, or a file.", rich_help_panel=NETWORK)
     ] = "pretrained"
     train_trunk: Annotated[
-        bool, Option("--train-trunk", help="Not the head alone.", rich_help_panel=NETWORK)
+        bool,
+        Option(
+            "--train-trunk",
+            help="Train the whole network, not only the head.",
+            rich_help_panel=NETWORK,
+        ),
     ] = False
     train_from: Annotated[
         str | None,
@@ -172,7 +177,7 @@ class NetworkOptions:
         bool,
         Option(
             "--train-batch-norm",
-            help="With --train-trunk or --train-from.",
+            help="Train the batch normalisation too, with --train-trunk or --train-from.",
             rich_help_panel=NETWORK,
         ),
     ] = False
@@ -186,10 +191,14 @@ class NetworkOptions:
     ] = None
     learning_rate: Annotated[
         float | None,
-        Option(help="Of trunk and head. By default the data set's.", rich_help_panel=NETWORK),
+        Option(
+            help="Learning rate of trunk and head. By default the data set's.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None
     batch_size: Annotated[
-        int | None, Option(help="By default the data set's.", rich_help_panel=NETWORK)
+        int | None,
+        Option(help="Images per batch. By default the data set's.", rich_help_panel=NETWORK),
     ] = None
     workers: Annotated[
         int,
@@ -270,7 +279,7 @@ def make_request(
         dataset: its name.
         data, training, network: as they were given.
         losses: their names.
-        seeds: of the trainings.
+        seeds: of the training runs.
         folds: of the training classes; ``None`` for those of the data set.
         regime: where none was given.
         device: instead of that of ``training``, where every process has one of its own.

@@ -23,7 +23,7 @@ class DataSource:
         backbone: the network that the images go through.
         device: where features are computed and networks are trained, as torch names it.
         all_train: whether the images of the test classes are trained on, too.
-        workers: processes that load images, for features and for trainings on the images
+        workers: processes that load images, for features and for training on the images
             themselves; 0 for none but the one that needs them.
     """
 
@@ -62,10 +62,10 @@ class RunRequest:
     Attributes:
         source: where the data set is, and on which device.
         losses: their names.
-        seeds: of the trainings.
+        seeds: of the training runs.
         folds: of the training classes; ``None`` for those of the data set.
         out: the folder of all results.
-        regime: how long the trainings are, "full" or "short".
+        regime: how long training is, "full" or "short".
         epochs: how long they are instead.
         learning_rate: of trunk and embedder instead of the data set's.
         batch_size: instead of the data set's.

@@ -1,4 +1,4 @@
-"""Metrics of embeddings that lie in files."""
+"""Metrics of embeddings stored in files."""
 
 from __future__ import annotations
 

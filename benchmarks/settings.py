@@ -126,13 +126,13 @@ def settings_for(dataset: str, backbone: BackboneChoice = DEFAULT_BACKBONE) -> T
 def about_length(
     dataset: str, epochs: int, backbone: BackboneChoice = DEFAULT_BACKBONE
 ) -> str | None:
-    """What a report has to say of trainings shorter than the full ones; ``None`` for full ones."""
+    """What a report has to say of runs shorter than the full ones; ``None`` for full ones."""
     full = settings_for(dataset, backbone).epochs
     if epochs >= full:
         return None
     length = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     return (
-        f"These are short trainings of {length}, {100 * epochs / full:.0f}% of the full "
+        f"These are short training runs of {length}, {100 * epochs / full:.0f}% of the full "
         f"{full} (--regime full): they show that everything works and which losses learn fast, "
         "but not which loss is best, since losses with proxies need the full training most."
     )

@@ -49,14 +49,14 @@ def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> l
     """All rows of both studies; of a loss that both have, the row with more pairs, or the new one.
 
     Raises:
-        ValueError: if the trainings of a data set differ.
+        ValueError: if the training runs of a data set differ.
     """
     found = {study.name: study for study in earlier}
     for study in now:
         before = found.get(study.name)
         if before is not None and before.training != study.training:
             raise ValueError(
-                f"the trainings of {study.name} differ from those of the earlier study: "
+                f"the training runs of {study.name} differ from those of the earlier study: "
                 f"{study.training} here, {before.training} there"
             )
         rows = {} if before is None else before.rows

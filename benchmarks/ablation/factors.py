@@ -49,7 +49,7 @@ class Factor:
         change: of ``(spec, value, training)``: the spec of the reference with the value.
         trees: for which references.
         bases: for which base losses; ``None`` for all.
-        of_scale: whether it is for base losses with a scale alone.
+        of_scale: whether it is only for base losses with a scale.
     """
 
     name: str
@@ -233,7 +233,7 @@ FACTORS: tuple[Factor, ...] = (
     ),
     Factor(
         "repel_siblings_more",
-        "added to the cosine with the wrong proxies of the own superclass",
+        "added to the cosine with the wrong proxies of the sample's own superclass",
         ("0.1",),
         _idea("repel_siblings_more"),
     ),
@@ -272,7 +272,7 @@ def factor_table() -> str:
     for factor in FACTORS:
         values = ", ".join(f"`{value}`" for value in factor.values)
         about = factor.about + (
-            f" ({', '.join(factor.bases)} alone)" if factor.bases is not None else ""
+            f" (only for {', '.join(factor.bases)})" if factor.bases is not None else ""
         )
         rows.append(f"| `{factor.name}` | {values} | {trees[factor.trees]} | {about} |")
     return "\n".join(rows)

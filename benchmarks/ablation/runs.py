@@ -58,7 +58,7 @@ def plan_ablation(request: RunRequest, what: Sequence[str], adapt: Adapt | None 
     Arguments:
         request: of the runs of the flat losses.
         what: see :func:`~benchmarks.ablation.variants.chosen_variants`.
-        adapt: changes the flat losses and their trainings, as for :func:`benchmarks.suite.plan`.
+        adapt: changes the flat losses and their training, as for :func:`benchmarks.suite.plan`.
             The variants have the same settings.
 
     Raises:

@@ -31,7 +31,7 @@ class DatasetStudy:
     Attributes:
         name: of the data set.
         summary: a row per run.
-        training: what all its trainings have in common.
+        training: what all its runs have in common.
         rows: what :func:`~benchmarks.ablation.differences.compare` returns.
     """
 
@@ -45,7 +45,7 @@ def read_study(folder: Path) -> list[DatasetStudy]:
     """Read what ``ablate`` left in an ``--out`` folder.
 
     Raises:
-        ValueError: if there are no ablations, or those of a data set have different trainings.
+        ValueError: if there are no ablations, or those of a data set were trained differently.
         DamagedFileError: if a file is damaged.
     """
     found = [
@@ -74,8 +74,8 @@ def _read_dataset(folder: Path) -> DatasetStudy | None:
     if len(trainings) > 1:
         differing = [key for key in trainings[0] if trainings[0][key] != trainings[1].get(key)]
         raise ValueError(
-            f"{folder} holds ablations of different trainings ({', '.join(differing)} differ): "
-            "delete those that are not wanted"
+            f"{folder} holds ablations of different settings of training ({', '.join(differing)} "
+            "differ): delete those that are not wanted"
         )
     summary = collect_validation(results, about["level_names"])
     bases = sorted(loss for loss in summary.losses if ":" not in loss)
@@ -106,7 +106,7 @@ def write_study(studies: Sequence[DatasetStudy], folder: Path, command: str) -> 
 def _text(studies: Sequence[DatasetStudy], command: str) -> str:
     every = [row for study in studies for rows in study.rows.values() for row in rows]
     parts = [
-        "# What makes a hierarchy pay\n",
+        "# What each setting of HPL changes\n",
         "**Validation classes only**: no run has been evaluated on the test classes.\n",
         f"Command: `{command}`\n",
         "![Differences to the flat losses](study.png)\n",

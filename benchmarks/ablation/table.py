@@ -19,7 +19,7 @@ from .runs import AblationOutcome
 FINEST = f"{PRIMARY}_level0"
 DIGITS = 2  # of differences
 _INTRODUCTION = """\
-# {dataset}: what makes a hierarchy pay
+# {dataset}: what each setting of HPL changes
 
 **Validation classes only**: no run has been evaluated on the test classes. Each run counts with the
 epoch of its best validation MAP@R ({level}) after the share of the training that is HPL's warm-up.

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from .pictures import Pictures
 
-VIEW_SEED = 0  # of all views, whatever the seed of a training is: one cache serves all trainings
+VIEW_SEED = 0  # of all views, whatever the seed of a run is: one cache serves all runs
 
 
 class View(Dataset[torch.Tensor]):

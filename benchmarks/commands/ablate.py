@@ -1,4 +1,4 @@
-"""``pml-hierarchical ablate``: what makes a hierarchy pay, factor by factor."""
+"""``pml-hierarchical ablate``: what each setting of HPL changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ablate(
     folds: Folds = None,
     tuned: TunedFile = None,
 ) -> None:
-    """Show what single factors of HPL change, on validation classes.
+    """Show what each setting of HPL changes, on validation classes.
 
     Trains what is missing, prints the table and writes it as Markdown and JSON. Settings of a base
     loss hold for all variants on it.

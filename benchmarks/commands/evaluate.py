@@ -1,4 +1,4 @@
-"""``pml-hierarchical evaluate``: metrics of embeddings that lie in files."""
+"""``pml-hierarchical evaluate``: metrics of embeddings stored in files."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class EvaluateOptions:
         str | None,
         Option(
             metavar="FILE",
-            help="What is searched. By default the gallery in the file of the embeddings, or the "
-            "embeddings themselves.",
+            help="The embeddings to search in. By default the gallery in the file of the "
+            "embeddings, or the embeddings themselves.",
             rich_help_panel=FILES,
         ),
     ] = None
@@ -122,7 +122,7 @@ class EvaluateOptions:
 
 @with_groups
 def evaluate(options: EvaluateOptions) -> None:
-    """Compute metrics of embeddings that lie in files.
+    """Compute metrics of embeddings stored in files.
 
     Each level of the labels gets its retrieval metrics; several levels, or a tree, get those of
     the hierarchy as well.

@@ -12,7 +12,7 @@ from ..speed.options import COMPILED, EVALUATION_SIDES, LOSS_SIDES, LOSSES, WHAT
 
 @with_groups
 def speed(options: SpeedOptions) -> None:
-    """Measure time and memory beside PML's.
+    """Compare time and memory with PML's.
 
     Prints tables, and writes a JSON file of each measurement and a plot.
     """

@@ -19,7 +19,7 @@ def study(
     ] = None,
     out: Annotated[Path, Option(help="Folder of the tables and the picture.")] = Path("study"),
 ) -> None:
-    """Put the ablations of all data sets together: what makes a hierarchy pay.
+    """Combine the ablations of all data sets in one table and one picture.
 
     Reads what [bold]ablate[/] has finished; trains nothing. With [bold]--earlier[/], variants that
     were not run again, or less often, keep the rows that they have there.

@@ -38,10 +38,14 @@ def tune(
     folds: Annotated[
         list[int],
         Option(
-            metavar="FOLD...", help="Which validation classes decide.", rich_help_panel=TRAINING
+            metavar="FOLD...",
+            help="Folds whose validation classes decide.",
+            rich_help_panel=TRAINING,
         ),
     ] = [0],  # noqa: B006  # typer copies it
-    seed: Annotated[int, Option(help="Of search and trainings.", rich_help_panel=TRAINING)] = 0,
+    seed: Annotated[
+        int, Option(help="Random seed of the search and of training.", rich_help_panel=TRAINING)
+    ] = 0,
     settings: Annotated[
         Path | None,
         Option(help="The YAML file to write. By default that of the data set."),

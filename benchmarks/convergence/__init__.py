@@ -1,1 +1,1 @@
-"""Whether longer trainings help, on validation classes."""
+"""Whether longer training helps, on validation classes."""

@@ -24,7 +24,7 @@ PALEST = 0.4  # the opacity of the shortest training
 def convergence_curves(outcome: ConvergenceOutcome, losses: Sequence[str]) -> Figure:
     """Validation MAP@R over the share of the training, a line for each length.
 
-    All panels have the same axes. The lines are means over the runs, those of shorter trainings
+    All panels have the same axes. The lines are means over the runs, those of shorter runs
     paler. Colours and dashes are those of the report; all lines are thin, since a difference of a
     point is not wider than a thick one.
 

@@ -1,4 +1,4 @@
-"""From the validation of all runs to what longer trainings gain."""
+"""From the validation of all runs to what longer training gains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MeanAndHalf = tuple[float, float]
 
 @dataclass(frozen=True)
 class LossGains:
-    """The trainings of a loss; means over its runs, each with the half-width of its interval.
+    """All lengths of training of a loss; means over its runs, with half-widths of intervals.
 
     Attributes:
         loss: its name.
@@ -99,7 +99,7 @@ def have_converged(gains: list[LossGains], step: int) -> bool:
 
 
 def best_of(gains: list[LossGains], kind: str, length: int) -> LossGains | None:
-    """The best loss of a kind after trainings of a length, which counts from 0."""
+    """The best loss of a kind after training of a length, which counts from 0."""
     of_kind = [one for one in gains if one.kind == kind and not math.isnan(one.scores[length][0])]
     return max(of_kind, key=lambda one: one.scores[length][0], default=None)
 

@@ -48,7 +48,7 @@ class Convergence:
     Attributes:
         shortest: the runs of the shortest length, by the names of their losses alone. The ``out``
             of its request is where the runs of all lengths are.
-        lengths: of the trainings, the shortest first.
+        lengths: of the training runs, the shortest first.
         runs: all runs of the shortest length, then those of the next.
         report_folder: where the table is written.
     """
@@ -84,7 +84,7 @@ def plan_convergence(
     """Check what was asked for; nothing is read, trained or written yet.
 
     Arguments:
-        request: of the trainings whose length is 1.
+        request: of the runs whose length is 1.
         times: the lengths, as multiples of that one; at least two.
         adapt: see :func:`benchmarks.suite.plan`.
 

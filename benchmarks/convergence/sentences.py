@@ -1,4 +1,4 @@
-"""What the numbers say: whether the trainings have converged, and how far proxy losses are."""
+"""What the numbers say: whether the training runs have converged, and how far proxy losses are."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _about_gains(gains: list[LossGains], step: int, shorter: Length, longer: Len
     named = ", ".join(f"{full_name(one.loss)} ({one.gains[step][0]:+.2f})" for one in rising)
     verdict = "the" if have_converged(gains, step) else "not all"
     return (
-        f"By this measure {verdict} trainings of {shorter.name} have converged: {epochs} raise "
+        f"By this measure {verdict} training runs of {shorter.name} have converged: {epochs} raise "
         f"the validation MAP@R of {len(rising) or 'none'} of {all_losses} by more than "
         f"{MOST_GAIN:g} point{f': {named}' if named else ''}; {_range_of_gains(gains, step)}."
     )

@@ -31,7 +31,7 @@ from .sentences import sentences
 
 NAME = "convergence"
 _INTRODUCTION = """\
-# {dataset}: do longer trainings help?
+# {dataset}: does longer training help?
 
 **Validation classes only**: no run has been evaluated on the test classes. Each run counts with the
 epoch of its best validation MAP@R ({level}) among those that may be selected. The cosine decay of

@@ -101,7 +101,7 @@ def _certainty(summary: Summary, short: Epochs | None) -> str:
         said = [_of_lead(summary), *of_gains([gain_intervals(summary)])]
     if short is not None:
         said.append(
-            f"with trainings of {short[0]} of the full {short[1]} epochs, this does not show which "
+            f"trained for {short[0]} of the full {short[1]} epochs, this does not show which "
             "loss is best"
         )
     return f"How sure: {'; '.join(said)}."

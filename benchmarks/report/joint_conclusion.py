@@ -17,7 +17,7 @@ def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epoch
 
     Arguments:
         summaries: of the data sets, by the names that they have in the report.
-        short: the epochs of those whose trainings are not full.
+        short: the epochs of those whose training runs are not full.
     """
     winners: dict[str, list[str]] = {}
     gains: list[str] = []
@@ -51,7 +51,7 @@ def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epoch
         *of_gains([gain_intervals(summary) for summary in summaries.values()]),
     ]
     if short:
-        sure.append(f"on {listed(list(short))} the trainings are shorter than full ones")
+        sure.append(f"on {listed(list(short))} the training runs are shorter than full ones")
     return Conclusion(
         (
             f"{SCORE_NAME} at the finest level is best {best}.",

@@ -67,7 +67,7 @@ def warnings(stored: StoredRuns) -> list[str]:
 
 
 def length(stored: StoredRuns) -> list[str]:
-    """What the trainings cannot show where they are shorter than the full ones."""
+    """What runs cannot show that are shorter than the full ones."""
     short = short_epochs(stored)
     said = about_length(stored.dataset, short[0], _network(stored)) if short else None
     return [] if said is None else [said]

@@ -25,7 +25,7 @@ def serve(
         Path | None,
         typer.Option(
             help="Folder of the model that made the gallery, if it was moved since the pictures "
-            "were embedded. Without it, only pictures of the gallery can be searched for."
+            "were embedded. If it is not found, you can search only with pictures of the gallery."
         ),
     ] = None,
     compare_model: Annotated[

@@ -46,10 +46,14 @@ class SpeedOptions:
     ] = field(default_factory=lambda: [*WHAT])
     out: Annotated[Path, Option(help="Folder of JSON files and plot.")] = Path("runs/speed")
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ...")] = "cpu"
-    threads: Annotated[int, Option(help="Of the CPU; 0 is as many as torch takes.")] = 0
-    seed: Annotated[int, Option(help="Of the random numbers.")] = 0
-    samples: Annotated[int, Option(help="Embeddings.", rich_help_panel=EVALUATION)] = 60_502
-    embedding_size: Annotated[int, Option(help="Of them.", rich_help_panel=EVALUATION)] = 128
+    threads: Annotated[int, Option(help="Threads of the CPU; 0 is torch's default.")] = 0
+    seed: Annotated[int, Option(help="Random seed.")] = 0
+    samples: Annotated[int, Option(help="Number of embeddings.", rich_help_panel=EVALUATION)] = (
+        60_502
+    )
+    embedding_size: Annotated[
+        int, Option(help="Size of an embedding.", rich_help_panel=EVALUATION)
+    ] = 128
     class_size: Annotated[
         int, Option(help="Samples of a fine class.", rich_help_panel=EVALUATION)
     ] = 5
@@ -80,19 +84,19 @@ class SpeedOptions:
         ),
     ] = field(default_factory=lambda: [*LOSSES])
     classes: Annotated[
-        list[int], Option(metavar="C...", help="How many.", rich_help_panel=STEPS)
+        list[int], Option(metavar="C...", help="Number of classes.", rich_help_panel=STEPS)
     ] = field(default_factory=lambda: [100, 11_318])
     embedding_sizes: Annotated[
-        list[int], Option(metavar="D...", help="Of the proxies.", rich_help_panel=STEPS)
+        list[int], Option(metavar="D...", help="Size of the proxies.", rich_help_panel=STEPS)
     ] = field(default_factory=lambda: [128, 512])
     batch_sizes: Annotated[
-        list[int], Option(metavar="B...", help="Embeddings of a step.", rich_help_panel=STEPS)
+        list[int], Option(metavar="B...", help="Embeddings per step.", rich_help_panel=STEPS)
     ] = field(default_factory=lambda: [128])
     levels: Annotated[
         list[int],
         Option(
             metavar="L...",
-            help="How many; each has the square root of the classes of the one before.",
+            help="Number of levels; each has the square root of the classes of the one before.",
             rich_help_panel=STEPS,
         ),
     ] = field(default_factory=lambda: [3])
@@ -100,8 +104,8 @@ class SpeedOptions:
         bool,
         Option(
             "--one-at-a-time",
-            help="Of classes, batch sizes and levels vary one, with the others at their first "
-            "value, instead of every combination.",
+            help="Vary classes, batch sizes and levels one at a time, with the others at their "
+            "first value, instead of measuring every combination.",
             rich_help_panel=STEPS,
         ),
     ] = False

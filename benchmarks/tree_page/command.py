@@ -56,7 +56,7 @@ def tree(
         Option(
             metavar="K[,K2...]",
             help="Into how many superclasses proxies are clustered; several levels by commas, the "
-            "finest first. By default the square root of the number of classes.",
+            "finest first. By default a quarter of the number of classes, at most 1,000.",
         ),
     ] = None,
     name_by: Annotated[

@@ -48,7 +48,7 @@ class Search:
 
     @property
     def seed(self) -> int:
-        """Of the trainings and of the search."""
+        """Of training and of the search."""
         return self.request.seeds[0]
 
     @property

@@ -34,7 +34,7 @@ class Tuned:
         training: some attributes of ``TrainingSettings``.
         loss: as :meth:`~benchmarks.losses.LossSpec.with_settings` takes them.
         trials: the budget that it was found with.
-        epochs: of the trainings of the search.
+        epochs: of the runs of the search.
         source: the file, for messages.
         dataset: what it was found on.
     """

@@ -81,7 +81,9 @@ def test_every_variant_has_a_line_in_the_picture(out):
 
 def test_different_trainings_do_not_come_into_one_table(out):
     write_run(out / "ablation/glyphs", "proxy_nca", 2, 0, 0.5, epochs=2)
-    with pytest.raises(ValueError, match=r"glyphs holds .* different trainings \(epochs differ\)"):
+    with pytest.raises(
+        ValueError, match=r"glyphs holds .* different settings .* \(epochs differ\)"
+    ):
         read_study(out)
 
 
@@ -148,7 +150,7 @@ def test_an_earlier_study_of_other_trainings_is_refused(out, tmp_path, capsys):
     write_run(out / "ablation/glyphs", "proxy_nca", 0, 0, 0.5, epochs=2)
     command = ["study", str(out), "--out", str(tmp_path / "both"), "--earlier"]
     assert main([*command, str(path)]) == 2
-    assert "the trainings of glyphs differ from those of the earlier" in capsys.readouterr().err
+    assert "the training runs of glyphs differ from those of the earlier" in capsys.readouterr().err
     content = json.loads(path.read_text())
     del content["glyphs"]["rows"][1]["minus_reference"]
     path.write_text(json.dumps(content))

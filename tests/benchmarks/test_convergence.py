@@ -202,9 +202,9 @@ def test_sentences_on_what_has_converged():
         gains_of("proxy_nca", "proxy", (66.2, 67.2), (1.0,)),
     ]
     assert list(sentences(gains, LENGTHS)) == [
-        "By this measure the trainings of 48 epochs have converged: twice the epochs (96) raise "
-        "the validation MAP@R of none of the 2 losses by more than 1 point; the differences range "
-        "from -0.10 (Multi-Similarity) to +1.00 (Proxy-NCA) points.",
+        "By this measure the training runs of 48 epochs have converged: twice the epochs (96) "
+        "raise the validation MAP@R of none of the 2 losses by more than 1 point; the differences "
+        "range from -0.10 (Multi-Similarity) to +1.00 (Proxy-NCA) points.",
         "After 48 epochs the best proxy loss (Proxy-NCA, 66.20%) is 2.40 points below the best "
         "pair loss (Multi-Similarity, 68.60%), within 3 points of it.",
         "After 96 epochs the best proxy loss (Proxy-NCA, 67.20%) is 1.30 points below the best "
@@ -220,8 +220,8 @@ def test_sentences_on_what_still_gains():
     ]
     first, *others = sentences(gains, (Length(2, 10), Length(3, 15)))
     assert first == (
-        "By this measure not all trainings of 10 epochs have converged: 15 instead of 10 epochs "
-        "raise the validation MAP@R of 2 of the 3 losses by more than 1 point: Contrastive "
+        "By this measure not all training runs of 10 epochs have converged: 15 instead of 10 "
+        "epochs raise the validation MAP@R of 2 of the 3 losses by more than 1 point: Contrastive "
         "(+9.00), CosFace (+1.50); the differences range from +0.50 (HPL on ArcFace) to +9.00 "
         "(Contrastive) points."
     )
@@ -235,7 +235,7 @@ def test_without_numbers_nothing_has_converged():
         gains_of("arcface", "proxy", (math.nan, 66.5), (math.nan,)),
     ]
     first, second, _ = sentences(gains, LENGTHS)
-    assert first.startswith("By this measure not all trainings of 48 epochs have converged")
+    assert first.startswith("By this measure not all training runs of 48 epochs have converged")
     assert "none of the 2 losses" in first
     assert first.endswith(
         "the difference is +0.50 (Proxy-NCA) points; no number was measured for ArcFace."

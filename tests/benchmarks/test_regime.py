@@ -1,4 +1,4 @@
-"""How long the trainings are, and which epochs may be selected."""
+"""How long training is, and which epochs may be selected."""
 
 from dataclasses import replace
 

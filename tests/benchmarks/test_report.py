@@ -203,7 +203,7 @@ def test_what_short_trainings_cannot_show(tmp_path, epochs, is_short):
         path.write_text(json.dumps(result))
     stored = read_stored(folder)
     text = "\n".join(p.read_text() for p in write_report(stored, collect(stored))[:1])
-    assert ("short trainings of 3 epochs, 6% of the full 48" in text) == is_short
+    assert ("short training runs of 3 epochs, 6% of the full 48" in text) == is_short
     assert ("not which loss is best" in text) == is_short
 
 

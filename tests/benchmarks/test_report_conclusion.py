@@ -44,7 +44,7 @@ def test_one_run_of_each_loss_leaves_all_differences_open():
     )
     assert sure == (
         "How sure: there is one run of each loss, so nothing has an interval and any difference "
-        "may be chance; with trainings of 2 of the full 48 epochs, this does not show which loss "
+        "may be chance; trained for 2 of the full 48 epochs, this does not show which loss "
         "is best."
     )
 
@@ -115,7 +115,7 @@ def test_several_data_sets_in_three_sentences():
         "+2.1 points on a" in found[1]
     )
     assert "does not include 0 on 2 of 3 data sets" in found[2]
-    assert "on b the trainings are shorter" in found[2]
+    assert "on b the training runs are shorter" in found[2]
     alone = joint_conclusion({"b": other}, {}).sentences
     assert "do not say what a hierarchy changes" in alone[1]
     assert "may be chance" in alone[2]

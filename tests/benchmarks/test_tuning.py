@@ -24,7 +24,7 @@ from benchmarks.tuning.trials import read_study
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),  # of warm-ups longer than these trainings
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # of warm-ups longer than these runs
 ]
 
 

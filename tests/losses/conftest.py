@@ -14,7 +14,7 @@ import torch
 from bases import BASES
 from tabulate import tabulate
 
-FEATURES = ("value", "gradients", "known", "discovered", "mixed", "resume", "DDP", "autocast",
+FEATURES = ("value", "gradients", "given", "discovered", "mixed", "resume", "DDP", "autocast",
             "compile")  # fmt: skip
 
 
@@ -98,7 +98,7 @@ What a column says (`tests/losses/test_features.py`):
 
 - **value**, **gradients**: with one level, those of PML's own loss, bit for bit, in float32 and
   float64; with three levels, those of PML's own losses summed by hand.
-- **known**, **discovered**, **mixed**: the loss trains with a given tree, with a tree of clusters,
+- **given**, **discovered**, **mixed**: the loss trains with a given tree, with a tree of clusters,
   and with clusters inside given superclasses, with learned and with fixed coarse proxies;
   all are the means of their members after the first update, and fixed ones after every update.
 - **resume**: training that is stopped, saved, loaded and continued ends with the same bits as
@@ -107,5 +107,5 @@ What a column says (`tests/losses/test_features.py`):
   tree after every step; with learned coarse proxies, but with fixed ones for SubCenterArcFaceLoss:
   learned ones start as equal sub-centers there, and rounding chooses which one is trained.
 - **autocast**: bfloat16 on the CPU; parameters and gradients stay float32.
-- **compile**: `torch.compile(fullgraph=True)` of the loss, with updates by the hook alone.
+- **compile**: `torch.compile(fullgraph=True)` of the loss, with updates only by the hook.
 """

@@ -1,4 +1,4 @@
-"""The trainings of ``test_resume.py``: each runs in a process that the test may kill."""
+"""The training runs of ``test_resume.py``: each runs in a process that the test may kill."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class EpochSampler(torch.utils.data.Sampler):
         return SAMPLES
 
 
-# ---------------------------------------------------------------- the two trainings
+# ---------------------------------------------------------------- the two runs
 def train_with_pml(name: str, folder: Path, report: Report) -> dict[str, Any]:
     """PML's trainer; everything is saved and loaded by its ``HookContainer``."""
     trunk, loss_func, optimizers = make(name)

@@ -154,8 +154,8 @@ def check_means(name, loss_func):
 
 @every_base
 @learned_or_fixed
-@pytest.mark.feature("known")
-def test_known_tree(name, kwargs):
+@pytest.mark.feature("given")
+def test_given_tree(name, kwargs):
     loss_func = make(name, hierarchy=TREE, warmup=2, recluster_every=2, **kwargs)
     check_tree(name, loss_func)
     assert loss_func.hierarchy == TREE

@@ -287,7 +287,7 @@ def test_weights_of_another_network_are_refused():
 
 def test_the_python_of_the_docs(shop, frozen, tmp_path, monkeypatch):
     """Every block of the page, in a folder with what it names."""
-    page = (Path(__file__).parents[2] / "docs/search.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/models.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```py(?:thon)?\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert len(blocks) >= 5
     monkeypatch.chdir(tmp_path)
@@ -300,7 +300,7 @@ def test_the_python_of_the_docs(shop, frozen, tmp_path, monkeypatch):
     named = {}
     for block in blocks:
         found = {"__name__": "__main__"}
-        exec(compile(block, "docs/search.md", "exec"), found)
+        exec(compile(block, "docs/models.md", "exec"), found)
         named |= found
     for stage in (named["resnet"], named["vit"]):
         with torch.device("meta"):
