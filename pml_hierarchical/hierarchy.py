@@ -51,7 +51,8 @@ class Hierarchy(core.Hierarchy):
         if isinstance(value, Mapping):
             is_state = not isinstance(value.get("class_labels", ""), str)
             return cls.from_dict(value) if is_state else cls.from_mapping(value)
-        if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+        value = value.to_numpy() if hasattr(value, "to_numpy") else value  # of pandas
+        if isinstance(value, (str, bytes, set, frozenset)) or not hasattr(value, "__len__"):
             kinds = "a Hierarchy, {name: parent}, paths ('fruit/apple'), to_dict() or 2-D labels"
             raise TypeError(f"a hierarchy must be {kinds}; got {value!r}")
         is_paths = len(value) > 0 and all(isinstance(path, str) for path in value)

@@ -90,6 +90,13 @@ class HierarchicalTester(core.HierarchicalTester):
                 embeddings.append(found.to(self.data_device))
         return torch.cat(embeddings), torch.cat(labels)
 
+    def maybe_visualize(self, embeddings_and_labels: dict[str, Any], epoch: int) -> None:
+        """PML's, of all levels that are evaluated; called by PML's ``test``."""
+        tree, found = self.accuracy_calculator.hierarchy, {}
+        for split, (embeddings, labels) in embeddings_and_labels.items() if self.visualizer else ():
+            found[split] = embeddings, torch.from_numpy(with_ancestors(labels, "labels", tree))
+        super().maybe_visualize(found, epoch)
+
     def calculate_average_accuracies(
         self, accuracies: dict[str, Any], metrics: Sequence[str], label_levels: Sequence[int]
     ) -> None:

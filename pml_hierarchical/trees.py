@@ -99,8 +99,8 @@ def from_newick(text: str) -> Hierarchy:
             names[node] = token[1:-1].replace("''", "'") if token[0] == "'" else token
     if open_nodes or not parent_of:
         raise ValueError(f"not a Newick tree: brackets are missing in {text[:60]!r}")
-    uses = Counter(names.values())
     keys = [names.get(n, f"node {n}") for n in range(len(parent_of) + 1)]
+    uses = Counter(keys)
     keys = [f"{key} (node {n})" if uses[key] > 1 else key for n, key in enumerate(keys)]
     return Hierarchy.from_mapping({keys[n]: keys[above] for n, above in parent_of.items()})
 
@@ -118,10 +118,8 @@ def to_dot(tree: Hierarchy) -> str:
 
 
 def to_text(tree: Hierarchy, max_children: int | None = None) -> str:
-    """The tree as indented lines to print.
-
-    Arguments:
-        max_children: how many classes to show below each superclass; the others are counted.
+    """The tree as indented lines to print; below each superclass ``max_children`` classes at most,
+    if that is given, and how many others there are.
 
     Example:
         >>> print(to_text(Hierarchy([[0, 0], [1, 0]], [["apple", "pear"], ["fruit"]])))
@@ -172,8 +170,7 @@ def name_superclasses(tree: Hierarchy, vectors: Any = None) -> Hierarchy:
             the member nearest to its mean. ``None`` names it after the word that is common among
             its members and rare elsewhere, or else after its first member.
 
-    Raises:
-        ValueError: if the fine classes have no names, or ``vectors`` are not one for each of them.
+    Raises ``ValueError`` if fine classes have no names, or ``vectors`` do not match them.
 
     Example:
         >>> names = ["red apple", "green apple", "soy milk", "oat milk"]
@@ -218,18 +215,15 @@ def _common_word(members: list[set[str]], everywhere: Counter[str], num_classes:
 
 
 def agreement(found: Any, known: Any) -> dict[int, float]:
-    """The normalised mutual information of each coarse level with the known tree.
-
-    A level is compared with the known level of the same number, or the coarsest that is known.
+    """The normalised mutual information of each coarse level with the known level of the same
+    number, or the coarsest that is known.
 
     Arguments:
         found: a tree, as :meth:`~pml_hierarchical.Hierarchy.of` takes it; ``loss_func.hierarchy``.
         known: likewise. Its fine classes are the first of ``found``, which may have more, such as
             classes that were added since.
 
-    Returns:
-        ``{level: NMI}``, each value in 0..1: 1 for the same superclasses, whatever their numbers.
-
+    Returns ``{level: NMI}``, each in 0..1: 1 for the same superclasses, whatever their numbers.
     Raises ``ValueError`` if ``known`` has a single level, or more fine classes than ``found``.
 
     Example:

@@ -147,6 +147,24 @@ def test_a_hierarchy_of_the_calculator():
         assert found == ours(tester).test({"val": data_set(1)}, 1, Trunk())
 
 
+def test_a_visualizer_sees_the_levels_of_a_hierarchy():
+    class Visualizer:
+        def fit_transform(self, embeddings):
+            return embeddings[:, :2]
+
+    fine = np.arange(24)
+    tree = Hierarchy(np.stack([fine, fine // 4, fine // 12], axis=1))
+    samples = [(x, labels[0]) for x, labels in data_set(1)]
+    shown = []
+    for options, data in (({"hierarchy": tree}, samples), ({}, data_set(1))):
+        tester = ours(calculator=options)
+        tester.visualizer = Visualizer()
+        tester.visualizer_hook = lambda *args: shown.append((args[2].tolist(), args[4]))
+        tester.test({"val": data}, 1, Trunk())
+    assert len(shown) == 6
+    assert shown[:3] == shown[3:]
+
+
 def test_per_class_lists_have_no_average():
     found = ours(calculator={"return_per_class": True}).test({"val": data_set(1)}, 1, Trunk())
     assert len(found["val"]["r_precision_level1"]) == 6

@@ -100,6 +100,8 @@ def test_newick_without_names_of_inner_nodes_or_with_the_same_twice():
     assert tree.sizes == (4, 2)
     assert tree.names[1] == ("node 1", "node 4")
     assert trees.from_newick("((a,b)95,(c,d)95);").names[1] == ("95 (node 1)", "95 (node 4)")
+    collision = trees.from_newick("((a,b),(c,d)'node 1');")
+    assert (collision.sizes, collision.names[1]) == ((4, 2), ("node 1 (node 1)", "node 1 (node 4)"))
     assert trees.from_newick("('it''s',b);").names == (("it's", "b"),)
 
 

@@ -108,7 +108,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
             device=None if device is None else torch.device(device),
             kmeans_func=kmeans_func,
         )
-        self.knn_func, self.hierarchy, self.distance = knn_func, hierarchy, distance
+        self.knn_func, self.distance = knn_func, distance
+        self.hierarchy = None if hierarchy is None else Hierarchy.of(hierarchy)
         self.at_k, self.block_size, self.progress_bar = tuple(at_k), block_size, progress_bar
         #: for every evaluated level, how many queries had no partner in the last evaluation
         self.num_lone_queries: dict[int, int] = {}

@@ -22,10 +22,8 @@ class Embeddings:
     numpy makes an array of; a memory map stays on disk. ``name`` is what errors call them, and
     ``device`` where slices go. ``dtype`` is ``torch.float64`` if the values are, else
     ``torch.float32``; ``largest`` is the largest absolute value, and ``smallest`` the smallest of
-    the rows' largest absolute values, zero rows left out.
-
-    Raises ``TypeError`` if the values are not real numbers, and ``ValueError`` for another shape,
-    no column, or a value that is NaN or infinite.
+    the rows' largest absolute values, zero rows left out. A ``TypeError`` for values that are no
+    real numbers, and a ``ValueError`` for another shape, no column, or values that are not finite.
     """
 
     def __init__(self, values: Any, name: str, device: torch.device) -> None:
@@ -77,12 +75,9 @@ def check_embeddings(
     queries: Embeddings, references: Embeddings, labels: Tensor, others: Tensor, includes: bool
 ) -> None:
     """Raise ``ValueError`` unless embeddings and labels fit each other."""
-    for embeddings, of_them, what in (
-        (queries, labels, "query is empty: there is nothing to evaluate"),
-        (references, others, "reference is empty: there is nothing to search"),
-    ):
+    for embeddings, of_them in ((queries, labels), (references, others)):
         if len(embeddings) == 0:
-            raise ValueError(what)
+            raise ValueError(f"{embeddings.name} is empty: there is nothing to evaluate or search")
         if len(embeddings) != len(of_them):
             raise ValueError(
                 f"embeddings and labels must have the same length, got {len(embeddings)} "

@@ -274,10 +274,8 @@ def _checked(
     if ranks is None:
         return torch.arange(1, items.shape[1] + 1, device=items.device)[None]
     if ranks.shape != items.shape:
-        raise ValueError(
-            f"ranks must have the shape of the items, {tuple(items.shape)}, "
-            f"got {tuple(ranks.shape)}"
-        )
+        wrong = f"ranks must have the shape of the items, {tuple(items.shape)}, got"
+        raise ValueError(f"{wrong} {tuple(ranks.shape)}")
     return ranks
 
 

@@ -78,12 +78,16 @@ class RankedBlock:
         if level < 0:
             coarse_first = self.num_partners.flip(1)
             following = torch.nn.functional.pad(coarse_first[:, 1:], (0, 1))
-            return given | {"level_counts": coarse_first - following}
-        given["relevance"] = self.levels >= self.num_partners.shape[1] - level
+            given["level_counts"] = coarse_first - following
+        else:
+            given["relevance"] = self.levels >= self.num_partners.shape[1] - level
         if self.indices is not None:
-            given["query_labels"] = self.codes.query_labels[self.start : self.stop, level]
-            given["knn_labels"] = self.codes.reference_labels[:, level][self.indices]
-            given["knn_indices"] = self.indices
+            at = slice(None) if level < 0 else level
+            labels = self.codes.reference_labels
+            labels = torch.cat([labels, labels.amin(dim=0, keepdim=True) - 1])  # of index -1
+            given["query_labels"] = self.codes.query_labels[self.start : self.stop, at]
+            given["knn_labels"] = labels[:, at][self.indices]
+            given["knn_indices"], given["num_partners"] = self.indices, self.num_partners[:, at]
         return given
 
     def first(self, depth: int) -> RankedBlock:

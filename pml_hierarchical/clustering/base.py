@@ -38,15 +38,13 @@ class Clusterer(ABC):
                 on the order in which they were given.
             num_clusters: in ``2..n``.
             centroids: ``None``, or ``float32`` of shape ``(num_clusters, d)`` to start from.
-            spherical: cluster by direction.
         """
 
     def __call__(
         self, points: Any, num_clusters: int, centroids: Any = None, spherical: bool = False
     ) -> Tensor:
-        """Assign each point to one of ``num_clusters`` clusters, none of which is empty.
-
-        The order of the points changes nothing, except which of several equal points goes where.
+        """Assign each point to one of ``num_clusters`` clusters, none of which is empty. The order
+        of the points changes nothing, except which of several equal points goes where.
 
         Arguments:
             points: floats of shape ``(n, d)``; a tensor on any device or an array.

@@ -53,13 +53,12 @@ class KMeans(Clusterer):
     warm_start: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "restarts", "warm_iterations"):
+        least = {"iterations": 1, "restarts": 1, "warm_iterations": 1, "seed": 0}
+        for name, low in least.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-        is_integer = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool)
-        if not is_integer or not 0 <= self.seed < 2**31 - 1:
-            raise ValueError(f"seed must be an integer in 0..2**31-2, got {self.seed!r}")
+            is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not is_integer or not low <= value < 2**31 - 1:
+                raise ValueError(f"{name} must be an integer in {low}..2**31-2, got {value!r}")
         is_number = isinstance(self.balance, (int, float)) and not isinstance(self.balance, bool)
         if self.balance is not None and not (is_number and 1 <= self.balance < math.inf):
             rule = "None, or a finite number of at least 1: how many times its fair share of the"

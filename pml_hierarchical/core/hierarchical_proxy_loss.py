@@ -27,6 +27,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     of the proxies of its classes, and is learned. Without a given hierarchy, the fine proxies are
     clustered then, and again every ``recluster_every`` training steps (calls in training mode with
     gradients). With one level, this loss *is* its base loss. **Its proxies need an optimizer.**
+    Recorded are ``num_updates``, and the unweighted ``loss_level0``, ``loss_level1``, ...
     Source: Yang et al., *Hierarchical Proxy-based Loss for Deep Metric Learning*, WACV 2022.
 
     Arguments:
@@ -46,8 +47,6 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         engine: computes all levels at once where it can; ``None``: one PML loss per level.
         **base_loss_kwargs: settings of the base loss (``margin``, ``distance``, ``reducer``, ...)
             for every level; regularizers go to the fine level alone.
-
-    Recorded: ``num_updates``, and the unweighted ``loss_level0``, ``loss_level1``, ...
 
     Example:
         >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
@@ -112,6 +111,8 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     hierarchy_class = Hierarchy
     make_clusterer = staticmethod(lambda spec: spec or FaissKMeans(min_points_per_centroid=1))
     make_engine = staticmethod(lambda spec: spec)
+    weight_schedule: Any = None  # a function of the training step
+    _uncompiled_step = torch.compiler.disable(lambda self: self._before_training_step())
 
     def class_vectors(self) -> torch.Tensor:
         """What is clustered and averaged: one vector per fine class."""
@@ -142,7 +143,9 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             fine.add_embedding_regularization_to_loss_dict(loss_dict, embeddings)
             return loss_dict
         if self.training and torch.is_grad_enabled():
-            self._before_training_step()
+            has_schedule = self.recluster_every is not None or self.weight_schedule is not None
+            apart = torch.compiler.is_compiling() and has_schedule  # from the compiled graph
+            (self._uncompiled_step if apart else self._before_training_step)()
         now = self.superclasses.read()
         num_levels = len(self.sizes) if now.is_active else 1
         table = now.class_labels.t()[:num_levels].index_select(1, labels)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from pytorch_metric_learning import losses as pml_losses
 
-_OF_FINE_LEVEL = re.compile("(weight|embedding)_reg(ularizer|_weight)")
+_FINE = re.compile("(weight|embedding)_reg(ularizer|_weight) |reducer ClassWeighted")
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,7 @@ class ProxyLayout:
         return stored if self.class_dim == 0 else stored.t()
 
     def class_vectors(self, stored: torch.Tensor) -> torch.Tensor:
-        """One vector per class, ``(num_classes, embedding_size)``, the mean of its centres; of
-        directions where only those matter. Differentiable.
-        """
+        """One vector per class, the mean of its centres, or of their directions; differentiable."""
         # contiguous: norms of a transposed view of many classes take ten times as long
         rows = self.rows(stored).contiguous()
         if self.direction_only:
@@ -79,19 +78,19 @@ def layout_of(loss_class: type) -> ProxyLayout:
     """The layout of a class of losses; a ``TypeError`` for one that is not known to have any."""
     if known := [LAYOUTS[parent] for parent in loss_class.__mro__ if parent in LAYOUTS]:
         return known[0]
+    names = ", ".join(sorted(one.__name__ for one in LAYOUTS))
     raise TypeError(
         f"base_loss is a {loss_class.__name__}, which is not known to have proxies: pair and "
-        "triplet losses cannot be a base. Known are "
-        f"{', '.join(sorted(one.__name__ for one in LAYOUTS))} and their subclasses; a proxy "
-        "loss of your own becomes known by losses.register_proxy_loss(...)."
+        f"triplet losses cannot be a base. Known are {names} and their subclasses; a proxy loss "
+        "of your own becomes known by losses.register_proxy_loss(...)."
     )
 
 
 @dataclass(frozen=True)
 class LevelLossFactory:
-    """Makes the loss of any level from ``kwargs`` (regularizers for the finest alone) and, over
-    them, ``level_kwargs``. Coarse levels have ``coarse_scale`` times the scale, unless those set
-    it, and proxies that start at zero, as buffers unless they are ``"learned"``."""
+    """Makes the loss of any level from ``kwargs`` (regularizers and class weights for the finest
+    alone) and, over them, ``level_kwargs``. Coarse levels have ``coarse_scale`` times the scale,
+    unless those set it, and proxies that start at zero, buffers unless they are ``"learned"``."""
 
     base_loss: Callable[..., Any]
     embedding_size: int
@@ -102,9 +101,10 @@ class LevelLossFactory:
 
     def make(self, level: int, num_classes: int) -> Any:
         """The loss of a level of ``num_classes`` classes."""
-        base = self.base_loss
-        size = layout_of(base).size_argument if isinstance(base, type) else "embedding_size"
-        kwargs = {k: v for k, v in self.kwargs.items() if not level or not _OF_FINE_LEVEL.match(k)}
+        base, made_by = self.base_loss, getattr(self.base_loss, "func", self.base_loss)  # partial
+        size = layout_of(made_by).size_argument if isinstance(made_by, type) else "embedding_size"
+        fine = {k for k, v in self.kwargs.items() if _FINE.match(f"{k} {type(v).__name__}")}
+        kwargs = {k: v for k, v in self.kwargs.items() if not level or k not in fine}
         kwargs |= {**self.level_kwargs.get(level, {}), size: self.embedding_size}
         # A script draws the same random numbers whether it uses the base loss or this one.
         with torch.random.fork_rng(devices=[], enabled=level > 0):
@@ -113,7 +113,7 @@ class LevelLossFactory:
         if level > 0:
             attribute, (inverse, _, scale) = layout.attribute, layout.scale.rpartition("/")
             if scale and scale not in self.level_kwargs.get(level, {}):
-                value = getattr(loss, scale)
+                value = deepcopy(getattr(loss, scale))  # the levels may share a tensor
                 with torch.no_grad():  # in place, should it be a parameter
                     value *= self.coarse_scale ** (-1 if inverse else 1)
                 setattr(loss, scale, value)
@@ -132,11 +132,8 @@ def values_by_pml(
     embeddings: torch.Tensor,
     proxies: Sequence[torch.Tensor],
 ) -> list[Any]:
-    """What PML's losses make of every level, with its labels and proxies.
-
-    They would cast their own proxies, permanently, to the type of the embeddings. Here a loss sees
-    a cast copy, through which the gradient flows. Under autocast the embeddings are cast instead.
-    """
+    """What PML's losses make of every level. They would cast their proxies, permanently, to the
+    type of the embeddings; here they see a cast copy. Autocast casts the embeddings instead."""
     if torch.is_autocast_enabled(embeddings.device.type):
         embeddings = embeddings.to(proxies[0].dtype)
     values = []
@@ -149,8 +146,9 @@ def values_by_pml(
 
 def means_of_members(vectors: torch.Tensor, labels: torch.Tensor, size: int) -> torch.Tensor:
     """The mean of the vectors of the classes of each of ``size`` superclasses; differentiable."""
-    counts = vectors.new_zeros(size, 1).index_add_(0, labels, vectors.new_ones(len(labels), 1))
-    return vectors.new_zeros(size, vectors.shape[1]).index_add(0, labels, vectors) / counts
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    sums = wide.new_zeros(size, wide.shape[1]).index_add(0, labels, wide)
+    return (sums / labels.bincount(minlength=size)[:, None]).to(vectors.dtype)
 
 
 def weighted_sum(values: Callable[..., Any], weights: Sequence[float], *inputs: Any) -> Any:

@@ -56,16 +56,15 @@ def discover(
 
     Arguments:
         vectors: of the fine classes, floats of shape ``(num_classes, dimension)``.
-        table: ``int64`` of shape ``(num_classes, num_levels)``; columns to discover hold the last
-            update, and ``-1`` for a class that has had none.
+        table: ``int64``, ``(num_classes, num_levels)``: the last update, or ``-1`` before it.
         sizes, is_given: as :func:`level_sizes` returns them.
-        clusterer: ``clusterer(points, num_clusters) -> labels`` as PML's ``kmeans_func``; points
-            are ``float32`` on the CPU, unit vectors where ``spherical``. If it has a true attribute
-            ``warm_start``, it gets ``centroids=`` (or ``None``) and ``spherical=`` too.
+        clusterer: ``clusterer(points, num_clusters) -> labels`` as PML's ``kmeans_func``, of
+            ``float32`` on the CPU; with a true attribute ``warm_start``, it gets ``centroids=``
+            (or ``None``) and ``spherical=`` too.
         centroids: for each coarse level the proxies in use, ``(sizes[level], dimension)``.
-        spherical: cluster by direction.
+        spherical: cluster by direction, so that points are unit vectors.
 
-    Raises ``ValueError`` for vectors that are not finite and for other labels of the clusterer.
+    A ``ValueError`` for vectors that are not finite and for other labels of the clusterer.
     """
     points, found = vectors.detach().float().cpu(), table.to("cpu", copy=True)
     scaled = unit_vectors if spherical else Tensor.float
@@ -102,8 +101,8 @@ def _clusters(
     options = {"centroids": centroids, "spherical": spherical} if is_warm else {}
     labels = torch.as_tensor(clusterer(points, num_clusters, **options)).cpu()
     is_integer = not (labels.is_floating_point() or labels.dtype == torch.bool)
-    found, wanted = labels.unique().tolist(), [*range(num_clusters)]
-    if labels.shape != (len(points),) or not is_integer or found != wanted:
+    found = labels.unique().tolist()
+    if labels.shape != (len(points),) or not is_integer or found != [*range(num_clusters)]:
         name = getattr(clusterer, "__qualname__", repr(clusterer))
         rule = f"integers of shape ({len(points)},), each of 0..{num_clusters - 1} at least once"
         got = f"{labels.dtype} of shape {tuple(labels.shape)}, {found}"
@@ -213,20 +212,21 @@ class SuperclassState(torch.nn.Module):
 
     def read(self) -> Progress:
         """The state now; that of the beginning where the buffers hold no data yet (``meta``)."""
-        seen = self._seen
-        if seen is not None and torch.compiler.is_compiling():  # does not look for writes
-            return seen[1]
-        written = self._written()
-        if seen is None or seen[0] != written or written is None:
-            seen = self._seen = (written, self._decoded(), [*self._buffers.values()])  # keeps ids
-        return seen[1]
+        if self._seen is None or not torch.compiler.is_compiling():
+            written = self._written()
+            if self._seen is None or self._seen[0] != written or written is None:
+                self._seen = (written, self._decoded(), [*self._buffers.values()])  # keeps ids
+        return self._seen[1]
 
     def _written(self) -> list[Any] | None:
         """What changes when a buffer does; ``None`` for inference tensors, which do not tell."""
         try:
-            return [(id(b), b._version) for b in self._buffers.values() if b is not None]
+            seen: list[Any] = [(id(b), b._version) for b in self._buffers.values() if b is not None]
         except RuntimeError:
             return None
+        if self.steps.is_cpu:  # writes to .data and by collectives do not count as versions
+            seen += [self.steps.item(), *self.updates.tolist(), self.active.item()]
+        return seen
 
     def _decoded(self) -> Progress:
         if self.steps.is_meta:
@@ -243,11 +243,10 @@ class SuperclassState(torch.nn.Module):
 
     def count_step(self) -> None:
         """Count one training step."""
-        progress = self.read()
+        now = self.read()
         self.steps.add_(1)
         if not torch.compiler.is_compiling():
-            progress = progress._replace(step=progress.step + 1)
-            self.__dict__["_seen"] = (self._written(), progress, self._seen[2])
+            self.__dict__["_seen"] = self._written(), now._replace(step=now.step + 1), self._seen[2]
 
     def write(self, class_labels: Tensor) -> None:
         """Store a table as the result of an update in this step; the loss is active from now on."""

@@ -40,8 +40,7 @@ class AllLevels(torch.autograd.Function):
         share: which classes the proxies are, if they are divided among processes. The gradient of
             the embeddings comes from these alone, times the number of processes, by which
             ``DistributedDataParallel`` will divide it.
-        embeddings: ``(batch_size, embedding_size)``, ``float32`` or ``float64``.
-        labels: ``int64`` of shape ``(levels, batch_size)``.
+        embeddings, labels: ``(batch_size, embedding_size)``; ``int64``, ``(levels, batch_size)``.
         proxies: of each level, ``(classes, embedding_size)``, transposed if ``settings.class_dim``
             is 1. Pass parameters themselves: of a transposed view, autograd would store the
             gradient kept here as ``.grad``, and clipping it would prevent a second backward pass.

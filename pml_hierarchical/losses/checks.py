@@ -7,14 +7,17 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from pytorch_metric_learning.utils import common_functions as c_f
 
 from ..core.level_losses import layout_of
-from .fast_path import FastPath
+
+if TYPE_CHECKING:
+    from .fast_path import FastPath
 
 
 def check_integer(name: str, value: Any, at_least: int) -> int:
@@ -105,21 +108,21 @@ def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any, num_lev
         check_keywords(base_loss, settings, ())
 
 
-def check_engine(engine: FastPath | None, num_levels: int) -> None:
-    """Raise for settings of the fast path that a loss of one level, which is PML's, cannot use."""
-    if engine is not None and num_levels == 1 and (engine.class_share < 1 or engine.save_memory):
+def check_engine(engine: FastPath | None, when: str) -> None:
+    """Raise for settings of the fast path where the losses of PML are called instead."""
+    if engine is not None and (engine.class_share < 1 or engine.save_memory):
         raise ValueError(
-            f"engine={engine} has no effect: with one level, this loss is its base loss, and is "
-            "computed by PML. Leave engine= out, or ask for superclasses."
+            f"engine={engine} has no effect: {when}, this loss is computed by PML. Leave engine= "
+            "out, or do without that."
         )
 
 
 def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[float, ...]:
     """One weight per level, of one number per level or of one for every coarse level."""
-    one = isinstance(weights, (int, float))
+    one = isinstance(weights, Real)
     values = (1.0, *[weights] * (num_levels - 1)) if one else weights
     values = tuple(values) if isinstance(values, Iterable) else (values,)
-    if not all(isinstance(value, (int, float)) for value in values):
+    if not all(isinstance(value, Real) for value in values):
         raise TypeError(f"level_weights must be a number or one per level, got {weights!r}{when}")
     is_valid = all(0 <= value < math.inf for value in values) and any(values)
     if len(values) != num_levels or not is_valid:

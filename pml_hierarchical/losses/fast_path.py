@@ -13,6 +13,7 @@ from pytorch_metric_learning import losses as pml_losses
 from torch import Tensor
 
 from ..kernels import AllLevels, Settings
+from .checks import check_integer
 
 #: The losses of PML that have a fast path (their subclasses may compute something else): what the
 #: kernels call them, and the attributes with their margin, if they have one, and scale.
@@ -53,17 +54,13 @@ class FastPath:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        share, seed = self.class_share, self.seed
-        if isinstance(share, bool) or not isinstance(share, (int, float)):
+        if isinstance(share := self.class_share, bool) or not isinstance(share, (int, float)):
             raise TypeError(f"class_share must be a number, got {share!r}")
         if not 0 < share <= 1:
             raise ValueError(f"class_share must be above 0 and at most 1 (all), got {share}")
         if not isinstance(self.save_memory, bool):
             raise TypeError(f"save_memory must be True or False, got {self.save_memory!r}")
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise TypeError(f"seed must be an integer, got {seed!r}")
-        if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
+        check_integer("seed", self.seed, at_least=0)
 
     def __call__(
         self,
@@ -79,11 +76,8 @@ class FastPath:
         of PML must be called, or a ``ValueError`` if settings forbid that.
 
         Arguments:
-            losses: the losses of PML of the levels that take part, finest first.
-            proxies: of each level, in the layout of its loss.
-            embeddings: ``(batch_size, embedding_size)``.
+            losses, proxies, weights: of the levels that take part, finest first.
             labels: ``int64`` of shape ``(levels, batch_size)``.
-            weights: of the levels.
             step: the number of the training step.
             plain: the same sum, computed by PML's losses from embeddings and proxies: where a
                 gradient is differentiated itself (``create_graph=True``), it is that of this sum.
@@ -152,8 +146,7 @@ def get_engine(spec: Any) -> FastPath | None:
     if isinstance(spec, str) and spec == "pml":
         return None
     raise ValueError(
-        "engine must be a FastPath, such as FastPath(save_memory=True), 'pml' for one call of "
-        f"PML's loss per level, or None for FastPath(), got {spec!r}"
+        f"engine must be a FastPath, 'pml' (PML's loss per level) or None (FastPath()): {spec!r}"
     )
 
 

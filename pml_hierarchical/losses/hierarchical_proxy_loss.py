@@ -25,6 +25,7 @@ from .processes import from_first_process
 
 COARSE_PROXIES = ("fixed", "live", "learned")
 _OF_UPDATES = ("share_moved", "smallest_superclass", "largest_superclass", "update_seconds")
+_OF_EVERY_LEVEL = ("distance", "reducer", "embedding_regularizer", "embedding_reg_weight")
 _CHECKED_ON_GPU = 10  # calls; looking at values waits for the GPU
 
 
@@ -107,8 +108,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         schedule = given.pop("weight_schedule")
         super().__init__(**given)
         self.check_engine()
-        self.weight_schedule = schedule
-        self._counts_calls = True
+        self.weight_schedule, self._counts_calls = schedule, True
         self._is_sum = len(self.sizes) > 1 and type(self.reducer) is MeanReducer
         self.__dict__.update(dict.fromkeys(_OF_UPDATES, 0.0))
         self._warned: set[str] = set()
@@ -122,7 +122,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
 
     def check_engine(self) -> None:
         """Raise if the engine cannot compute the losses of this one."""
-        checks.check_engine(self.engine, len(self.sizes))
+        if len(self.sizes) == 1:
+            checks.check_engine(self.engine, "with one level")
 
     # ------------------------------------------------------------ the loss
     def forward(
@@ -142,6 +143,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         """
         self.reset_stats()
         labels = checks.checked_labels(labels, embeddings, self.embedding_size)
+        if indices_tuple is not None:
+            checks.check_engine(self.engine, "with a miner")
         if not torch.compiler.is_compiling():
             self._check_call(embeddings, labels)
         ref_emb, ref_labels = c_f.set_ref_emb(embeddings, labels, ref_emb, ref_labels)
@@ -162,8 +165,10 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         if not embeddings.is_cuda or self._checks_left > 0:
             self.__dict__["_checks_left"] -= 1
             checks.check_values(embeddings, labels, self.num_classes, self.layout.needs_norm)
-        if len(self.sizes) == 1:
-            return
+        if len(self.sizes) > 1:
+            self._check_progress(embeddings)
+
+    def _check_progress(self, embeddings: torch.Tensor) -> None:
         progress = self.superclasses.read()
         if progress.is_mixed:
             self._warn_once(
@@ -220,8 +225,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
 
     # ------------------------------------------------------------ training steps and updates
     def _before_training_step(self) -> None:
-        if self.weight_schedule is not None:
-            self._set_weights(self.step)
+        self._set_weights(self.step)
         if self._counts_calls:
             super()._before_training_step()
         elif self.recluster_every is not None and self.is_due(self.recluster_every):
@@ -237,8 +241,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             >>> loss_func = HierarchicalProxyLoss(100, 64)
             >>> optimizer = torch.optim.SGD(loss_func.parameters(), lr=0.1)
             >>> loss_func.count_steps_of(optimizer)
-            >>> for _ in range(4):  # micro-batches
-            ...     loss_func(torch.randn(8, 64), torch.randint(100, (8,))).backward()
+            >>> for _ in range(4): loss_func(torch.randn(8, 64), torch.randint(9, (8,))).backward()
             >>> optimizer.step()
             >>> loss_func.step
             1
@@ -256,11 +259,9 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
 
     def recluster(self) -> Hierarchy:
         """Discover the levels that are not given, and set each coarse proxy to the mean of its
-        classes. Superclasses keep their numbers; learned proxies are set by the first update alone.
-        Every process of a distributed training calls it, and takes the result of the first.
-
-        A ``ValueError`` if the proxies hold NaN, a ``RuntimeError`` if the processes of a
-        distributed training hold different ones.
+        classes. Superclasses keep their numbers; learned proxies are set only by the first update.
+        Every process of a distributed training calls it, and takes the result of the first. A
+        ``ValueError`` if the proxies hold NaN, a ``RuntimeError`` if processes hold different ones.
         """
         start, before = time.perf_counter(), self.superclasses.read()
         tree: Any = super().recluster()
@@ -268,8 +269,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         members = self.class_labels[:, level].bincount()
         has_moved = (before.class_labels != self.class_labels)[:, level]
         share = float(has_moved.double().mean()) if before.is_active else 0.0
-        seconds = time.perf_counter() - start
-        values = (share, int(members.min()), int(members.max()), seconds)
+        values = (share, int(members.min()), int(members.max()), time.perf_counter() - start)
         self.__dict__.update(zip(_OF_UPDATES, values, strict=True))
         some = self.layout.rows(self.proxies_in_use(1)[0].detach())[:64].clone()
         is_equal = self._last_vectors is not None and torch.equal(self._last_vectors, some)
@@ -347,17 +347,23 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     def _grown_loss(self, level: int, size: int, old: torch.Tensor, proxies: Any) -> Any:
         """A larger loss for a level, with the old proxies, and the new ones where given."""
         loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
-        new = getattr(loss, self.layout.attribute)
+        before, attribute = self.level_loss(level), self.layout.attribute
+        new = getattr(loss, attribute)
         new.requires_grad_(old.requires_grad)
         rows, old_rows = self.layout.rows(new.data), self.layout.rows(old)
+        sizes = {(self.sizes[level], size), (len(old_rows), len(rows))}
+        for name, value in {**vars(before), **before._parameters}.items():
+            is_kept = isinstance(value, (int, float, torch.nn.Parameter)) and name != attribute
+            if is_kept and (value, getattr(loss, name)) not in sizes:  # settings that were changed
+                setattr(loss, name, value)
         rows[: len(old_rows)] = old_rows
         if proxies is not None:
             shape = (size - self.num_classes, rows.shape[1])
             vectors = torch.as_tensor(proxies, dtype=new.dtype, device=new.device)
-            if vectors.shape != shape:
+            if vectors.shape != shape or not vectors.isfinite().all():
                 raise ValueError(
-                    f"proxies must have shape {shape}, one vector for each new class, got "
-                    f"{tuple(vectors.shape)}"
+                    f"proxies must have shape {shape}, one finite vector for each new class, got "
+                    f"{tuple(vectors.shape)}: {proxies!r:.200}"
                 )
             rows[len(old_rows) :] = self.layout.rows(self.layout.stored_form(vectors))
         return loss
@@ -451,10 +457,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     def __getattr__(self, name: str) -> Any:
         """The proxies and ``get_outliers`` of the base loss; nothing else of it."""
         modules = self.__dict__.get("_modules", {})
-        if name in modules:
-            return modules[name]
-        levels = modules.get("level_losses")
-        if levels is None or name in self._parameters or name in self._buffers:
+        levels, own = modules.get("level_losses"), (modules, self._parameters, self._buffers)
+        if levels is None or any(name in some for some in own):
             return super().__getattr__(name)
         if name in (self.__dict__["layout"].attribute, "get_outliers"):
             return getattr(levels["level0"], name)
@@ -472,7 +476,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             super().__setattr__(name, value)
         elif name == self.layout.attribute:
             setattr(levels["level0"], name, value)
-        elif name in ("distance", "reducer") or (
+        elif name in _OF_EVERY_LEVEL or (
             name not in self.__dict__ and not hasattr(type(self), name)
             and name not in self._modules and hasattr(levels["level0"], name)
         ):  # fmt: skip
@@ -544,7 +548,7 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     flat, wanted = given["hierarchy"] is None, given["num_superclasses"]
     coarse = () if flat else given["hierarchy"].sizes[1:]
     wanted = ("auto" if flat else ()) if wanted is None else wanted
-    if wanted == "auto" and given["num_classes"] < 3:
+    if isinstance(wanted, str) and wanted == "auto" and given["num_classes"] < 3:
         raise ValueError(
             f"num_classes={given['num_classes']} is too few to discover superclasses: give a "
             "hierarchy, or num_superclasses=() for the base loss itself"

@@ -42,7 +42,6 @@ def num_processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-# ---------------------------------------------------------------- classes divided among processes
 def share_of(size: int, rank: int, num_processes: int) -> tuple[int, int]:
     """The first of ``size`` classes that a process holds, and the one after its last, as
     ``torch.chunk`` and a ``DTensor`` divide: the last shares may be smaller, or empty.

@@ -149,13 +149,14 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
             if indices_tuple is not None:
                 raise ValueError("indices_tuple must be None: a miner sees only one process")
             if embeddings.device != device:
-                wrong = f"embeddings must be on {device}, as the proxies: {embeddings.device}"
-                raise ValueError(wrong)
+                raise ValueError(f"embeddings must be on {device}, not {embeddings.device}")
             labels = checked_labels(labels, embeddings, self.embedding_size)
             check_values(embeddings, labels, self.num_classes)
         except (TypeError, ValueError) as caught:
             error = caught
         counts = processes.counts_or_error(len(embeddings), error, device, self.group)
+        if len(self.sizes) > 1:
+            self._check_progress(embeddings)
         with torch.autocast(device.type, enabled=False):
             whole = processes.gather_rows(embeddings.to(self.proxies.dtype), counts, self.mesh)
             labels = processes.gather_rows(labels, counts, self.mesh)
@@ -192,9 +193,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
 
     def get_logits(self, embeddings: Tensor, level: int = 0) -> Tensor:
         """Not available: no process has the proxies of all classes."""
-        raise RuntimeError(
-            "get_logits needs the proxies of all classes in one process: call it on to_unsharded()"
-        )
+        raise RuntimeError("get_logits needs all proxies in one process: use to_unsharded()")
 
     def add_classes(self, *args: Any, **kwargs: Any) -> None:
         """Not available: the shares of the processes would change."""
@@ -281,15 +280,14 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
             for one in (loss_func, self)
         )
         if theirs != ours:
-            raise ValueError(
-                f"the unsharded loss has {theirs}, and this one {ours}: construct this one with "
-                "from_unsharded(loss)"
-            )
+            wrong = f"the unsharded loss has {theirs}, and this one {ours}"
+            raise ValueError(f"{wrong}: construct this one with from_unsharded(loss)")
         fine, *coarse = loss_func.proxies_in_use(len(self.sizes))
         self.local_proxies.copy_(self.layout.rows(fine)[slice(*self.share)])
         for own, other in zip(self.proxies_in_use(len(self.sizes))[1:], coarse, strict=True):
             own.copy_(other)
         self.superclasses.load_state_dict(loss_func.superclasses.state_dict())
+        copy_settings(loss_func, self)
 
     @torch.no_grad()
     def to_unsharded(self) -> HierarchicalProxyLoss:
@@ -304,6 +302,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         for other, own in zip(levels[1:], self.proxies_in_use(len(self.sizes))[1:], strict=True):
             other.copy_(own)
         whole.superclasses.load_state_dict(self.superclasses.state_dict())
+        copy_settings(self, whole)
         return whole
 
     # ---------------------------------------------------------------- checkpoints
@@ -326,10 +325,16 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
 
     def extra_repr(self) -> str:
         """The line that ``print(loss)`` adds."""
-        return (
-            f"{super().extra_repr()}, rank {self.group.rank()} of {self.group.size()} holds the "
-            f"classes {self.share[0]} to {self.share[1] - 1}"
-        )
+        first, stop = self.share
+        return f"{super().extra_repr()}, classes {first} to {stop - 1} on rank {self.group.rank()}"
+
+
+def copy_settings(source: HierarchicalProxyLoss, target: HierarchicalProxyLoss) -> None:
+    """Margins and scales, which may have been set on single levels since the construction."""
+    for level in range(len(source.sizes)):
+        one, other = source.level_loss(level), target.level_loss(level)
+        for name in filter(None, FAST_LOSSES[type(one)][1:]):
+            setattr(other, name, getattr(one, name))
 
 
 def arguments_of(loss_func: HierarchicalProxyLoss) -> dict[str, Any]:

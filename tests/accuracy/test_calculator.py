@@ -16,6 +16,9 @@ from sklearn.metrics import average_precision_score
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator, catalogue
+from pml_hierarchical.core.hierarchical_accuracy_calculator import (
+    HierarchicalAccuracyCalculator as CoreCalculator,
+)
 
 NO_CLUSTERING = ("NMI", "AMI")
 
@@ -151,6 +154,8 @@ def test_a_hierarchy_above_plain_labels():
     found = calculator(hierarchy=tree).get_accuracy(embeddings, labels[:, 0])
     assert found == calculator().get_accuracy(embeddings, labels)
     assert found == calculator(hierarchy=tree).get_accuracy(embeddings, labels[:, :1])
+    for form in (labels, tree.to_dict()):  # whatever Hierarchy.of takes
+        assert found == calculator(hierarchy=form).get_accuracy(embeddings, labels[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -340,6 +345,53 @@ def test_own_metrics():
         assert found[f"num_clusters_level{level}"] == 1.0
     assert "second_is_right" in WithOwnMetrics(device="cpu").get_curr_metrics()
     assert ours.over_hierarchy() == ["ndcg"]
+
+
+CPU = torch.device("cpu")
+
+
+class OverHierarchy(HierarchicalAccuracyCalculator):
+    """A metric over the hierarchy, as the core documents it."""
+
+    def over_hierarchy(self):
+        return [*super().over_hierarchy(), "shared"]
+
+    def calculate_shared(self, query_labels, knn_labels, num_partners, **_):
+        assert num_partners.shape == query_labels.shape
+        return (knn_labels == query_labels[:, None]).double().mean(dim=(1, 2))
+
+
+def test_own_metrics_over_the_hierarchy():
+    class OfTheCore(CoreCalculator):
+        calculate_shared = OverHierarchy.calculate_shared
+
+        def over_hierarchy(self):
+            return ["shared"]
+
+    embeddings, labels = tree_sample(60, num_levels=2)
+    data = torch.from_numpy(embeddings).float(), torch.from_numpy(labels)
+    found = OverHierarchy(include=("shared",), k=5, device=CPU).get_accuracy(*data)
+    expected = OfTheCore(include=("shared",), k=5, device=CPU).get_accuracy(*data)
+    assert found == pytest.approx(expected)
+    assert list(found) == ["shared"]
+
+
+@pytest.mark.parametrize("kind", [HierarchicalAccuracyCalculator, CoreCalculator])
+def test_what_was_not_found_is_no_neighbour(kind):
+    """As an index of faiss says it that looks at some of its lists."""
+
+    class Counting(kind):
+        def calculate_found(self, query_labels, knn_labels, **_):
+            return (knn_labels == query_labels[:, None]).sum(dim=1)
+
+    def finds_two(query, k, reference, ref_includes_query):
+        indices = torch.full((len(query), k), -1)
+        indices[:, :3] = torch.stack([torch.arange(len(query)) + i for i in range(3)], 1) % 10
+        return torch.zeros(indices.shape), indices
+
+    counts = Counting(include=("found",), k=6, device=CPU, knn_func=finds_two)
+    labels = torch.zeros(10, dtype=torch.int64)
+    assert counts.get_accuracy(torch.randn(10, 3), labels) == {"found": 2.0}
 
 
 def test_own_metrics_of_blocks_in_pieces(monkeypatch):

@@ -3,6 +3,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -184,7 +185,11 @@ def test_what_the_loss_takes_as_a_hierarchy(parents):
     assert Hierarchy.of(tree.to_dict()) == tree
     assert Hierarchy.of(tree.class_labels) == Hierarchy.of(tree.class_labels.tolist()) == tree
     assert Hierarchy.of(paths) == Hierarchy.of(tuple(paths)) == Hierarchy.of(np.array(paths))
-    assert Hierarchy.of(paths) == named
+    assert Hierarchy.of(paths) == Hierarchy.of(pd.Series(paths)) == named
+    names = [f"level {number}" for number in range(tree.num_levels)]
+    assert Hierarchy.of(pd.DataFrame(tree.class_labels, columns=names)) == tree
+    with pytest.raises(TypeError, match="a hierarchy must be"):
+        Hierarchy.of({*paths})  # whose order, that of the classes, changes from run to run
     mapping = {"apple": "fruit", "milk": "dairy", "class_labels": "dairy"}
     assert Hierarchy.of(mapping) == Hierarchy.from_mapping(mapping)
 

@@ -80,9 +80,10 @@ def test_a_share_of_the_classes_is_drawn_anew_in_each_step():
             BASES["CosFaceLoss"].loss_class,
             Hierarchy([[c, c // 5] for c in range(60)]),
             warmup=0,
-            recluster_every=1000,
+            recluster_every=None,
             engine=FastPath(class_share=0.3),
         )
+        loss_func.recluster()
         embeddings, labels = torch.randn(B, D), torch.randint(60, (B,))
         for _ in range(2):
             loss_func(embeddings, labels)

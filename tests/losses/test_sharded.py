@@ -180,11 +180,13 @@ def test_to_and_from_a_loss_in_one_process():
     whole = worker.reference("ArcFaceLoss", hierarchy=TREE, **settings).double()
     worker_steps = torch.randn(8, D, dtype=torch.float64), torch.randint(C, (8,))
     whole.recluster()
+    whole.level_loss(0).margin = 0.3  # radians, as PML keeps it
     sharded = ShardedHierarchicalProxyLoss.from_unsharded(whole)
     sharded.block_size = 3
     assert torch.is_grad_enabled()
     close(sharded(*worker_steps), whole(*worker_steps), 1e-12)
     assert (sharded.step, sharded.num_updates) == (whole.step, whole.num_updates)
+    sharded.level_loss(1).scale = whole.level_loss(1).scale = 20
     back = sharded.to_unsharded()
     close(back(*worker_steps), whole(*worker_steps), 1e-12)
     for name, value in whole.state_dict().items():
@@ -226,6 +228,19 @@ def test_evaluation_is_no_training_step():
 
 
 @pytest.mark.usefixtures("alone")
+def test_warnings_are_those_of_an_undivided_loss():
+    loss_func = worker.make(
+        ShardedHierarchicalProxyLoss, "ProxyAnchorLoss", num_superclasses=4, warmup=1,
+        recluster_every=None,
+    )  # fmt: skip
+    batch = torch.randn(8, D), torch.randint(C, (8,))
+    for _ in range(2):
+        loss_func(*batch)
+    with pytest.warns(UserWarning, match=r"recluster\(\) has not been called"):
+        loss_func(*batch)
+
+
+@pytest.mark.usefixtures("alone")
 def test_an_optimizer_of_its_own_may_clip_gradients():
     loss_func = worker.make(ShardedHierarchicalProxyLoss, "ProxyAnchorLoss", num_superclasses=())
     optimizer = torch.optim.AdamW(loss_func.parameters(), foreach=True)
@@ -234,7 +249,7 @@ def test_an_optimizer_of_its_own_may_clip_gradients():
     torch.nn.utils.clip_grad_norm_(loss_func.parameters(), 0.5)
     close(loss_func.proxies.grad.full_tensor().norm(), torch.tensor(0.5), 1e-4)
     optimizer.step()
-    assert "holds the classes 0 to 12" in repr(loss_func)
+    assert "classes 0 to 12 on rank 0" in repr(loss_func)
 
 
 @pytest.mark.usefixtures("alone")
