@@ -93,7 +93,13 @@ def _plain(answer: Answer) -> dict[str, Any]:
 def _table(found: Answers) -> str:
     """A table per query; its groups are divided by lines."""
     is_terminal = sys.stdout.isatty()
-    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=_width())
+    console = Console(
+        file=io.StringIO(),
+        force_terminal=is_terminal,
+        width=_width(),
+        markup=False,  # a file may be called IMG[1].jpg
+        emoji=False,
+    )
     for query in found.queries:
         console.print(_table_of(query, found))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -1,0 +1,22 @@
+"""The table of answers shows names as they are, whatever is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.search.answers import Answer, Answers, Query
+from benchmarks.search.answers_output import write_answers
+
+
+def test_names_are_no_markup(capsys):
+    names = ["beach [bold].jpg", ":apple:.jpg", "c[/y].jpg"]
+    root = Path("photos")
+    answers = [
+        Answer(number, 0.5, root / name, name, ("[red]", "fruit:pear:"))
+        for number, name in enumerate(names, start=1)
+    ]
+    query = Query(Path("IMG[copy].jpg"), ("[red]", "fruit:pear:"), tuple(answers))
+    write_answers(Answers((query,), 1, root), "table", None)
+    shown = capsys.readouterr().out
+    for text in ("IMG[copy].jpg", "[red]", "fruit:pear:", *names):
+        assert text in shown
