@@ -2,7 +2,7 @@
 
 From the repository's root, DIR being a clone of the Grocery Store data set::
 
-    python -m benchmarks run --dataset grocery --data-root DIR --folds 0 \
+    python -m benchmarks run --dataset grocery --data-root DIR --folds 0 --tuned \
         --losses proxy_anchor hpl_given:proxy_anchor
     python -m docs.make_opening_picture --data-root DIR
 
