@@ -15,7 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
-LEFTOVERS = "*.tmp"  # of processes that were killed while they wrote
+TEMPORARY = ".pmlh-tmp"  # no other program's, since leftovers are deleted
+LEFTOVERS = f"*{TEMPORARY}"  # of processes that were killed while they wrote
 NUMBER = (int, float)
 
 
@@ -48,7 +49,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: if the disk is full or cannot be written to; what stood at ``path`` is still there.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             yield file

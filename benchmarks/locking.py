@@ -1,4 +1,4 @@
-"""One suite at a time in a folder."""
+"""One command at a time in a folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from .files import LEFTOVERS
 
 
 @contextmanager
-def only_one_in(folder: Path) -> Iterator[None]:
+def only_one_in(folder: Path, below: bool = True) -> Iterator[None]:
     """Hold the folder for as long as the context lasts; a process that is killed releases it.
 
     What a process that was killed left half written is removed.
+
+    Arguments:
+        folder: is made if it is missing.
+        below: whether leftovers are looked for in the folders below, too.
 
     Raises:
         OSError: if another process holds it.
@@ -26,10 +30,11 @@ def only_one_in(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise OSError(
-            f"another suite is running in {folder}. Wait until it is done, or choose another --out"
+            f"another command is running in {folder}: wait until it is done, or choose another "
+            "--out"
         ) from error
     try:
-        for leftover in folder.rglob(LEFTOVERS):
+        for leftover in folder.rglob(LEFTOVERS) if below else folder.glob(LEFTOVERS):
             leftover.unlink()
         yield
     finally:

@@ -138,7 +138,8 @@ def _not_used(found: Found) -> str:
     if found.others:
         kinds = Counter(file.suffix.lower() or "no suffix" for file in found.others)
         counts = ", ".join(f"{count} {printable(kind)}" for kind, count in kinds.most_common(NAMED))
-        parts.append(f"{len(found.others)} files are no pictures that Pillow can read ({counts})")
+        are_none = "1 file is no picture" if len(found.others) == 1 else "{} files are no pictures"
+        parts.append(f"{are_none.format(len(found.others))} that Pillow can read ({counts})")
     if found.empty:
         parts.append(f"no picture is left of {_named(found.empty)}")
     if found.unread:

@@ -109,7 +109,7 @@ def find_answers(
     level = _checked_level(tree, level, bool(only))
     among = None if not only else _rows_of(index, level or 0, only)
     names = [] if tree is None else [_names(tree, one) for one in range(tree.num_levels)]
-    root = Path(index.about["root"])
+    root = Path(index.about.get("root", "."))  # an index built in Python may have none
     queries: list[Query] = []
 
     def classes(label: Any) -> tuple[str, ...]:

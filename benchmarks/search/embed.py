@@ -41,9 +41,10 @@ def embed(
     from ..device import checked_device
     from ..locking import only_one_in
     from ..progress import print_written
-    from .embed_folder import EmbedSettings, embed_into
+    from .embed_folder import EmbedSettings, check_no_model, embed_into
     from .embed_pictures import find_pictures
 
+    check_no_model(out)
     loaded = RetrievalModel.load(model, checked_device(device))
     try:
         found = find_pictures(pictures, skip_broken)
@@ -51,7 +52,7 @@ def embed(
         raise ValueError(f"{error}. Leave such files out with --skip-broken") from error
     settings = EmbedSettings(out, skip_broken, batch_size, workers)
     console = Console()
-    with only_one_in(out):
+    with only_one_in(out, below=False):
         summary = embed_into(settings, model, loaded, found)
     console.print(summary, markup=False, highlight=False, soft_wrap=True)
     print_written([out / "embeddings.npy", out / "pictures.json"], console)

@@ -9,22 +9,31 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import BrokenPicturesError, RetrievalModel
+from pml_hierarchical.search.model import WEIGHTS_FILE
 
-from ..files import NUMBER, DamagedFileError, read_json, write_whole
+from ..files import DamagedFileError, mismatch, read_json, write_whole
 from ..names import printable
-from .embed_pictures import FoundPictures, named
-from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE
+from .embed_pictures import FoundPictures, counted, named
+from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE, read_list
 from .embeddings_on_disk import embed as embed_files
 
 MODEL_FILE = "model.json"
 BLOCK = 2**14  # rows
-SHAPE = {"root": str, "paths": [str], "sizes": [NUMBER], "times": [NUMBER], "fingerprint": str}
+ADDED = {  # to the list that Python's embed writes
+    "classes": (list, NoneType),
+    "known": [bool],
+    "model": str,
+    "inputs": [str],
+    "left_out": list,
+}
+DESCRIPTION = {"class_names": list, "hierarchy": (dict, NoneType)}
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,18 @@ class EmbedSettings:
     workers: int = 2
 
 
+def check_no_model(out: Path) -> None:
+    """Refuse the folder of a model, whose description would be replaced.
+
+    Raises:
+        FileExistsError: if ``out`` holds a model.
+    """
+    if (out / WEIGHTS_FILE).exists():
+        raise FileExistsError(
+            f"--out {printable(out)} holds a model: choose another folder for the embeddings"
+        )
+
+
 def embed_into(
     settings: EmbedSettings, folder: Path, model: RetrievalModel, pictures: FoundPictures
 ) -> str:
@@ -55,8 +76,9 @@ def embed_into(
         pictures: all that the embeddings shall hold.
 
     Raises:
-        ValueError, OSError: see :func:`pml_hierarchical.search.embed`.
+        ValueError, OSError: see :func:`pml_hierarchical.search.embed` and :func:`check_no_model`.
     """
+    check_no_model(settings.out)
     paths, left_out = list(pictures.paths), [str(file) for file in pictures.left_out]
 
     def embed_them() -> np.ndarray:
@@ -74,7 +96,8 @@ def embed_into(
         embeddings = embed_them()
     except BrokenPicturesError as error:
         broken = set(error.reasons)
-        wrong = f"{named(broken)}: cannot be read ({len(broken):,} of {len(paths):,} pictures)"
+        total = counted(len(paths), "picture")
+        wrong = f"{named(broken)}: cannot be read ({len(broken):,} of {total})"
         if not settings.skip_broken:
             raise OSError(
                 f"{wrong}. All others are embedded and kept: replace these, or leave them out with "
@@ -96,7 +119,8 @@ def embed_into(
     shutil.copyfile(folder / MODEL_FILE, settings.out / MODEL_FILE)
     n, d = embeddings.shape
     of_classes = "" if classes is None else f", {known.sum():,} of them in folders of known classes"
-    return f"{n:,} pictures, {d} dimensions, {embeddings.nbytes / 2**20:.1f} MiB{of_classes}"
+    size = embeddings.nbytes / 2**20
+    return f"{counted(n, 'picture')}, {d} dimensions, {size:.1f} MiB{of_classes}"
 
 
 def classes_of(
@@ -118,7 +142,7 @@ def classes_of(
     }
     number |= {name: i for i, name in enumerate(model.class_names)}
     folders = {str(Path(path).parent) for path in paths}
-    number_of = {folder: _number(Path(root.name, folder), number) for folder in folders}
+    number_of = {folder: _number(Path(root, folder), number) for folder in folders}
     classes = np.array([number_of[str(Path(path).parent)] for path in paths], np.int64)
     known = classes >= 0
     if not model.class_names:
@@ -149,12 +173,19 @@ def read_embeddings(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
             f"{printable(folder)} holds no embeddings: it has no {LIST_FILE}. The command embed "
             "makes such folders"
         )
-    pictures = read_json(folder / LIST_FILE, SHAPE)
-    if not (folder / EMBEDDINGS_FILE).is_file() or "classes" not in pictures:
+    pictures = read_list(folder / LIST_FILE)
+    if not (folder / EMBEDDINGS_FILE).is_file():
         raise ValueError(
             f"not all of the {len(pictures['paths']):,} pictures of {printable(folder)} are "
             "embedded: start the command embed again, it continues"
         )
+    if "classes" not in pictures:
+        raise ValueError(
+            f"the pictures of {printable(folder)} are embedded, but it has no classes of them: "
+            f"start the command embed with --out {printable(folder)}, it adds them and embeds "
+            "nothing again"
+        )
+    _check_added(folder / LIST_FILE, pictures)
     try:
         embeddings = np.load(folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
@@ -162,6 +193,34 @@ def read_embeddings(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     if embeddings.ndim != 2 or len(embeddings) != len(pictures["paths"]):
         raise DamagedFileError(folder / EMBEDDINGS_FILE, f"its shape is {embeddings.shape}")
     return embeddings, pictures
+
+
+def read_tree(folder: Path) -> Hierarchy | None:
+    """The tree of the classes of embeddings, see :func:`tree_of`.
+
+    Raises:
+        DamagedFileError: if the description of their model is damaged.
+        OSError: if it is missing.
+    """
+    model = read_json(folder / MODEL_FILE, DESCRIPTION)
+    tree = model["hierarchy"]
+    try:
+        given = None if tree is None else Hierarchy.from_dict(tree)
+        return tree_of(model["class_names"], given)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(folder / MODEL_FILE, error) from error
+
+
+def _check_added(file: Path, pictures: dict[str, Any]) -> None:
+    found = mismatch(pictures, ADDED)
+    if not found and pictures["classes"] is not None:
+        found = mismatch(pictures["classes"], [int], "classes")
+    if not found:
+        listed = [pictures[key] for key in ("paths", "known", "classes")]
+        lengths = {len(one) for one in listed if one is not None}
+        found = None if len(lengths) == 1 else f"its lists are not of one length: {lengths}"
+    if found:
+        raise DamagedFileError(file, f"{found}; start the command embed again, it repairs it")
 
 
 def _number(folder: Path, number: dict[str, int]) -> int:

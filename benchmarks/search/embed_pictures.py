@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -62,7 +63,7 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
     files = list(dict.fromkeys(files))
     broken = [] if skip_broken is None else _broken(files)
     if broken:
-        wrong = f"{named(broken)}: missing or no picture ({len(broken):,} of {len(files):,} files)"
+        wrong = _what_is_wrong(broken, len(files))
         if not skip_broken:
             raise ValueError(wrong)
         warnings.warn(f"left out: {wrong}", stacklevel=2)
@@ -87,6 +88,11 @@ def named(files: Iterable[str | Path]) -> str:
     return ", ".join(shown[:NAMED]) + more
 
 
+def counted(number: int, what: str) -> str:
+    """``1 picture``, ``2,000 pictures``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # links stay as they were given
 
@@ -95,16 +101,22 @@ def _in_folder(folder: Path, warn: bool) -> list[Path]:
     found = search(folder)
     if found.others and warn:
         warnings.warn(
-            f"not used, since they are no pictures: {named(found.others)} "
-            f"({len(found.others):,} files)",
+            f"not used, since no pictures: {named(found.others)} "
+            f"({counted(len(found.others), 'file')})",
             stacklevel=3,
         )
     return found.images
 
 
 def _in_list(file: Path) -> list[Path]:
-    lines = os.fsdecode(file.read_bytes()).splitlines()
-    return [_absolute(file.parent / line) for line in lines if line.strip()]
+    text = os.fsdecode(file.read_bytes().removeprefix(codecs.BOM_UTF8))  # of editors on Windows
+    return [_listed(file.parent, line) for line in text.splitlines() if line.strip()]
+
+
+def _listed(folder: Path, line: str) -> Path:
+    """The file of a line; blanks at its ends are part of the name if there is such a file."""
+    as_given = _absolute(folder / line)
+    return as_given if os.path.lexists(as_given) else _absolute(folder / line.strip())
 
 
 def _broken(files: list[Path]) -> list[Path]:
@@ -113,6 +125,27 @@ def _broken(files: list[Path]) -> list[Path]:
         checks = pool.imap(is_picture, files, chunksize=256)
         bar = tqdm(checks, "checking files", len(files), unit="file", delay=2)
         return [file for file, is_usable in zip(files, bar, strict=True) if not is_usable]
+
+
+def _what_is_wrong(broken: Sequence[Path], total: int) -> str:
+    reasons: dict[str, list[Path]] = {}
+    for file in broken:
+        reason = "no permission to read" if _is_locked(file) else "missing or no picture"
+        reasons.setdefault(reason, []).append(file)
+    return "; ".join(
+        f"{named(files)}: {reason} ({len(files):,} of {counted(total, 'file')})"
+        for reason, files in reasons.items()
+    )
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether it is there, but may not be read."""
+    try:
+        if os.path.isfile(file):  # a pipe would never end
+            file.open("rb").close()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _folder_of_all(files: Sequence[Path]) -> Path:

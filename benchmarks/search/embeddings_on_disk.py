@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -17,7 +18,10 @@ from tqdm import tqdm
 from pml_hierarchical.search.model import RetrievalModel
 from pml_hierarchical.search.pictures import open_picture
 
+from ..files import NUMBER, TEMPORARY, DamagedFileError, read_json, write_whole
+
 EMBEDDINGS_FILE, LIST_FILE = "embeddings.npy", "pictures.json"
+LISTED = {"root": str, "paths": [str], "sizes": [NUMBER], "times": [NUMBER], "fingerprint": str}
 _UNFINISHED, _PROGRESS = "unfinished.npy", "progress.npy"  # which rows are embedded, bool (n,)
 _SECONDS, _BLOCK = 10, 2**14  # between two records of the progress; rows that are copied at a time
 
@@ -53,7 +57,8 @@ def embed(
         ``float32 (n, embedding_size)``, rows of length 1, mapped into memory.
 
     Raises:
-        ValueError: if there are no pictures, or the folder holds embeddings of another model.
+        ValueError: if there are no pictures, or the folder holds embeddings of another model or a
+            damaged ``pictures.json``.
         BrokenPicturesError: if some cannot be read, when all others are embedded.
         OSError: if a file is missing or the disk is full, before any are embedded.
     """
@@ -110,21 +115,21 @@ def _open(folder: Path, pictures: dict[str, Any], size: int) -> tuple[np.memmap,
     if stored.exists():
         if not listed.exists():
             raise ValueError(f"{stored} was not written by embed: choose another folder")
-        held = json.loads(listed.read_bytes())
+        held = read_list(listed)
         if held["fingerprint"] != pictures["fingerprint"]:
             wrong = (
                 f"{folder} holds the embeddings of {len(held['paths'])} pictures by another model"
             )
             raise ValueError(f"{wrong}: choose another folder, or delete this one")
-        if progress.exists():  # otherwise a crash has left files that do not belong together
-            done, old = np.load(progress), np.load(stored, mmap_mode="r+")
+        # without a record of the progress a crash has left files that do not belong together
+        if progress.exists() and (found := _read(stored, progress, (len(held["paths"]), size))):
+            old, done = found
             if _keys(held) == wanted:
-                listed.write_text(json.dumps({**held, **pictures}), encoding="utf-8")
-                return old, done
-            row_of = {key: row for row, key in enumerate(_keys(held)) if done[row]}
-            source = np.array([row_of.get(key, -1) for key in wanted])
+                write_whole(listed, json.dumps({**held, **pictures}))
+                return np.load(stored, mmap_mode="r+"), done
+            source = _rows(held, done, pictures)
     header = {"descr": "<f4", "fortran_order": False, "shape": (len(wanted), size)}
-    new, described = folder / f"{_UNFINISHED}.tmp", folder / f"{LIST_FILE}.tmp"
+    new, described = folder / (_UNFINISHED + TEMPORARY), folder / (LIST_FILE + TEMPORARY)
     try:
         with new.open("wb") as file:  # writing all of it finds out now whether the disk is full
             np.lib.format.write_array_header_1_0(file, header)
@@ -146,17 +151,70 @@ def _open(folder: Path, pictures: dict[str, Any], size: int) -> tuple[np.memmap,
     return array, source >= 0
 
 
-def _keys(pictures: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """What must be the same for a picture not to be embedded again."""
-    return list(zip(pictures["paths"], pictures["sizes"], pictures["times"], strict=True))
+def read_list(file: Path) -> dict[str, Any]:
+    """What ``pictures.json`` says.
+
+    Raises:
+        DamagedFileError: if it is damaged, or was not written by :func:`embed`.
+        OSError: if there is no such file.
+    """
+    advice = "delete its folder, or choose another, and embed again"
+    try:
+        listed: dict[str, Any] = read_json(file, LISTED)
+    except DamagedFileError as error:
+        raise DamagedFileError(file, f"{error.reason}; {advice}") from error
+    lengths = {key: len(listed[key]) for key in ("paths", "sizes", "times")}
+    if len(set(lengths.values())) > 1:
+        raise DamagedFileError(file, f"its lists are not of one length: {lengths}; {advice}")
+    return listed
+
+
+def _read(stored: Path, progress: Path, shape: tuple[int, int]) -> tuple[np.memmap, Any] | None:
+    """The rows that were written and which are done; ``None``, with a warning, if damaged.
+
+    A file that was copied in part must not be mapped for writing, which fills it up with zeros.
+    """
+    damaged = stored
+    try:
+        old = np.load(stored, mmap_mode="r", allow_pickle=False)
+        damaged = progress
+        done = np.load(progress, allow_pickle=False)
+    except (EOFError, ValueError):
+        pass
+    else:
+        damaged = stored if (old.shape, old.dtype) != (shape, np.dtype("<f4")) else progress
+        if damaged is progress and (done.shape, done.dtype) == (shape[:1], np.dtype(bool)):
+            return old, done
+    warnings.warn(f"{damaged} is damaged: all pictures are embedded again", stacklevel=4)
+    return None
+
+
+def _rows(held: dict[str, Any], done: np.ndarray, pictures: dict[str, Any]) -> np.ndarray:
+    """For each picture its row in what is held, ``int64``; -1 if it is to be embedded.
+
+    The same file may have another path, since the root becomes another when a second folder is
+    given; and the same path may be of another file, since the root was moved.
+    """
+    whole, below = (
+        {key: row for row, key in enumerate(keys) if done[row]}
+        for keys in (_keys(held, held["root"]), _keys(held))
+    )
+    wanted = zip(_keys(pictures, pictures["root"]), _keys(pictures), strict=True)
+    return np.array([whole.get(own, below.get(path, -1)) for own, path in wanted], np.int64)
+
+
+def _keys(pictures: dict[str, Any], root: str = "") -> list[tuple[Any, ...]]:
+    """What must be the same for a picture not to be embedded again; paths begin with ``root``."""
+    paths = (os.path.normpath(os.path.join(root, path)) for path in pictures["paths"])
+    return list(zip(paths, pictures["sizes"], pictures["times"], strict=True))
 
 
 def _record(folder: Path, array: np.memmap, done: np.ndarray) -> float:
     """Write down which rows are embedded, after the rows themselves; returns the time."""
     array.flush()
-    with (folder / f"{_PROGRESS}.tmp").open("wb") as file:
+    with (folder / (_PROGRESS + TEMPORARY)).open("wb") as file:
         np.save(file, done)
-    os.replace(folder / f"{_PROGRESS}.tmp", folder / _PROGRESS)
+    os.replace(folder / (_PROGRESS + TEMPORARY), folder / _PROGRESS)
     if done.all() and (folder / _UNFINISHED).exists():
         os.replace(folder / _UNFINISHED, folder / EMBEDDINGS_FILE)
     return time.monotonic()

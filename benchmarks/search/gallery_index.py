@@ -13,11 +13,14 @@ import numpy as np
 
 from pml_hierarchical.hierarchy import Hierarchy
 
+from ..files import TEMPORARY
+
 faiss: Any = partly_typed_faiss
 
 KINDS = {"exact": "Flat", "ivf": "IVF{lists},Flat", "hnsw": "HNSW32,Flat"}
 EXACT_UP_TO = 200_000  # rows, for kind="auto"
 _FILES = ("index.faiss", "index.json")
+_VERSION = 1  # of index.json, as "gallery_version"; the first galleries had none
 _BLOCK = 2**14  # rows in memory besides the index
 
 
@@ -147,22 +150,32 @@ class Index:
         classes = None if self.classes is None else self.classes.tolist()
         described = {"kind": self.kind, "paths": self.paths, "classes": classes, **self.about}
         described["hierarchy"] = self.hierarchy and self.hierarchy.to_dict()
-        with Path(folder, f"{_FILES[0]}.tmp").open("wb") as file:
+        described["gallery_version"] = _VERSION
+        with Path(folder, _FILES[0] + TEMPORARY).open("wb") as file:
             faiss.write_index(self.engine, faiss.PyCallbackIOWriter(file.write))
-        Path(folder, f"{_FILES[1]}.tmp").write_text(json.dumps(described), encoding="utf-8")
+        Path(folder, _FILES[1] + TEMPORARY).write_text(json.dumps(described), encoding="utf-8")
         for name in _FILES:
-            os.replace(Path(folder, f"{name}.tmp"), Path(folder, name))
+            os.replace(Path(folder, name + TEMPORARY), Path(folder, name))
 
     @classmethod
     def load(cls, folder: str | Path) -> Index:
-        """Read a gallery; a ``FileNotFoundError`` or ``ValueError`` if it is none, or damaged."""
+        """Read a gallery.
+
+        A ``FileNotFoundError`` or ``ValueError`` says if it is none, damaged or of a newer version.
+        """
         engine, described = (Path(folder, name) for name in _FILES)
         if not described.is_file():
             raise FileNotFoundError(f"{folder} is no gallery: the command index makes galleries")
         try:
-            return cls(faiss.read_index(str(engine)), **json.loads(described.read_bytes()))
-        except (RuntimeError, TypeError, ValueError) as error:
+            about = json.loads(described.read_bytes())
+            is_newer = about.pop("gallery_version", _VERSION) > _VERSION
+            found = None if is_newer else cls(faiss.read_index(str(engine)), **about)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"the gallery {folder} is damaged ({error}): index again") from error
+        if found is None:
+            wrong = f"the gallery {folder} was made by a newer version"
+            raise ValueError(f"{wrong}: pip install --upgrade pml-hierarchical")
+        return found
 
 
 def _unit(vectors: Any) -> np.ndarray:

@@ -7,64 +7,106 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..names import printable
-from .embed_pictures import find_pictures
+from .embed_pictures import counted, find_pictures
 from .gallery_index import Index
+
+NOTED = ("root", "sizes", "times", "inputs")  # an index built in Python, or an old one, lacks some
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What happened to the pictures of a gallery since they were embedded: how many are what."""
+    """What happened to the pictures of a gallery since they were embedded: how many are what.
+
+    Attributes:
+        not_seen: why some could not be looked at; ``None`` if all were.
+    """
 
     changed: int
     gone: int
     new: int
+    not_seen: str | None = None
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.gone or self.new)
+
+
+def is_noted(index: Index) -> bool:
+    """Whether a gallery notes of its files what :func:`changes_since` compares."""
+    noted = [index.about.get(key) for key in ("sizes", "times")]
+    is_whole = all(isinstance(one, list) and len(one) == len(index) for one in noted)
+    return is_whole and all(key in index.about for key in NOTED)
 
 
 def changes_since(index: Index) -> Changes:
     """Compare the files with what the gallery noted of them: path, size and time of each.
 
     New pictures are looked for in the folders and lists that were embedded, as far as they exist.
+
+    Arguments:
+        index: of which it :func:`is_noted`.
     """
     root = Path(index.about["root"])
     changed = gone = 0
+    not_seen = None
     noted = zip(index.paths, index.about["sizes"], index.about["times"], strict=True)
     for path, size, time in noted:
         try:
             state = (root / path).stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             gone += 1
+        except OSError as error:
+            not_seen = str(error)
         else:
             changed += (state.st_size, state.st_mtime_ns) != (size, time)
-    inputs = [Path(one) for one in index.about["inputs"] if Path(one).exists()]
     new = 0
-    if inputs and gone < len(index):
-        found = find_pictures(inputs, skip_broken=None)
-        known = {str(root / path) for path in index.paths} | set(index.about["left_out"])
-        new = sum(str(found.root / path) not in known for path in found.paths)
-    return Changes(changed, gone, new)
+    if gone < len(index):
+        try:
+            new = _number_of_new(index, root)
+        except (OSError, ValueError) as error:
+            not_seen = str(error)
+    return Changes(changed, gone, new, not_seen)
+
+
+def _number_of_new(index: Index, root: Path) -> int:
+    inputs = [Path(one) for one in index.about["inputs"] if Path(one).exists()]
+    if not inputs:
+        return 0
+    found = find_pictures(inputs, skip_broken=None)
+    known = {str(root / path) for path in index.paths} | set(index.about.get("left_out", ()))
+    return sum(str(found.root / path) not in known for path in found.paths)
 
 
 def age_warning(index: Index, gallery: Path) -> str | None:
-    """What to tell the user of a gallery that is older than its pictures; ``None`` if it is not."""
-    changes = changes_since(index)
-    if not changes:
+    """What to tell the user of a gallery that is older than its pictures; ``None`` if it is not.
+
+    Also ``None`` if the gallery does not tell, see :func:`is_noted`.
+    """
+    if not is_noted(index):
         return None
-    parts = {"changed": changes.changed, "gone": changes.gone, "new": changes.new}
-    counts = ", ".join(f"{number:,} {what}" for what, number in parts.items() if number)
-    return (
-        f"{printable(gallery)} is older than its {len(index):,} pictures ({counts}). "
-        f"Update it: {update_command(index, gallery)}"
-    )
+    changes = changes_since(index)
+    told = []
+    if changes.not_seen:
+        told.append(
+            f"not all pictures of {printable(gallery)} could be looked at, to see if any were "
+            f"changed or are new: {printable(changes.not_seen)}"
+        )
+    if changes:
+        parts = {"changed": changes.changed, "gone": changes.gone, "new": changes.new}
+        counts = ", ".join(f"{number:,} {what}" for what, number in parts.items() if number)
+        told.append(
+            f"{printable(gallery)} is older than its {counted(len(index), 'picture')} ({counts}). "
+            f"Update it: {update_command(index, gallery)}"
+        )
+    return ". ".join(told) or None
 
 
 def update_command(index: Index, gallery: Path) -> str:
     """The commands that embed what changed and index again, as they can be typed."""
     about = index.about
+    if not {"model", "inputs", "embeddings_folder"} <= about.keys():  # it was built in Python
+        return "embed its pictures and index them again"
     embed = ["embed", about["model"], *about["inputs"], "--out", about["embeddings_folder"]]
-    embed += ["--skip-broken"] if about["left_out"] else []
+    embed += ["--skip-broken"] if about.get("left_out") else []
     make = ["index", about["embeddings_folder"], "--out", str(gallery), "--kind", index.kind]
     return " && ".join(
         shlex.join(["pml-hierarchical", *map(printable, one)]) for one in (embed, make)

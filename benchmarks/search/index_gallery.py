@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from pml_hierarchical import Hierarchy
-
-from .embed_folder import MODEL_FILE, read_embeddings, tree_of
+from ..files import DamagedFileError
+from .embed_folder import MODEL_FILE, read_embeddings, read_tree
+from .embed_pictures import counted
 from .gallery_index import Index
 
 KEPT = ("root", "sizes", "times", "fingerprint", "model", "inputs", "known", "left_out")
@@ -29,22 +28,24 @@ def index_gallery(folder: Path, out: Path, kind: str) -> str:
             written.
     """
     embeddings, pictures = read_embeddings(folder)
+    tree, classes = read_tree(folder), pictures["classes"]
+    num_classes = 0 if tree is None else tree.num_classes
+    if classes is not None and not 0 <= min(classes) <= max(classes) < num_classes:
+        raise DamagedFileError(folder / MODEL_FILE, "it does not have all classes of the pictures")
     out.mkdir(parents=True, exist_ok=True)  # whether it can be written to shows before the work
-    model = json.loads((folder / MODEL_FILE).read_bytes())
-    tree = model["hierarchy"] and Hierarchy.from_dict(model["hierarchy"])
     index = Index.build(
         embeddings,
         pictures["paths"],
-        pictures["classes"],
-        tree_of(model["class_names"], tree),
+        classes,
+        tree,
         kind,
         embeddings_folder=str(folder.resolve()),
         **{key: pictures[key] for key in KEPT},
     )
     index.save(out)
     size = (out / "index.faiss").stat().st_size / 2**20
-    summary = f"{index.kind} index of {len(index):,} pictures, {size:.1f} MiB"
-    if index.kind == "exact":
+    summary = f"{index.kind} index of {counted(len(index), 'picture')}, {size:.1f} MiB"
+    if index.kind == "exact" or len(index) < 2:  # one picture has no neighbours to be found
         return summary
     recall = recall_at(index, embeddings)
     return f"{summary}; it finds {recall:.1%} of the 10 exact neighbours (recall@10)"

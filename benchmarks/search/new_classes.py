@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ..datasets.classes import keep_images
 from ..datasets.folder import list_folder
 from ..datasets.photographs import Photographs, usable
 from .all_classes import means_of_classes
+from .same_classes import class_paths, new_names
 
 PICTURES_AT_A_TIME = 64
 
@@ -54,15 +55,17 @@ def with_classes_of(
 
     Raises:
         OSError: if there are no pictures, or one is broken.
-        ValueError: if there is no new class.
+        ValueError: if there is no new class, or it cannot be told which they are, see
+            :func:`.same_classes.new_names`.
     """
     photographs = list_folder(folder)
-    names, known = photographs.class_names[0], set(model.class_names)
-    new = [number for number, name in enumerate(names) if name not in known]
+    paths = class_paths(photographs)
+    new = new_names(model, paths)
     if not new:
-        raise ValueError(f"the model has all {len(names)} classes of {folder}: nothing to add")
+        raise ValueError(f"the model has all classes of {folder} ({len(paths)}): nothing to add")
     photographs = usable(_only(photographs, new), skip_broken)
     names = photographs.class_names[0]
+    folder_of = {name: "/".join(paths[number]) for number, name in new.items()}
     embeddings = _embedded(model, photographs.files)
     means = means_of_classes(embeddings, torch.from_numpy(photographs.labels[:, 0]))
     old, tree, added = model.proxies.cpu(), None, [NewClass(name, None, None) for name in names]
@@ -75,16 +78,22 @@ def with_classes_of(
         torch.cat([old, means]),
         tree,
         model.network.state_dict(),
-        {"model": model.training_record, "added_classes": list(names)},
+        {
+            "model": model.training_record,
+            "added_classes": list(names),
+            "added_folders": [folder_of[name] for name in names],
+        },
     )
     return grown, added
 
 
-def _only(photographs: Photographs, classes: Sequence[int]) -> Photographs:
-    """The photographs of some of the fine classes."""
-    kept = np.isin(photographs.labels[:, 0], classes)
+def _only(photographs: Photographs, classes: Mapping[int, str]) -> Photographs:
+    """The photographs of some of the fine classes, which get these names."""
+    kept = np.isin(photographs.labels[:, 0], list(classes))
     files = tuple(file for file, keep in zip(photographs.files, kept, strict=True) if keep)
-    labels, class_names = keep_images(kept, photographs.labels, photographs.class_names)
+    fine = tuple(classes.get(n, name) for n, name in enumerate(photographs.class_names[0]))
+    given = (fine, *photographs.class_names[1:])
+    labels, class_names = keep_images(kept, photographs.labels, given)
     return replace(photographs, files=files, labels=labels, class_names=class_names)
 
 

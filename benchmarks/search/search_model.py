@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,20 +28,26 @@ def load_model(
 
     Raises:
         FileNotFoundError: if it is not there.
-        ValueError: if it is another model.
+        ValueError: if it is another model, or the gallery does not say which.
     """
-    place = Path(index.about["model"]) if folder is None else folder
+    noted: Any = index.about.get("model")  # an index built in Python may have none
+    if folder is None and not noted:
+        raise ValueError(
+            f"{printable(gallery)} does not say which model made it, as a gallery built in Python: "
+            "give the folder of the model with --model"
+        )
+    place = Path(noted) if folder is None else folder
     if folder is None and not place.is_dir():
         raise FileNotFoundError(
             f"the model that made {printable(gallery)} is no longer in "
             f"{printable(place)}: give its folder with --model"
         )
     model = RetrievalModel.load(place, device)
-    made_by = index.about["fingerprint"]
-    if model.fingerprint != made_by:
+    made_by = index.about.get("fingerprint")
+    if made_by not in (None, model.fingerprint) or model.embedding_size != index.engine.d:
         raise ValueError(
             f"{printable(gallery)} was made by another model than {printable(place)}: "
-            f"{index.engine.d} dimensions and fingerprint {made_by[:12]}, but this model has "
+            f"{index.engine.d} dimensions and fingerprint {str(made_by)[:12]}, but this model has "
             f"{model.embedding_size} and {model.fingerprint[:12]}. Give the gallery's model with "
             "--model, or embed and index its pictures with this one"
         )

@@ -81,10 +81,11 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
     def picture(row: int) -> Response:
         if row >= len(pictures):
             raise NotFound(f"The gallery has rows 0 to {len(pictures) - 1}.")
-        side = _integer("side", SIDES[0], min(SIDES), max(SIDES))
-        if side not in SIDES:
-            raise BadRequest(f"side must be one of {SIDES}.")
-        return _picture(pictures, row, side)
+        side = request.args.get("side", str(SIDES[0]))
+        if side not in map(str, SIDES):
+            allowed = " or ".join(map(str, SIDES))
+            raise BadRequest(f"side must be {allowed}, but it is {side!r}.")
+        return _picture(pictures, row, int(side))
 
     app.register_error_handler(HTTPException, _as_json)
     app.register_error_handler(ValueError, lambda error: _as_json(BadRequest(str(error))))

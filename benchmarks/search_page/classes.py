@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ class ClassNames:
             [_without_parent(name, self._above(level, node)) for node, name in enumerate(own)]
             for level, own in enumerate(names)
         ]
+        self._offered = [
+            [short if uses[short] == 1 else name for short, name in zip(shown, own, strict=True)]
+            for shown, own in zip(self._shown, names, strict=True)
+            for uses in [Counter(shown)]
+        ]
         self._folded = [[name.casefold() for name in own] for own in names]
 
     @property
@@ -57,19 +63,25 @@ class ClassNames:
         """The fine class of a name as given or as shown.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if there is none, or several are shown by this name.
         """
         for own in (self.names[0], self._shown[0]):
+            if own.count(name) > 1:
+                full = [given for given, one in zip(self.names[0], own, strict=True) if one == name]
+                raise ValueError(f"Several classes are called {name!r}: give {' or '.join(full)}.")
             if name in own:
                 return own.index(name)
         raise ValueError(f"No class is called {name!r}.")
 
     def suggestions(self, text: str, limit: int, fine_only: bool = False) -> list[str]:
-        """Names of classes and superclasses that contain a text, the coarsest first."""
+        """Names of classes and superclasses that contain a text, the coarsest first.
+
+        They are as shown, but whole where several classes of a level are shown alike.
+        """
         wanted = text.casefold()
         levels = range(1) if fine_only else reversed(range(self.num_levels))
         found = (
-            self._shown[level][node]
+            self._offered[level][node]
             for level in levels
             for node, name in enumerate(self._folded[level])
             if wanted in name

@@ -56,6 +56,7 @@ def serve(
 
     The page is served on this machine only, until Ctrl-C. Uploaded pictures are not stored.
     """
+    from ..search.embed_pictures import counted
     from .app import create_app
     from .loading import check_files, load
     from .server import address_of, bind, is_loopback, serve_forever
@@ -66,6 +67,8 @@ def serve(
             typer.echo(f"warning: {warning}", err=True)
         if not is_loopback(listening):
             typer.echo("warning: others on the network can open this page", err=True)
-        typer.echo(f"{len(found):,} pictures at {address_of(listening, host)} (Ctrl-C ends it)")
+        typer.echo(
+            f"{counted(len(found), 'picture')} at {address_of(listening, host)} (Ctrl-C ends it)"
+        )
         serve_forever(create_app(found, host), listening, host)
     typer.echo("\nended")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ class PictureFiles:
 
     def missing(self) -> int:
         """How many of the pictures do not exist."""
-        return sum(not (self.root / path).is_file() for path in self.paths)
+        # unlike Path.is_file this does not raise where a folder may not be read
+        return sum(not os.path.isfile(self.root / path) for path in self.paths)
 
     def find(self, row: int) -> Path:
         """The file of a row, with all links resolved.

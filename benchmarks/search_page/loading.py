@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..names import printable
-from ..search.index_age import age_warning
+from ..search.index_age import age_warning, is_noted
 from .files import PictureFiles
 from .gallery import Gallery, SearchedPictures, classes_of, same_pictures
 
@@ -75,7 +75,7 @@ def check_files(found: SearchedPictures, gallery: Path) -> str | None:
             f"none of the {missing:,} pictures of the gallery is in {printable(files.root)}: if "
             "their folder was moved, give it with --pictures"
         )
-    if "inputs" in index.about and files.root == Path(index.about["root"]):
+    if is_noted(index) and files.root == Path(index.about["root"]):
         return age_warning(index, gallery)
     if missing:  # in a folder that was moved, or an index that was built in Python
         return (

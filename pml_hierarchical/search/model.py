@@ -207,8 +207,8 @@ class RetrievalModel(torch.nn.Module):
             with torch.random.fork_rng(devices=[]):  # the weights to be replaced are random
                 tree = tree and Hierarchy.from_dict(tree)
                 model = cls(*parts, proxies, tree, weights, content["training"])
+            if model.fingerprint != content["fingerprint"]:
+                raise ValueError(f"{folder} has the files of two models: export or copy it again")
         except (json.JSONDecodeError, KeyError, OSError, SafetensorError, TypeError) as error:
             raise ValueError(f"{folder} is damaged ({error!r}): export or copy it again") from error
-        if model.fingerprint != content["fingerprint"]:
-            raise ValueError(f"{folder} has the files of two models: export or copy it again")
         return model.to(device)

@@ -148,7 +148,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
 def test_a_folder_without_any_picture_says_what_it_holds(tmp_path):
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone" / "a.heic").write_bytes(b"heic")
-    with pytest.raises(FileNotFoundError, match=r"no image in .*1 files are no pictures.*1 \.heic"):
+    with pytest.raises(FileNotFoundError, match=r"no image in .*1 file is no picture .*1 \.heic"):
         list_folder(tmp_path)
 
 

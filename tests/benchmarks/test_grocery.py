@@ -154,7 +154,7 @@ def test_skip_broken(root, monkeypatch, tmp_path):
     monkeypatch.setenv("PML_HIERARCHICAL_CACHE", str(tmp_path / "cache"))
     (root / "test/Vegetables/Leek/Leek_001.jpg").unlink()
     (root / "train/Fruit/Banana/Banana_000.jpg").write_bytes(b"nothing")
-    with pytest.raises(FileNotFoundError, match=r"2 of 30 images .*\(1 are missing\).*Leek_001"):
+    with pytest.raises(FileNotFoundError, match=r"2 of 30 images .*\(1 missing\).*Leek_001"):
         look_at_dataset("grocery", root)
     data = look_at_dataset("grocery", root, skip_broken=True)
     assert [name[-14:] for name in data.left_out] == ["Banana_000.jpg", "k/Leek_001.jpg"]

@@ -81,7 +81,7 @@ def test_a_killed_suite_goes_on_with_the_same_numbers(undisturbed, left, go_on, 
     go_on()
     assert results(tmp_path) == undisturbed[0]
     assert records(tmp_path) == undisturbed[1]
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*tmp"))
     # killed right after a result, a run leaves the checkpoint that it would go on from
     assert len(list(tmp_path.rglob(LAST))) == (moment == "after the result")
 
@@ -154,7 +154,7 @@ def test_a_full_disk_is_named_and_what_was_there_stays(make_plan, monkeypatch):
             OSError, match=r"No space left on device while writing: '.*proxy_anchor"
         ):
             suite.run(planned, Console())
-    assert not list(planned.request.out.rglob("*.tmp"))
+    assert not list(planned.request.out.rglob("*tmp"))
     assert [r["config"]["loss"] for r in suite.run(planned, Console()).results] == [
         "contrastive",
         "proxy_anchor",
@@ -183,7 +183,7 @@ def test_two_suites_in_one_folder(make_plan):
     planned = make_plan(losses=["proxy_anchor"])
     with (
         suite.only_one_in(planned.request.folder),
-        pytest.raises(OSError, match=r"another suite is running in .*small"),
+        pytest.raises(OSError, match=r"another command is running in .*small"),
     ):
         suite.run(planned, Console())
     suite.run(planned, Console())

@@ -73,7 +73,7 @@ def test_what_is_written(model, root, tmp_path):
     assert (written["paths"], written["root"]) == (paths, str(root))
     assert written["sizes"] == [(root / path).stat().st_size for path in paths]
     assert written["fingerprint"] == model.fingerprint
-    assert list((tmp_path / "out").glob("*.tmp")) == []
+    assert list((tmp_path / "out").glob("*tmp")) == []
 
 
 def test_an_interrupted_call_is_continued(model, root, tmp_path):
@@ -175,7 +175,7 @@ def test_a_full_disk_is_found_before_the_work(model, root, tmp_path):
     paths, out = paths_in(root), tmp_path / "out"
     embed(model, paths[:5], out, root)
     model.embedded = 0
-    (out / "unfinished.npy.tmp").symlink_to("/dev/full")
+    (out / "unfinished.npy.pmlh-tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         embed(model, paths, out, root)
     assert model.embedded == 0

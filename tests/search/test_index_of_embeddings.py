@@ -162,7 +162,7 @@ def test_damaged_galleries(tmp_path):
 def test_a_full_disk_leaves_the_old_gallery(tmp_path):
     index = Index.build(GALLERY, PATHS)
     index.save(tmp_path)
-    (tmp_path / "index.faiss.tmp").symlink_to("/dev/full")
+    (tmp_path / "index.faiss.pmlh-tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         index.save(tmp_path)
     assert len(Index.load(tmp_path)) == 2000

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import warnings
 from pathlib import Path
 
 import html5lib
@@ -43,21 +42,6 @@ def own_gallery(gallery, tmp_path, monkeypatch):
         text = (tmp_path / "own" / name).read_text()
         (tmp_path / "own" / name).write_text(text.replace(str(gallery), str(tmp_path / "own")))
     return tmp_path / "own"
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command in this process: its code, what it printed, and its errors and warnings."""
-
-    def run(*words):
-        capsys.readouterr()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            code = command_line.main([str(word) for word in words])
-        out, errors = capsys.readouterr()
-        return code, out, "".join(f"{one.message}\n" for one in caught) + errors
-
-    return run
 
 
 def test_what_embed_writes(gallery):
@@ -186,7 +170,7 @@ def test_broken_pictures(own_gallery, call):
     assert code == 0
     assert "17 pictures" in out
     assert "left out: fruit/pear/half.png" in errors
-    assert "notes.md (1 files)" in errors
+    assert "notes.md (1 file)" in errors
     assert call("index", "new", "--out", "new-gallery")[0] == 0
     query = "pictures/fruit/pear/0.png"
     assert call("search", "new-gallery", query)[2] == ""

@@ -1,0 +1,135 @@
+"""Files of others: what is left alone, and lists and folders as other programs leave them."""
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from small_gallery import make_model, write_pictures
+
+from benchmarks import command_line
+from benchmarks.files import LEFTOVERS, write_whole
+from benchmarks.locking import only_one_in
+from benchmarks.search.embed_pictures import find_pictures
+from benchmarks.search.index_age import age_warning
+from benchmarks.search_page.loading import check_files, load
+from pml_hierarchical.search import Index
+
+QUERY = "photos/fruit/pear/0.png"
+
+
+@contextmanager
+def as_a_user_without_rights():
+    """In a temporary folder of that user, since root may read everything."""
+    user, before = os.geteuid(), Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, *((65534, 65534) if user == 0 else (-1, -1)))
+        os.chdir(folder)
+        os.seteuid(65534 if user == 0 else user)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(user)
+            os.chdir(before)
+            for place, _, _ in os.walk(folder):
+                os.chmod(place, 0o755)
+
+
+# ---------------------------------------------------------------- temporary files
+def test_temporary_files_of_others_stay(workspace, call):
+    (workspace / "here/deep/er").mkdir(parents=True)
+    theirs = [workspace / "here" / name for name in ("thesis.tmp", "deep/er/thesis.tmp", "x.tmp~")]
+    for file in theirs:
+        file.write_text("mine")
+    assert call("embed", "model", "photos", "--out", "here")[0] == 0
+    assert call("index", "here", "--out", "here")[0] == 0
+    with only_one_in(workspace / "here"):
+        pass
+    assert [file.read_text() for file in theirs] == ["mine"] * 3
+
+
+def test_leftovers_of_a_killed_command_are_removed(tmp_path, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        for name in ("a", "run/b"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            with pytest.raises(KeyboardInterrupt):
+                write_whole(tmp_path / name, "content")
+    assert len(list(tmp_path.rglob(LEFTOVERS))) == 2
+    with only_one_in(tmp_path, below=False):
+        assert [file.parent.name for file in tmp_path.rglob(LEFTOVERS)] == ["run"]
+    with only_one_in(tmp_path):
+        assert list(tmp_path.rglob(LEFTOVERS)) == []
+
+
+def test_two_commands_in_one_folder(workspace, call):
+    with only_one_in(workspace / "embeddings"):
+        code, _, errors = call("embed", "model", "photos")
+    assert code == 2
+    assert "another command is running in embeddings" in errors
+
+
+# ---------------------------------------------------------------- lists
+def test_a_list_of_a_windows_editor(workspace, call):
+    lines = b"\xef\xbb\xbffruit/pear/0.png\r\nfruit/apple/1.png  \r\n\tdairy/milk/0.png\r\n"
+    (workspace / "photos/list.txt").write_bytes(lines)
+    code, _, errors = call("embed", "model", "photos/list.txt", "--out", "few")
+    assert code == 0, errors
+    listed = json.loads((workspace / "few/pictures.json").read_text())
+    assert listed["paths"] == ["fruit/pear/0.png", "fruit/apple/1.png", "dairy/milk/0.png"]
+
+
+def test_a_name_that_ends_in_a_blank(workspace):
+    shutil.copy(QUERY, "a.png ")
+    shutil.copy(QUERY, "a.png")
+    (workspace / "list.txt").write_text("a.png \na.png\n")
+    assert find_pictures([workspace / "list.txt"]).paths == ("a.png ", "a.png")
+
+
+def test_a_picture_that_may_not_be_read():
+    with as_a_user_without_rights() as folder:
+        write_pictures(folder / "photos", each=1)
+        (folder / "photos/bad.png").write_text("no picture")
+        (folder / QUERY).chmod(0)
+        with pytest.raises(ValueError, match="missing or no picture") as caught:
+            find_pictures([folder / QUERY, folder / "photos/bad.png"])
+    assert f"{QUERY}: no permission to read (1 of 2 files); " in str(caught.value)
+    assert "bad.png: missing or no picture (1 of 2 files)" in str(caught.value)
+
+
+# ---------------------------------------------------------------- the age of a gallery
+def test_a_list_that_is_empty_now(workspace, call):
+    (workspace / "list.txt").write_text("photos/fruit/pear/0.png\nphotos/dairy/milk/0.png\n")
+    assert call("embed", "model", "list.txt", "--out", "few")[0] == 0
+    assert call("index", "few", "--out", "few_gallery")[0] == 0
+    (workspace / "list.txt").write_text("")
+    code, out, errors = call("search", "few_gallery", QUERY)
+    assert code == 0
+    assert "fruit/pear" in out
+    assert "not all pictures of few_gallery could be looked at" in errors
+    assert "there is no picture in" in errors
+    found = load(workspace / "few_gallery")
+    assert "could be looked at" in check_files(found, workspace / "few_gallery")
+    os.utime("photos/dairy/milk/0.png", (1, 1))
+    assert "older than its 2 pictures (1 changed)" in call("search", "few_gallery", QUERY)[2]
+
+
+def test_a_folder_that_may_not_be_read():
+    with as_a_user_without_rights() as folder:
+        write_pictures(folder / "photos", each=1)
+        make_model().save(folder / "model")
+        assert command_line.main(["embed", "model", "photos"]) == 0
+        assert command_line.main(["index", "embeddings"]) == 0
+        (folder / "photos/fruit").chmod(0)
+        warning = age_warning(Index.load("gallery"), Path("gallery"))
+        assert "could be looked at" in warning
+        assert "Permission denied" in warning
+        assert "older" not in warning
+        assert check_files(load(Path("gallery")), Path("gallery")) == warning
