@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from .datasets.base import NUM_FOLDS, LabelledImages
+from .datasets.base import NUM_FOLDS, LabelledImages, TooFewClassesError
 from .files import write_whole
 from .report.fonts import legible
 from .report.style import as_png
@@ -29,8 +29,14 @@ def describe(data: LabelledImages, console: Console) -> None:
         images += f"(first {data.left_out[0]})"
     console.print(images, highlight=False, soft_wrap=True, markup=False)
     console.print(_levels(data))
+    try:
+        splits = _splits(data)
+    except TooFewClassesError as error:
+        few = f"too few classes for `run`, which holds some out; `train` needs none: {error}"
+        console.print(few, highlight=False, soft_wrap=True, markup=False)
+        return
     console.print("images and, in brackets, classes of each fold:", highlight=False)
-    console.print(_splits(data))
+    console.print(splits)
 
 
 def _levels(data: LabelledImages) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,16 +117,37 @@ def read_result(config: RunConfig, out: Path) -> dict[str, Any] | None:
         raise ValueError(f"{error}. Delete {path.parent} to do the run again") from error
     wanted = json.loads(json.dumps(config.to_dict()))
     if result["config"] != wanted:
-        different = [
-            f"{key}: {result['config'].get(key)} there, {wanted[key]} asked for"
-            for key in wanted
-            if result["config"].get(key) != wanted[key]
-        ]
         raise ValueError(
-            f"{path.parent} holds a run with other settings ({'; '.join(different)}). Choose "
-            "another --out, or delete that folder."
+            f"{path.parent} holds a run with other settings "
+            f"({differences(result['config'], wanted)}). Choose another --out, or delete that "
+            "folder."
         )
     return result
+
+
+def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What differs between two configurations as plain values.
+
+    Example:
+        >>> differences({"seed": 0, "training": {"epochs": 4}}, {"training": {"epochs": 5}})
+        'seed: 0 there, not asked for; training.epochs: 4 there, 5 asked for'
+    """
+    flat, asked = _flat(there), _flat(wanted)
+    return "; ".join(
+        f"{name}: {f'{flat[name]} there' if name in flat else 'not there'}, "
+        f"{f'{asked[name]} asked for' if name in asked else 'not asked for'}"
+        for name in dict.fromkeys((*flat, *asked))
+        if name not in flat or name not in asked or flat[name] != asked[name]
+    )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values within values by names such as ``training.epochs``."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, Mapping) and value
+        found |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return found
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from .device import checked_device
 from .distributed import from_first, wait_for_all
 from .jobs import check_jobs, do_runs
 from .locking import only_one_in
+from .loss_checks import check_loss, check_tree
 from .losses import LossSpec, find_loss
 from .progress import SuiteProgress, quiet_pml_bars
 from .request import RunRequest
@@ -129,7 +130,7 @@ def _check_lists(request: RunRequest, folds: tuple[int, ...]) -> None:
         if not 0 <= fold < NUM_FOLDS:
             raise ValueError(f"--folds must be in 0..{NUM_FOLDS - 1}, got {fold}")
     if any(seed < 0 for seed in request.seeds):
-        raise ValueError(f"--seeds must not be negative, got {min(request.seeds)}")
+        raise ValueError(f"a seed must not be negative, got {min(request.seeds)}")
 
 
 def _changes(request: RunRequest) -> dict[str, Any]:
@@ -178,19 +179,16 @@ def run(suite: Suite, console: Console) -> StoredRuns:
 
 
 def check_losses(suite: Suite, data: RetrievalData) -> None:
-    """Build each loss once: a value that it refuses is an error before any training.
+    """Try each loss once: what it refuses is an error before any training.
 
     Raises:
-        ValueError: with the loss and what it says.
+        ValueError: see :func:`~benchmarks.loss_checks.check_loss`.
     """
-    first = {run.loss.name: run for run in reversed(suite.runs)}
-    for name, run in first.items():
-        _, tree = training_tree(data.labels[data.split(run.fold).train])
-        try:
-            run.loss.build(tree.num_classes, run.settings.embedding_size, tree, run.seed)
-            run.loss.build_miner()
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"the settings of {name}: {error}") from error
+    trees = {fold: training_tree(data.labels[data.split(fold).train])[1] for fold in suite.folds}
+    for run in suite.runs:
+        check_tree(run.loss, trees[run.fold])
+    for run in {run.loss.name: run for run in reversed(suite.runs)}.values():
+        check_loss(run, trees[run.fold])
 
 
 def help_run(suite: Suite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from ..datasets.base import RetrievalData
-from ..losses import find_loss
+from ..losses import ALL_LOSSES, find_loss, hierarchical_bases
 from ..request import RunRequest
 from ..run_config import RunConfig
 from ..suite import Adapt, Suite, plan
@@ -70,10 +71,20 @@ def plan_ablation(request: RunRequest, what: Sequence[str], adapt: Adapt | None 
         if repeated:
             raise ValueError(f"--{option} has {repeated[0]} more than once")
     for base in request.losses:
-        find_loss(f"hpl:{base}")  # says what is wrong with the name
+        _check_base(base)
     variants = chosen_variants(what)
     flat = plan(replace(request, out=request.out / FOLDER), adapt)
     return Ablation(flat, variants, request.folder)
+
+
+def _check_base(base: str) -> None:
+    known = hierarchical_bases()
+    if base in ALL_LOSSES and base not in known:
+        find_loss(f"hpl:{base}")  # says that it has no proxies
+    if base not in known:
+        near = difflib.get_close_matches(base, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"--bases: unknown {base!r}{hint} HPL can be built on {', '.join(known)}")
 
 
 def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:

@@ -138,6 +138,10 @@ class RetrievalData(LabelledImages):
         return LabelledPictures(inputs, indices, self.labels[indices] if labels is None else labels)
 
 
+class TooFewClassesError(ValueError):
+    """There are not enough classes for folds and a test; they can still be looked at."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Indices of the images that train, validate and test. No two parts share a fine class.
@@ -173,8 +177,8 @@ def split_by_class(
         test_half: ``bool`` of shape ``(N,)``, the images of the test half; by default it is drawn.
 
     Raises:
-        ValueError: for a fold that does not exist, a training half with fewer classes than folds,
-            or a class with images in both given halves.
+        ValueError: for a fold that does not exist, or a class with images in both given halves; a
+            :class:`TooFewClassesError` for a training half with fewer classes than folds.
     """
     if not 0 <= fold < NUM_FOLDS:
         raise ValueError(f"fold must be in 0..{NUM_FOLDS - 1}, got {fold}")
@@ -187,9 +191,10 @@ def split_by_class(
         training_half = classes[~np.isin(classes, testing)]
         _check_halves(labels, test_half)
     if len(training_half) < NUM_FOLDS or len(testing) == 0:
-        raise ValueError(
-            f"the {len(classes)} classes give {len(training_half)} for training and {len(testing)} "
-            f"for testing: expected at least {NUM_FOLDS} (one per fold) and 1. Add classes"
+        given = "1 class gives" if len(classes) == 1 else f"the {len(classes)} classes give"
+        raise TooFewClassesError(
+            f"{given} {len(training_half)} for training and {len(testing)} for testing: expected "
+            f"at least {NUM_FOLDS} (one per fold) and 1. Add classes"
         )
     folds = np.array_split(training_half, NUM_FOLDS)
     training = np.concatenate([f for i, f in enumerate(folds) if i != fold])

@@ -32,7 +32,7 @@ LAYOUT = Layout(
     cars_annos.mat
     car_ims/000001.jpg
 """,
-    source="Give --download for the former (from the address that PML uses)",
+    source="`describe cars196 --download` fetches the former (from the address that PML uses)",
 )
 
 BODY_TYPES = ("Convertible", "Coupe", "Hatchback", "Minivan", "SUV", "Sedan", "Van", "Wagon")

@@ -32,7 +32,10 @@ LAYOUT = Layout(
     CUB_200_2011/image_class_labels.txt     1 1
     CUB_200_2011/images/001.Black_footed_Albatross/NAME.jpg
 """,
-    source="Give --download, or extract CUB_200_2011.tgz of data.caltech.edu/records/65de6-vp158",
+    source=(
+        "`describe cub --download` fetches it; or extract CUB_200_2011.tgz of "
+        "data.caltech.edu/records/65de6-vp158"
+    ),
     places=(".", ".."),
 )
 

@@ -36,9 +36,7 @@ LAYOUT = Layout(
     train/Fruit/Apple/Golden-Delicious/NAME.jpg
   or the folder above, which holds them as dataset/
 """,
-    source=(
-        "Clone https://github.com/marcusklasson/GroceryStoreDataset and give it as --data-root"
-    ),
+    source="Clone https://github.com/marcusklasson/GroceryStoreDataset and give its folder",
     places=("dataset", "."),
 )
 

@@ -64,8 +64,8 @@ LAYOUT = Layout(
     train_val2018/Aves/2761/NAME.jpg
 """,
     source=(
-        "Give --download (120 GB), or fetch the files of 2018 from github.com/visipedia/inat_comp "
-        "and the splits from github.com/Andrew-Brown1/Smooth_AP"
+        "`describe inaturalist --download` fetches it (120 GB); or take the files of 2018 from "
+        "github.com/visipedia/inat_comp and the splits from github.com/Andrew-Brown1/Smooth_AP"
     ),
 )
 

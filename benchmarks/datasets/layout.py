@@ -30,7 +30,8 @@ class Layout:
     @property
     def expected(self) -> str:
         """What to put where."""
-        return f"Expected in --data-root:\n{self.tree.strip(chr(10))}\n{self.source}"
+        tree = self.tree.strip("\n")
+        return f"Expected in the folder of the data set:\n{tree}.\n{self.source}"
 
     def given(self, data_root: Path | None) -> Path:
         """The ``--data-root``, which must be given and exist.
@@ -44,11 +45,11 @@ class Layout:
                 f"the data set {self.name} needs a --data-root. {self.expected}"
             )
         if not data_root.exists():
-            raise FileNotFoundError(f"--data-root {data_root} does not exist. {self.expected}")
+            raise FileNotFoundError(f"the folder {data_root} does not exist. {self.expected}")
         if not data_root.is_dir() and not self.zipped:
             raise NotADirectoryError(
-                f"--data-root {data_root} is a file and not a folder: extract it if it is an "
-                f"archive, and give the folder. {self.expected}"
+                f"{data_root} is a file and not a folder: extract it if it is an archive, and give "
+                f"the folder. {self.expected}"
             )
         return data_root
 

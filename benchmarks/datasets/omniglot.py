@@ -47,7 +47,10 @@ LAYOUT = Layout(
   or images_background.zip and images_evaluation.zip, or one omniglot.zip with both (not extracted),
   or such a zip itself
 """,
-    source="Give --download, or fetch the two zips from python/ in github.com/brendenlake/omniglot",
+    source=(
+        "`describe omniglot --download` fetches it; or take the two zips from python/ in "
+        "github.com/brendenlake/omniglot"
+    ),
 )
 
 _DRAWING = re.compile(rf"(?:^|/)({'|'.join(HALVES)})/([^/]+)/([^/]+)/[^/]+\.png$")

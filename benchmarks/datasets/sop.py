@@ -28,7 +28,10 @@ LAYOUT = Layout(
     {FOLDER}/Ebay_test.txt
     {FOLDER}/bicycle_final/111085122871_0.JPG
 """,
-    source=f"Give --download, or extract {FOLDER}.zip of cvgl.stanford.edu/projects/lifted_struct",
+    source=(
+        f"`describe sop --download` fetches it; or extract {FOLDER}.zip of "
+        "cvgl.stanford.edu/projects/lifted_struct"
+    ),
     places=(".", ".."),
 )
 

@@ -15,6 +15,7 @@ from pml_hierarchical.clustering import get_clusterer
 from pml_hierarchical.core.level_losses import layout_of
 from pml_hierarchical.losses.checks import embedding_size_name
 
+from .numbers import check_numbers, check_rates
 from .parameters import constructor_parameters, setting_names
 from .parts import described, with_parts
 from .pml_fixes import CrossBatchMemory
@@ -155,6 +156,12 @@ class LossSpec:
                 f"the setting hierarchy of {self.name!r} must be one of "
                 f"{', '.join(HIERARCHIES)}; got {settings['hierarchy']!r}"
             )
+        check_rates(self.name, parts["fields"])
+        usual = {**constructor_parameters(self.loss_class), **self.arguments}
+        check_numbers(self.name, parts["loss"], usual)
+        if changed.miner_class is not None:
+            usual = {**constructor_parameters(changed.miner_class), **changed.miner_arguments}
+            check_numbers(self.name, parts["miner"], usual, prefix=_MINER)
         for chosen in (parts["loss"], parts["miner"]):
             with_parts(chosen)  # a text that describes nothing is refused here, not in the run
         return replace(

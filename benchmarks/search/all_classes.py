@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,22 @@ class WholeSession(Session):
 
     def best_epoch(self) -> None:
         """None is selected."""
+
+    def start_again(self, different: str) -> None:
+        """Refuse it: a training of all classes is long.
+
+        Raises:
+            FileExistsError: with what differs.
+        """
+        raise other_settings(self.folder.parent, different)
+
+
+def other_settings(folder: Path, different: str) -> FileExistsError:
+    """The error for a folder with an unfinished training of other settings."""
+    return FileExistsError(
+        f"{folder} holds an unfinished training with other settings ({different}): give the same "
+        "settings to continue it, delete that folder, or choose another --out"
+    )
 
 
 def class_means(session: Session) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ from pml_hierarchical.search import RetrievalModel
 
 ONNX_FILE, TORCHSCRIPT_FILE = "model.onnx", "model.pt"
 TOLERANCE = 1e-5
+_OF_ONNX = ("onnxruntime", "onnxscript")  # torch.onnx.export needs the latter
+
+
+def check_formats(formats: Collection[str]) -> None:
+    """Refuse a format whose packages are missing.
+
+    Raises:
+        ValueError: with what to install.
+    """
+    try:
+        for package in _OF_ONNX if "onnx" in formats else ():
+            importlib.import_module(package)
+    except ImportError as error:
+        raise ValueError(
+            f'the format onnx needs {error.name}: pip install "pml-hierarchical[export]"'
+        ) from error
 
 
 def write_onnx(model: RetrievalModel, folder: Path) -> Path:
@@ -26,13 +43,8 @@ def write_onnx(model: RetrievalModel, folder: Path) -> Path:
         ValueError: if packages are missing, the network cannot be exported, or its embeddings
             differ by more than 1e-5.
     """
-    try:
-        onnxruntime = importlib.import_module("onnxruntime")
-        importlib.import_module("onnxscript")  # which torch.onnx.export needs
-    except ImportError as error:
-        raise ValueError(
-            f'the format onnx needs {error.name}: pip install "pml-hierarchical[export]"'
-        ) from error
+    check_formats(["onnx"])
+    onnxruntime = importlib.import_module("onnxruntime")
     path, inputs = folder / ONNX_FILE, example_inputs(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about itself

@@ -36,8 +36,11 @@ def export(
     ] = None,
 ) -> None:
     """Write the best model of a run: safetensors and JSON, which load without the suite."""
+    from .exchange import check_formats
     from .saving import check_new, save_model
     from .trained import model_of_run
 
+    asked = [one.value for one in formats]
+    check_formats(asked)
     check_new(out)
-    save_model(model_of_run(run, data_root), out, [one.value for one in formats])
+    save_model(model_of_run(run, data_root), out, asked)

@@ -40,10 +40,11 @@ def save_model(model: RetrievalModel, out: Path, formats: Sequence[str] = ()) ->
         ValueError: if a format is not possible.
     """
     check_new(out)
-    model.save(out)
+    out.mkdir(parents=True, exist_ok=True)
     for name, write in (("onnx", write_onnx), ("torchscript", write_torchscript)):
         if name in formats:
             write(model, out)
+    model.save(out)  # last: where it is, nothing is missing, and the same command is refused
     console = Console()
     sizes = () if model.hierarchy is None else model.hierarchy.sizes[1:]
     levels = f" in {' and '.join(map(str, sizes))} superclasses" if sizes else ""

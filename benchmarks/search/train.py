@@ -58,15 +58,21 @@ def train(
     """
     from rich.console import Console
 
+    from ..datasets import DATASETS
     from ..settings import FULL
     from .training import train_models
 
+    if folder is None and dataset in DATASETS and DATASETS[dataset].needs_root:
+        raise ValueError(
+            f"the data set {dataset} needs its folder: name it behind the command, as in "
+            "`train photos`"
+        )
     outs = {loss: out}
     if compare_flat:
         base = loss.rpartition(":")[2]
         if base == loss:
             raise ValueError(f"--compare-flat: {loss} has no hierarchy to leave out")
-        outs[base] = out.with_name(f"{out.name}-flat")
+        outs[base] = _beside(out)
     request = make_request(
         dataset,
         SourceOptions(folder, skip_broken=skip_broken),
@@ -79,3 +85,9 @@ def train(
         given=given,
     )
     train_models(request, outs, Console())
+
+
+def _beside(out: Path) -> Path:
+    """The folder of the flat loss; such paths as ``.`` and ``..`` say no name."""
+    named = out.resolve() if out.name in ("", "..") else out
+    return named.parent / f"{named.name}-flat"

@@ -14,21 +14,22 @@ from rich.console import Console
 from pml_hierarchical.search import RetrievalModel
 from pml_hierarchical.search.model import DESCRIPTION_FILE
 
+from ..datasets import look_at_dataset
 from ..datasets.base import RetrievalData
 from ..device import checked_device
 from ..files import read_json, write_whole
 from ..locking import only_one_in
+from ..loss_checks import check_loss
 from ..progress import SuiteProgress
 from ..request import RunRequest
 from ..run_config import iterations_of
 from ..stored import IMAGES_FILE, same_images
 from ..suite import plan
-from ..training.tree import named_tree
+from ..training.tree import named_tree, training_tree
 from .all_classes import AllClasses, WholeConfig, WholeSession, class_means
 from .saving import check_new, save_model
 from .trained import trained_model
-
-WORK_FOLDER = "training"  # in the model folder, until the model is there
+from .work_folder import WORK_FOLDER, check_work_folder, session_folder
 
 
 def train_models(
@@ -47,20 +48,27 @@ def train_models(
         console: where the progress is shown.
 
     Raises:
-        FileExistsError: if a folder holds a model of other settings or pictures.
+        FileExistsError: if a folder holds a model, or an unfinished training, of other settings or
+            pictures, or what no training put there.
         OSError: if another process trains in a folder, or it cannot be written.
-        ValueError: see :func:`~benchmarks.suite.plan`.
+        ValueError: see :func:`~benchmarks.suite.plan` and
+            :func:`~benchmarks.loss_checks.check_loss`; or if a folder lies among the pictures.
     """
     source = replace(request.source, all_train=True)
     out = next(iter(outs.values())) / WORK_FOLDER
     request = replace(request, source=source, folds=(0,), out=out)
-    plan(request)  # refuses what cannot be before the pictures are read
-    for out in outs.values():
+    # what cannot be is refused before the features of the pictures are computed
+    configs = [WholeConfig(**vars(run)) for run in plan(request).runs]
+    for config in configs:
+        out = outs[config.loss.name]
         if not (out / DESCRIPTION_FILE).exists():
             check_new(out)
-    data = AllClasses.of(request.source.load())
+            check_work_folder(out, config, source.data_root)
+    seen = look_at_dataset(source.dataset, source.data_root, source.skip_broken)
+    for config in configs:
+        check_loss(config, training_tree(seen.labels)[1])
+    data = AllClasses.of(source.load())
 
-    configs = [WholeConfig(**vars(run)) for run in plan(request).runs]
     todo = [one for one in configs if not _is_done(outs[one.loss.name], record(one, data))]
     for config in configs:
         if config not in todo:
@@ -69,7 +77,8 @@ def train_models(
     for config in todo:
         out = outs[config.loss.name]
         with only_one_in(out / WORK_FOLDER), progress.shown():
-            model = _train(config, data, out / WORK_FOLDER, request, progress)
+            model = _train(config, data, out, source.device, progress)
+            progress.finish(f"{config.name} is trained")
         save_model(model, out)
         shutil.rmtree(out / WORK_FOLDER)
 
@@ -96,15 +105,15 @@ def _is_done(out: Path, wanted: dict[str, Any]) -> bool:
 def _train(
     config: WholeConfig,
     data: RetrievalData,
-    folder: Path,
-    request: RunRequest,
+    out: Path,
+    device: str,
     progress: SuiteProgress,
 ) -> RetrievalModel:
-    about, _ = same_images(folder / IMAGES_FILE, data, config.backbone)
-    write_whole(folder / IMAGES_FILE, json.dumps(about))
-    device = checked_device(request.source.device)
-    loss_folder = config.loss.name.replace(":", "-")
-    session = WholeSession(config, data, folder / loss_folder, device, progress)
+    images = out / WORK_FOLDER / IMAGES_FILE
+    about, _ = same_images(images, data, config.backbone)
+    write_whole(images, json.dumps(about))
+    folder = session_folder(out, config)
+    session = WholeSession(config, data, folder, checked_device(device), progress)
     session.train()
     session.close()
     states = {name: model.state_dict() for name, model in session.trainer.models.items()}

@@ -23,7 +23,7 @@ from ..datasets.base import RetrievalData
 from ..distributed import from_first
 from ..files import write_whole
 from ..progress import RunProgress
-from ..run_config import CONFIG_FILE, RunConfig
+from ..run_config import CONFIG_FILE, RunConfig, differences
 from .building import build_trainer
 from .checkpoints import (
     BEST,
@@ -226,10 +226,24 @@ class Session:
         if checkpoint is not None and checkpoint["config"] == wanted:
             unpack_folders(self.folder, checkpoint["folders"])
             return checkpoint
+        if checkpoint is not None:
+            self.start_again(differences(checkpoint["config"], wanted))
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         write_whole(self.folder / CONFIG_FILE, json.dumps(wanted, indent=2))
         return None
+
+    def start_again(self, different: str) -> None:
+        """Say that an unfinished run in the folder is not continued.
+
+        Arguments:
+            different: which of its settings differ.
+        """
+        warnings.warn(
+            f"{self.folder} holds an unfinished run with other settings ({different}), which is "
+            f"removed; {self.config.name} starts again",
+            stacklevel=4,
+        )
 
     def _begin_with(self, checkpoint: Mapping[str, Any]) -> None:
         begin_with(self.trainer, checkpoint)

@@ -86,11 +86,11 @@ def test_a_missing_list_is_named(tmp_path, name):
 def test_malformed_lists(tmp_path, name, content):
     build_cars196(tmp_path)
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=r"cars196 in .* cannot be read .*Expected in --data-root"):
+    with pytest.raises(ValueError, match=r"cars196 in .* cannot be read .*Expected in the folder"):
         list_cars196(tmp_path)
 
 
 def test_a_mat_file_that_is_none(tmp_path):
     (tmp_path / "cars_annos.mat").write_text("404")
-    with pytest.raises(ValueError, match=r"cars196 in .* cannot be read .*Expected in --data-root"):
+    with pytest.raises(ValueError, match=r"cars196 in .* cannot be read .*Expected in the folder"):
         list_cars196(tmp_path)

@@ -42,7 +42,7 @@ def test_a_missing_list_is_named(root, name):
 def test_a_malformed_list(root, line):
     with (root / "CUB_200_2011/image_class_labels.txt").open("r+") as file:
         file.write(f"{line}\n")
-    with pytest.raises(ValueError, match=r"cub in .* cannot be read .*Expected in --data-root"):
+    with pytest.raises(ValueError, match=r"cub in .* cannot be read .*Expected in the folder"):
         list_cub(root)
 
 

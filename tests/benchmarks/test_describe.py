@@ -87,3 +87,18 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     output = capsys.readouterr().out
     assert "13 images, 1 files left out: missing, broken or not pictures" in output
     assert (tmp_path / "out" / "inshop" / "samples.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("count", "message"), [(5, "the 5 classes give 3"), (1, "1 class gives 1 for training")]
+)
+def test_a_folder_with_few_classes_is_shown_too(tmp_path, capsys, count, message):
+    for name in "abcde"[:count]:
+        (tmp_path / "few" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "few" / name / "1.png")
+    folder = ["--data-root", str(tmp_path / "few"), "--out", str(tmp_path / "out")]
+    assert main(["describe", "folder", *folder]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "too few classes for `run`" in said
+    assert message in said
+    assert (tmp_path / "out" / "folder" / "samples.png").exists()

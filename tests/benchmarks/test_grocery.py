@@ -120,7 +120,9 @@ def test_features_are_cached_until_something_changes(root, load):
 
 def says_how_to_fix_it(error):
     message = str(error.value)
-    return "github.com/marcusklasson/GroceryStoreDataset" in message and "--data-root" in message
+    return (
+        "github.com/marcusklasson/GroceryStoreDataset" in message and "give its folder" in message
+    )
 
 
 def test_no_root():

@@ -50,7 +50,7 @@ def test_halves_are_those_of_the_split_files(root):
 )
 def test_a_missing_file_is_named(root, name):
     (root / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"has no {name}. Expected in --data-root"):
+    with pytest.raises(FileNotFoundError, match=f"has no {name}. Expected in the folder"):
         list_inaturalist(root)
 
 

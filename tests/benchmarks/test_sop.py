@@ -37,7 +37,7 @@ def test_a_missing_list_is_named(root):
 def test_a_malformed_line(root, line):
     with (root / "Stanford_Online_Products/Ebay_train.txt").open("a") as file:
         file.write(line)
-    with pytest.raises(ValueError, match=r"sop in .* cannot be read .*Expected in --data-root"):
+    with pytest.raises(ValueError, match=r"sop in .* cannot be read .*Expected in the folder"):
         list_sop(root)
 
 
