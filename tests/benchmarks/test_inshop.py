@@ -101,6 +101,6 @@ def test_a_malformed_line(root, line):
 def test_it_cannot_be_downloaded(tmp_path):
     with pytest.raises(ValueError, match=r"(?s)inshop .*list_eval_partition\.txt.*mmlab") as error:
         download_dataset("inshop", tmp_path)
-    assert "--data-root" in str(error.value)
+    assert "folder of the data set" in str(error.value)
     with pytest.raises(OSError, match="cannot be downloaded"):
         InShop(str(tmp_path / "new"), download=True)

@@ -128,7 +128,8 @@ def settings_of(pick: SimpleNamespace, level: int = 0) -> dict[str, Any]:
     found = {**BASES[pick.name].kwargs, **MODERATE.get(pick.name, {})}
     if pick.distance is not None:
         found["distance"] = DISTANCES[pick.distance]()
-    if pick.reducer is not None:
+    of_fine_classes = pick.reducer == "class weighted"  # whose numbers mean others above
+    if pick.reducer is not None and not (of_fine_classes and level > 0):
         found["reducer"] = REDUCERS[pick.reducer]()
     if pick.regularizer is not None and level == 0:
         found |= REGULARIZED[pick.regularizer]
