@@ -186,7 +186,7 @@ SETTINGS: dict[str, TrainingSettings] = {
 # Letters of fonts vary less than drawings by hand.
 SETTINGS["glyphs"] = replace(
     SETTINGS["omniglot"],
-    epochs=48,
+    epochs=192,
     augmentation=RandomAffine(degrees=10, scale=0.1, shear=5, shift=0.1),
 )
 

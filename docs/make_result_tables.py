@@ -5,8 +5,11 @@ From the repository's root::
     python -m docs.make_result_tables                  # the tables again
     python -m docs.make_result_tables report/runs.csv  # with the runs of a new report added
 
-A run in a new file takes the place of one of the same data set, loss, seed and fold. Of a seed and
-fold, the tables count the runs only if every loss has one, so that all losses have the same pairs.
+A run in a new file takes the place of one of the same data set, loss, seed and fold. Tables of
+losses count a seed and fold only if every loss has a run of it, and differences over all base
+losses only if every base and every hierarchical loss has, so that all have the same runs; the
+difference of a single hierarchical loss to its base is over all of their pairs. Runs of another
+length of training belong to a data set of their own, such as "glyphs, 48 epochs".
 """
 
 from __future__ import annotations
@@ -74,11 +77,22 @@ def recomputed(means: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def complete(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The runs of a data set with the seeds and folds that every loss has."""
-    own = runs[runs["dataset"] == dataset].dropna(axis="columns", how="all")
-    counts = own.groupby(["seed", "fold"])["loss"].transform("count")
-    return own[counts == own["loss"].nunique()]
+def runs_of(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The runs of a data set, with the metrics that it has."""
+    return runs[runs["dataset"] == dataset].dropna(axis="columns", how="all")
+
+
+def complete(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the seeds and folds that every loss has."""
+    counts = runs.groupby(["seed", "fold"])["loss"].transform("count")
+    return runs[counts == runs["loss"].nunique()]
+
+
+def paired(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the seeds and folds that every hierarchical loss and every base has."""
+    hierarchical = [loss for loss in runs["loss"].unique() if ":" in loss]
+    bases = [loss.partition(":")[2] for loss in hierarchical]
+    return complete(runs[runs["loss"].isin([*hierarchical, *bases])])
 
 
 def differences(runs: pd.DataFrame, losses: Sequence[str]) -> pd.DataFrame:
@@ -132,9 +146,8 @@ def differences_table(runs: pd.DataFrame, level_names: Sequence[str]) -> str:
     keys, rows = keys_of(runs), []
     for prefix, tree in PREFIXES.items():
         losses = [loss for loss in runs["loss"].unique() if loss.startswith(f"{prefix}:")]
-        groups = [(name_of(loss, runs), [loss]) for loss in losses]
-        for name, members in [*groups, (f"all three, {tree}", losses)]:
-            found = differences(runs, members)
+        groups = [(name_of(loss, runs), differences(runs, [loss])) for loss in losses]
+        for name, found in [*groups, (f"all three, {tree}", differences(paired(runs), losses))]:
             rows.append([name, *(difference(found[key]) for key in keys)])
     return table(["HPL minus its base", *headers(keys, level_names)], rows)
 
@@ -143,7 +156,7 @@ def readme_table(runs: pd.DataFrame) -> str:
     """What HPL changes on each data set, over all bases."""
     rows = []
     for dataset, (what, trained, levels) in IN_README.items():
-        own = complete(runs, dataset)
+        own = paired(runs_of(runs, dataset))
         count = len(own[["seed", "fold"]].drop_duplicates())
         what += ", one run of each loss" if count == 1 else ""
         for prefix in ("hpl_given", "hpl"):
@@ -192,8 +205,8 @@ def with_tables(text: str, runs: pd.DataFrame) -> str:
     for dataset, rows in means.groupby("dataset"):
         names = rows[rows["key"].str.startswith(FINEST[:-1])]
         names = names.drop_duplicates("key").sort_values("key")["level"].tolist()
-        own = complete(runs, str(dataset))
-        made[f"losses {dataset}"] = losses_table(own, names)
+        own = runs_of(runs, str(dataset))
+        made[f"losses {dataset}"] = losses_table(complete(own), names)
         made[f"differences {dataset}"] = differences_table(own, names)
     for name, content in made.items():
         before, mark, rest = text.partition(f"<!-- table: {name} -->\n")

@@ -157,7 +157,7 @@ def test_the_usual_training_of_upper_blocks():
         assert about_length(name, 10) is None
         assert "83% of the full 12" in about_length(name, 10, cut)
     assert settings_for("cars196", cut).batch_size == 64
-    assert settings_for("glyphs", BackboneChoice("timm:test_resnet", cut="layer3")).epochs == 48
+    assert settings_for("glyphs", BackboneChoice("timm:test_resnet", cut="layer3")).epochs == 192
 
 
 def test_tuning_and_ablation_train_the_upper_blocks(photographs, tmp_path):

@@ -38,7 +38,7 @@ def test_the_warm_up_is_over_before_an_epoch_may_be_selected(tmp_path, dataset, 
 
 def test_all_losses_are_selected_from_the_same_epochs(tmp_path):
     runs = planned(tmp_path, "glyphs", DEFAULT_LOSSES)
-    assert {run.first_selectable_epoch for run in runs} == {16}  # of 48, 14.4 of them warm-up
+    assert {run.first_selectable_epoch for run in runs} == {59}  # of 192, 57.6 of them warm-up
     (longer,) = planned(tmp_path, "omniglot", ["hpl:proxy_nca"])
     spec = longer.loss.with_settings({"warmup": 40 * 60})
     assert replace(longer, loss=spec).first_selectable_epoch == 41
@@ -46,8 +46,8 @@ def test_all_losses_are_selected_from_the_same_epochs(tmp_path):
 
 def test_a_warm_up_as_long_as_the_training_is_refused(tmp_path):
     (run,) = planned(tmp_path, "glyphs", ["hpl:proxy_nca"])
-    spec = run.loss.with_settings({"warmup": 48 * 60})
-    with pytest.raises(ValueError, match=r"warm-up of 2880 .* training has 2880"):
+    spec = run.loss.with_settings({"warmup": 192 * 60})
+    with pytest.raises(ValueError, match=r"warm-up of 11520 .* training has 11520"):
         replace(run, loss=spec).check()
 
 
@@ -79,14 +79,14 @@ def test_no_selected_epoch_lies_in_the_warm_up(small_dataset, tmp_path, monkeypa
 
 def test_short_and_full(tmp_path):
     short, full = (planned(tmp_path, "glyphs", regime=name)[0].settings for name in REGIMES[::-1])
-    assert (full.epochs, full.weight_decay, full.learning_rate) == (48, 0.05, 3e-3)
-    assert replace(short, epochs=48) == full
+    assert (full.epochs, full.weight_decay, full.learning_rate) == (192, 0.05, 3e-3)
+    assert replace(short, epochs=192) == full
     assert short.epochs < 10
     (anchor,) = planned(tmp_path, "glyphs", ["hpl:proxy_anchor"])
     assert (anchor.settings.learning_rate, anchor.loss.proxy_learning_rate) == (1e-3, 3e-3)
-    share = f"{100 * short.epochs / 48:.0f}% of the full 48"
+    share = f"{100 * short.epochs / 192:.0f}% of the full 192"
     assert share in str(about_length("glyphs", short.epochs))
-    assert about_length("glyphs", 48) is None
+    assert about_length("glyphs", 192) is None
 
 
 def test_drawings_are_augmented_where_their_own_network_is_trained(tmp_path):

@@ -194,7 +194,7 @@ def test_without_models_of_the_warm_up_that_is_said(tmp_path):
     assert line == "Selected epochs inside the warm-up of a hierarchical loss: none of 4."
 
 
-@pytest.mark.parametrize(("epochs", "is_short"), [(3, True), (48, False)])
+@pytest.mark.parametrize(("epochs", "is_short"), [(3, True), (192, False)])
 def test_what_short_trainings_cannot_show(tmp_path, epochs, is_short):
     folder = make_store(tmp_path / "glyphs", dataset="glyphs")
     for path in folder.glob("*/*/result.json"):
@@ -203,7 +203,7 @@ def test_what_short_trainings_cannot_show(tmp_path, epochs, is_short):
         path.write_text(json.dumps(result))
     stored = read_stored(folder)
     text = "\n".join(p.read_text() for p in write_report(stored, collect(stored))[:1])
-    assert ("short training runs of 3 epochs, 6% of the full 48" in text) == is_short
+    assert ("short training runs of 3 epochs, 2% of the full 192" in text) == is_short
     assert ("not which loss is best" in text) == is_short
 
 

@@ -103,7 +103,7 @@ def test_bounds_go_with_the_data_set():
     assert bounds["trunk_factor"] == (0.1, 10)
     assert bounds["proxy_learning_rate"] == (1e-3, 3)
     assert bounds["softmax_scale"] == (2, 64)
-    assert bounds["warmup"] == (25, 864)  # widened: the default is 30% of 48 epochs, which is 864
+    assert bounds["warmup"] == (25, 3456)  # widened to the default, 30% of 192 epochs
     assert bounds["recluster_every"] == (10, 200)
     assert bounds["num_superclasses"] == (2, 50)
     grocery = {p.name: p for p in planned("hpl:proxy_nca", "grocery")[2]}
