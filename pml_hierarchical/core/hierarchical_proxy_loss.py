@@ -143,8 +143,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             fine.add_embedding_regularization_to_loss_dict(loss_dict, embeddings)
             return loss_dict
         if self.training and torch.is_grad_enabled():
-            has_schedule = self.recluster_every is not None or self.weight_schedule is not None
-            apart = torch.compiler.is_compiling() and has_schedule  # from the compiled graph
+            apart = torch.compiler.is_compiling() and (self.recluster_every or self.weight_schedule)
             (self._uncompiled_step if apart else self._before_training_step)()
         now = self.superclasses.read()
         num_levels = len(self.sizes) if now.is_active else 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,7 +101,7 @@ class LevelLossFactory:
 
     def make(self, level: int, num_classes: int) -> Any:
         """The loss of a level of ``num_classes`` classes."""
-        base, made_by = self.base_loss, getattr(self.base_loss, "func", self.base_loss)  # partial
+        made_by = base.func if isinstance(base := self.base_loss, partial) else base
         size = layout_of(made_by).size_argument if isinstance(made_by, type) else "embedding_size"
         fine = {k for k, v in self.kwargs.items() if _FINE.match(f"{k} {type(v).__name__}")}
         kwargs = {k: v for k, v in self.kwargs.items() if not level or k not in fine}
@@ -113,10 +113,11 @@ class LevelLossFactory:
         if level > 0:
             attribute, (inverse, _, scale) = layout.attribute, layout.scale.rpartition("/")
             if scale and scale not in self.level_kwargs.get(level, {}):
-                value = deepcopy(getattr(loss, scale))  # the levels may share a tensor
-                with torch.no_grad():  # in place, should it be a parameter
-                    value *= self.coarse_scale ** (-1 if inverse else 1)
-                setattr(loss, scale, value)
+                value = getattr(loss, scale)  # not in place: levels may share a tensor
+                scaled = value * self.coarse_scale ** (-1 if inverse else 1)
+                if isinstance(value, torch.nn.Parameter):
+                    scaled = torch.nn.Parameter(scaled.detach(), value.requires_grad)
+                setattr(loss, scale, scaled)
             proxies = torch.nn.init.zeros_(getattr(loss, attribute))
             if self.coarse_proxies != "learned":
                 delattr(loss, attribute)

@@ -112,8 +112,7 @@ def check_engine(engine: FastPath | None, when: str) -> None:
     """Raise for settings of the fast path where the losses of PML are called instead."""
     if engine is not None and (engine.class_share < 1 or engine.save_memory):
         raise ValueError(
-            f"engine={engine} has no effect: {when}, this loss is computed by PML. Leave engine= "
-            "out, or do without that."
+            f"engine={engine} has no effect: {when}, this loss is computed by PML. Leave it out"
         )
 
 

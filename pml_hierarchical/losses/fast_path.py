@@ -146,7 +146,7 @@ def get_engine(spec: Any) -> FastPath | None:
     if isinstance(spec, str) and spec == "pml":
         return None
     raise ValueError(
-        f"engine must be a FastPath, 'pml' (PML's loss per level) or None (FastPath()): {spec!r}"
+        f"engine must be a FastPath, 'pml' (PML's loss per level) or None, got {spec!r}"
     )
 
 

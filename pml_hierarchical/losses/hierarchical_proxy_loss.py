@@ -225,7 +225,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
 
     # ------------------------------------------------------------ training steps and updates
     def _before_training_step(self) -> None:
-        self._set_weights(self.step)
+        if self.weight_schedule is not None:
+            self._set_weights(self.step)
         if self._counts_calls:
             super()._before_training_step()
         elif self.recluster_every is not None and self.is_due(self.recluster_every):
@@ -354,7 +355,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         sizes = {(self.sizes[level], size), (len(old_rows), len(rows))}
         for name, value in {**vars(before), **before._parameters}.items():
             is_kept = isinstance(value, (int, float, torch.nn.Parameter)) and name != attribute
-            if is_kept and (value, getattr(loss, name)) not in sizes:  # settings that were changed
+            if is_kept and (value, getattr(loss, name, None)) not in sizes:  # may have changed
                 setattr(loss, name, value)
         rows[: len(old_rows)] = old_rows
         if proxies is not None:

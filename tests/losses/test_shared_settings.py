@@ -74,9 +74,11 @@ def test_new_classes_leave_settings_that_were_changed(base):
     loss_func = HierarchicalProxyLoss(C, D, base_loss=base, hierarchy=TREE, warmup=0)
     loss_func.level_loss(0).margin = 0.5
     loss_func.level_loss(1).margin = C  # a setting may equal a size
+    loss_func.level_loss(0).note = 7  # which a new loss of PML does not have
     loss_func.add_classes(2, parents=[0, 3 - 1])
     assert loss_func.level_loss(0).margin == 0.5
     assert loss_func.level_loss(1).margin == C
+    assert loss_func.level_loss(0).note == 7
     assert loss_func.level_loss(0).num_classes == 12
     loss_func(X, torch.arange(16) % 12).backward()
 
