@@ -220,13 +220,13 @@ class SuperclassState(torch.nn.Module):
 
     def _written(self) -> list[Any] | None:
         """What changes when a buffer does; ``None`` for inference tensors, which do not tell."""
+        buffers = [b for b in self._buffers.values() if b is not None]
         try:
-            seen: list[Any] = [(id(b), b._version) for b in self._buffers.values() if b is not None]
+            seen: list[Any] = [(id(b), b._version) for b in buffers]
         except RuntimeError:
             return None
-        if self.steps.is_cpu:  # writes to .data and by collectives do not count as versions
-            seen += [self.steps.item(), *self.updates.tolist(), self.active.item()]
-        return seen
+        # writes to .data and by collectives do not count as versions
+        return seen + [b.tolist() for b in buffers[:-1]] if buffers[0].is_cpu else seen
 
     def _decoded(self) -> Progress:
         if self.steps.is_meta:

@@ -111,9 +111,7 @@ def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any, num_lev
 def check_engine(engine: FastPath | None, when: str) -> None:
     """Raise for settings of the fast path where the losses of PML are called instead."""
     if engine is not None and (engine.class_share < 1 or engine.save_memory):
-        raise ValueError(
-            f"engine={engine} has no effect: {when}, this loss is computed by PML. Leave it out"
-        )
+        raise ValueError(f"engine={engine} has no effect: {when}, the loss is PML's. Leave it out")
 
 
 def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[float, ...]:

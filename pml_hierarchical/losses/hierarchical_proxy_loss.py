@@ -458,8 +458,10 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     def __getattr__(self, name: str) -> Any:
         """The proxies and ``get_outliers`` of the base loss; nothing else of it."""
         modules = self.__dict__.get("_modules", {})
-        levels, own = modules.get("level_losses"), (modules, self._parameters, self._buffers)
-        if levels is None or any(name in some for some in own):
+        if name in modules:
+            return modules[name]
+        levels = modules.get("level_losses")
+        if levels is None or name in self._parameters or name in self._buffers:
             return super().__getattr__(name)
         if name in (self.__dict__["layout"].attribute, "get_outliers"):
             return getattr(levels["level0"], name)
