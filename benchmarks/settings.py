@@ -159,7 +159,7 @@ _UPPER_BLOCKS: dict[str, Any] = {
 SETTINGS: dict[str, TrainingSettings] = {
     "omniglot": TrainingSettings(
         embedding_size=128,
-        epochs=72,
+        epochs=288,
         iterations_per_epoch=60,
         batch_size=128,
         samples_per_class=4,

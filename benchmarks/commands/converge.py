@@ -1,4 +1,4 @@
-"""``pml-hierarchical converge``: whether longer training helpss, on validation classes."""
+"""``pml-hierarchical converge``: whether longer training helps, on validation classes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def converge(
     ] = [0],  # noqa: B006
     tuned: TunedFile = None,
 ) -> None:
-    """Show whether longer training helpsss, on validation classes.
+    """Show whether longer training helps, on validation classes.
 
     Trains every loss for the data set's epochs and for twice as many, and writes a table and a
     picture. Finished runs are kept.
