@@ -107,10 +107,9 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
             raise ValueError("embeddings and labels must have the same length")
         if labels.is_floating_point() or others.is_floating_point():
             raise TypeError("labels must be integers: as float32, ids from 2**24 on collide")
-        query, reference, first = query.float(), reference.float(), slice(len(query))
+        query, reference, at = query.float(), reference.float(), slice(len(query))
         labels, others = (x.long().view(len(x), *x.shape[1:] or (1,)) for x in (labels, others))
-        is_first = own and torch.equal(labels, others[first])
-        if own and not (is_first and torch.allclose(query, reference[first])):
+        if own and not (torch.equal(labels, others[at]) and torch.allclose(query, reference[at])):
             raise ValueError("with ref_includes_query, reference must begin with the queries")
         return query, labels, reference, others
 
@@ -143,6 +142,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
                 )
                 if not isinstance(values, Tensor):  # the mean of every class that has a value
                     means = torch.tensor(values, dtype=torch.float64, device=mask.device)
+                    mask = mask | (len(means) == classes.shape[1])  # or of all classes
                     values = torch.full_like(mask, torch.nan, dtype=torch.float64)
                     values[mask] = means[labels[rows, level][mask].unique(return_inverse=True)[1]]
                 block.append(torch.where(mask, values.double(), torch.nan))

@@ -92,6 +92,8 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         if isinstance(level_weights, (int, float)):
             level_weights = (1.0, *[level_weights] * (len(sizes) - 1))
         self.level_weights = tuple(map(float, level_weights))
+        if len(self.level_weights) != len(sizes):
+            raise ValueError(f"{level_weights=}, but the levels are {len(sizes)}, finest first")
         self.clusterer, self.engine = self.make_clusterer(clusterer), self.make_engine(engine)
         self.layout = levels.layout_of(type(fine)).of(fine, num_classes)
         names, self.level_factory = iter(given.names or ()), factory
@@ -132,11 +134,10 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     def compute_loss(
         self, embeddings: Any, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any
     ) -> dict[str, Any]:
-        """PML's ``loss_dict`` of the weighted sum; with one level, that of the base loss; with a
-        ``DoNothingReducer``, of the elements of every level."""
+        """PML's ``loss_dict``: of the weighted sum, or all elements for a ``DoNothingReducer``."""
         c_f.labels_required(labels)
         c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
-        labels = labels.long()
+        labels = labels if labels.is_floating_point() else labels.long()
         if len(self.sizes) == 1:
             fine = self.level_loss(0)
             loss_dict = fine.compute_loss(embeddings, labels, indices_tuple, embeddings, labels)
@@ -196,7 +197,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     def recluster(self) -> Hierarchy:
         """Discover the levels that are not given, and set each coarse proxy to the mean of its
         classes. Superclasses keep their numbers; learned proxies are set by the first update alone.
-        A ``ValueError`` if the proxies hold NaN.
+        A ``ValueError`` if proxies that are clustered hold NaN.
         """
         before = self.superclasses.read()
         with torch.inference_mode(False), torch.no_grad():  # buffers must not be inference tensors

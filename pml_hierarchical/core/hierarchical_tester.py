@@ -34,8 +34,7 @@ class HierarchicalTester(GlobalEmbeddingSpaceTester):
         calculator, includes = self.accuracy_calculator, self.ref_includes_query(*splits)
         accuracies.update(calculator.get_accuracy(*arguments, includes, levels=self.label_levels))
         if len(self.label_levels) > 1:
-            whole = calculator.over_hierarchy()
-            names = [name for name in calculator.get_curr_metrics() if name not in whole]
+            names = sorted({*calculator.get_curr_metrics()} - {*calculator.over_hierarchy()})
             self.calculate_average_accuracies(accuracies, names, self.label_levels)
 
     def accuracies_keyname(self, metric: str, *args: Any, **kwargs: Any) -> str:

@@ -19,9 +19,7 @@ class Hierarchy:
             that fine class ``c`` belongs to, from the finest level (``c`` itself) to the coarsest.
         names: for every level the names of its classes, or ``None``.
 
-    Raises:
-        TypeError: if the labels are not integers.
-        ValueError: if a class has two parents or a number is missing.
+    A ``TypeError`` unless the labels are integers; a ``ValueError`` for two parents or a gap.
 
     Example:
         >>> Hierarchy([[0, 0], [1, 0], [2, 1]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,8 +9,13 @@ from typing import Any
 
 import torch
 from pytorch_metric_learning import losses as pml_losses
+from pytorch_metric_learning.reducers import ClassWeightedReducer
 
-_FINE = re.compile("(weight|embedding)_reg(ularizer|_weight) |reducer ClassWeighted")
+
+def _is_of_fine_level(name: str, value: Any) -> bool:
+    modules = value.modules() if isinstance(value, torch.nn.Module) else ()
+    is_weighted = any(isinstance(module, ClassWeightedReducer) for module in modules)
+    return is_weighted or name.startswith(("weight_reg", "embedding_reg"))
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,7 @@ class LevelLossFactory:
         """The loss of a level of ``num_classes`` classes."""
         made_by = base.func if isinstance(base := self.base_loss, partial) else base
         size = layout_of(made_by).size_argument if isinstance(made_by, type) else "embedding_size"
-        fine = {k for k, v in self.kwargs.items() if _FINE.match(f"{k} {type(v).__name__}")}
-        kwargs = {k: v for k, v in self.kwargs.items() if not level or k not in fine}
+        kwargs = {k: v for k, v in self.kwargs.items() if not (level and _is_of_fine_level(k, v))}
         kwargs |= {**self.level_kwargs.get(level, {}), size: self.embedding_size}
         # A script draws the same random numbers whether it uses the base loss or this one.
         with torch.random.fork_rng(devices=[], enabled=level > 0):

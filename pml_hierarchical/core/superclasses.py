@@ -237,9 +237,8 @@ class SuperclassState(torch.nn.Module):
         for below, above, size in zip(columns, columns[1:] + columns[-1:], self.sizes, strict=True):
             parents = torch.full_like(below[:size], -1).scatter_(0, below, above)
             is_tree &= bool((parents >= 0).all()) and torch.equal(parents[below], above)
-        is_active, step, (updates, last) = self.active > 0, int(self.steps), self.updates.tolist()
-        active, mixed = bool(is_active) and is_tree, bool(is_active) and not is_tree
-        return Progress(step, updates, last, active, mixed, table)
+        active, step, (num, last) = bool(self.active > 0), int(self.steps), self.updates.tolist()
+        return Progress(step, num, last, active and is_tree, active and not is_tree, table)
 
     def count_step(self) -> None:
         """Count one training step."""

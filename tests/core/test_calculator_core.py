@@ -12,7 +12,7 @@ import torch
 from pml_by_level import RETRIEVAL, assert_close, pml
 from pytorch_metric_learning import distances
 from pytorch_metric_learning.testers import GlobalEmbeddingSpaceTester
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator, precision_at_k
 from pytorch_metric_learning.utils.inference import CustomKNN, FaissKNN
 
 from pml_hierarchical.core import hierarchical_accuracy_calculator as core
@@ -179,6 +179,26 @@ def test_own_metrics(small_blocks):
         right = [x[1] >= 3 - level for x in lists if any(v >= 3 - level for v in x)]
         assert found[f"second_level{level}"] == pytest.approx(np.mean(right))
         assert found[f"as_in_pml_level{level}"] == found[f"precision_at_1_level{level}"]
+
+
+class CountsLoneQueries:
+    """A metric as PML's documentation writes it: queries without a partner count as wrong."""
+
+    def calculate_precision_at_2(self, knn_labels, query_labels, **kwargs):
+        options = (self.avg_of_avgs, self.return_per_class, self.label_comparison_fn)
+        return precision_at_k(knn_labels, query_labels[:, None], 2, *options)
+
+
+@pytest.mark.parametrize("options", OPTIONS[:3], ids=str)
+def test_a_metric_that_counts_lone_queries_is_that_of_pml(options, small_blocks):
+    embeddings, labels = sample()
+    options = {"include": ("precision_at_2", "r_precision"), "device": CPU, "k": 5, **options}
+    ours = type("Ours", (CountsLoneQueries, HierarchicalAccuracyCalculator), {})(**options)
+    theirs = type("Theirs", (CountsLoneQueries, AccuracyCalculator), {})(**options)
+    found = ours.get_accuracy(embeddings, labels)
+    for level in range(3):
+        for name, value in theirs.get_accuracy(embeddings, labels[:, level]).items():
+            assert found[f"{name}_level{level}"] == pytest.approx(value)
 
 
 def test_levels_and_names():

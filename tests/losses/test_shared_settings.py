@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from pytorch_metric_learning.reducers import ClassWeightedReducer
+from pytorch_metric_learning.reducers import ClassWeightedReducer, MultipleReducers
 from pytorch_metric_learning.regularizers import LpRegularizer
 
 from pml_hierarchical import Hierarchy, losses
@@ -49,12 +49,25 @@ def test_a_parameter_that_all_levels_share_stays_as_it_is():
 
 
 # ---------------------------------------------------------------- of the fine classes
-def test_class_weights_are_those_of_the_fine_level():
+class OwnWeights(ClassWeightedReducer):
+    """A subclass with a name of its own."""
+
+
+@pytest.mark.parametrize(
+    "made_by",
+    [
+        ClassWeightedReducer,
+        OwnWeights,
+        lambda weights: MultipleReducers({"loss": ClassWeightedReducer(weights)}),
+    ],
+    ids=["plain", "subclass", "among others"],
+)
+def test_class_weights_are_those_of_the_fine_level(made_by):
     weights = torch.ones(C)
     weights[0] = 100  # a number that is also that of a superclass
     args = {"base_loss": losses.CosFaceLoss, "hierarchy": TREE, "warmup": 0}
     torch.manual_seed(0)
-    weighted = HierarchicalProxyLoss(C, D, reducer=ClassWeightedReducer(weights), **args)
+    weighted = HierarchicalProxyLoss(C, D, reducer=made_by(weights), **args)
     torch.manual_seed(0)
     plain = HierarchicalProxyLoss(C, D, **args)
     labels = Y.clamp(min=1)
