@@ -88,10 +88,18 @@ def map_jobs(
 
     Raises:
         OSError: if a process died. What is finished is kept.
+        ValueError: if items could not be done, after all others: the first one's error.
     """
+    failed: list[ValueError] = []
     if jobs == 1 or not items:
         for item in items:
-            yield item, function(item, data, progress)
+            try:
+                result = function(item, data, progress)
+            except ValueError as error:
+                failed.append(error)
+            else:
+                yield item, result
+        _raise_first(failed)
         return
     jobs = min(jobs, len(items))
     context = multiprocessing.get_context("spawn")  # a fork would share OpenMP's locked threads
@@ -105,7 +113,11 @@ def map_jobs(
     try:
         futures = {executor.submit(_do_in_worker, function, item, source): item for item in items}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            if isinstance(found := future.exception(), ValueError):
+                failed.append(found)
+            else:
+                yield futures[future], future.result()
+        _raise_first(failed)
     except BrokenProcessPool as error:
         raise OSError(
             "a process of --jobs was ended from outside, perhaps for want of memory; what is "
@@ -115,6 +127,12 @@ def map_jobs(
         executor.shutdown(cancel_futures=True)
         queue.put(None)
         listener.join()
+
+
+def _raise_first(failed: Sequence[ValueError]) -> None:
+    if failed:
+        others = f" ({len(failed) - 1} more failed)" if failed[1:] else ""
+        raise ValueError(f"{failed[0]}{others}") from failed[0]
 
 
 class QueuedProgress:
@@ -164,7 +182,10 @@ def _run(
     out: Path,
     device: torch.device,
 ) -> dict[str, Any]:
-    return run(config, data, out, device, progress)
+    try:
+        return run(config, data, out, device, progress)
+    except ValueError as error:
+        raise ValueError(f"{config.name}: {error}") from error
 
 
 def _do_in_worker(function: Callable[..., Result], item: Any, source: DataSource) -> Result:

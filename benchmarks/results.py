@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -57,10 +57,16 @@ class Summary:
         """The losses in the order of their rows."""
         return list(dict.fromkeys(self.runs["loss"]))
 
+    def common(self) -> Summary:
+        """The seeds and folds that every loss was run with; all runs if there is none."""
+        counts = self.runs.groupby(["seed", "fold"])["loss"].transform("nunique")
+        shared = self.runs[counts == len(self.losses)]
+        return replace(self, runs=shared) if len(shared) else self
+
     @property
     def repetitions(self) -> int:
-        """The smallest number of runs of a loss."""
-        return int(self.runs.groupby("loss").size().min())
+        """The largest number of runs of a loss."""
+        return int(self.runs.groupby("loss").size().max())
 
     def column(self, key: str) -> tuple[str, str]:
         """Where a metric stands in a table: the level's name and its own."""
@@ -70,8 +76,9 @@ class Summary:
         return self.level_names[int(level)], METRIC_NAMES[metric]
 
     def values(self, loss: str, column: str) -> np.ndarray:
-        """One number per run of a loss."""
-        return self.runs.loc[self.runs["loss"] == loss, column].to_numpy()
+        """One number per run of a loss; a run without a mistake has no severity."""
+        values = self.runs.loc[self.runs["loss"] == loss, column]
+        return (values.dropna() if column in LOWER_IS_BETTER else values).to_numpy()
 
     def hierarchical(self) -> list[tuple[str, str]]:
         """The pairs of a hierarchical loss and its base loss of which both were run."""
@@ -124,6 +131,7 @@ def _row(result: Mapping[str, Any], fold: int, seconds: float) -> Row:
         "seed": result["seed"],
         "fold": fold,
         "seconds": seconds,
+        "epochs": result.get("training", {}).get("epochs"),
         **in_percent(result["test"]),
     }
 
@@ -137,7 +145,7 @@ def _summary(stored: StoredRuns, rows: list[Row], untrained: Iterable[Row], name
     keys = metric_keys(len(stored.level_names))
     if len(stored.level_names) > 1:  # without superclasses there is nothing else to say
         keys += tuple(key for key in HIERARCHY_NAMES if any(key in row for row in rows))
-    chosen = ["loss", "base", "seed", "fold", "seconds", *keys]
+    chosen = ["loss", "base", "seed", "fold", "seconds", "epochs", *keys]
     ordered = in_registry_order(rows, lambda row: row["loss"])
     return Summary(
         pd.DataFrame(ordered, columns=chosen),

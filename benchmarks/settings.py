@@ -11,6 +11,8 @@ from .augmentation import RandomAffine
 from .backbones.choice import DEFAULT, DEFAULT_BACKBONE, GLYPH, BackboneChoice
 
 FULL, SHORT = REGIMES = ("full", "short")
+#: what of a training may differ from loss to loss
+OF_LOSS = ("learning_rate", "weight_decay", "trunk_factor")
 
 
 @dataclass(frozen=True)

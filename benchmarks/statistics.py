@@ -72,15 +72,16 @@ def ties_with_best(summary: Summary, loss: str, best: str, key: str) -> bool:
 
 def standings(summaries: Sequence[Summary]) -> list[Standing]:
     """How every loss stands over all cells of all data sets, in the order of the losses."""
-    tables = [means(summary) for summary in summaries]
+    summaries = [summary.common() for summary in summaries]
+    # a severity without mistakes is no number: such a cell says nothing of the order
+    tables = [means(summary).dropna(axis="columns") for summary in summaries]
     losses = list(dict.fromkeys(loss for table in tables for loss in table.index))
     joint = pd.concat([table.reindex(losses) for table in tables], axis=1, keys=range(len(tables)))
     finest = joint[[column for column in joint.columns if column[1].endswith("_level0")]]
     ranks, finest_ranks = average_ranks(joint), average_ranks(finest)
     best, tied = dict.fromkeys(losses, 0), dict.fromkeys(losses, 0)
     for summary, table in zip(summaries, tables, strict=True):
-        for key in summary.metrics:
-            column = table[key].dropna()
+        for key, column in table.items():
             winners = set(column.index[column == column.max()])
             for loss in column.index:
                 best[loss] += loss in winners

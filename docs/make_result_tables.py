@@ -58,7 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def merged(paths: Sequence[Path]) -> pd.DataFrame:
     """The runs of all files, a later one in the place of an earlier one, in the first's order."""
-    runs = pd.concat([pd.read_csv(path) for path in paths]).drop_duplicates(RUN, keep="last")
+    runs = pd.concat([pd.read_csv(path) for path in paths])
+    lengths = runs.groupby("dataset")["epochs"].unique()
+    if (mixed := lengths[lengths.str.len() > 1]).size:
+        raise ValueError(
+            f"runs of one data set have different epochs, {dict(mixed)}: give those that are in "
+            f"{RESULTS / 'runs.csv'} another name, such as 'glyphs, 48 epochs'"
+        )
+    runs = runs.drop_duplicates(RUN, keep="last")
     order = {loss: place for place, loss in enumerate(dict.fromkeys(runs["loss"]))}
     return runs.sort_values(RUN, key=lambda c: c.map(order) if c.name == "loss" else c)
 
@@ -102,6 +109,14 @@ def differences(runs: pd.DataFrame, losses: Sequence[str]) -> pd.DataFrame:
     return pd.concat(found).dropna(how="all")
 
 
+def over_bases(runs: pd.DataFrame, losses: Sequence[str]) -> pd.DataFrame:
+    """The mean difference of some losses to their bases, for each seed and fold.
+
+    Their runs share the training classes of a fold, so that they count as one in an interval.
+    """
+    return differences(runs, losses).groupby(level=["seed", "fold"]).mean()
+
+
 def keys_of(runs: pd.DataFrame) -> list[str]:
     """P@1, MAP@R of every level, and what is measured over all levels."""
     by_level = [key for key in runs if key.startswith(FINEST[:-1])]
@@ -142,12 +157,13 @@ def digits_of(key: str) -> int:
 
 
 def differences_table(runs: pd.DataFrame, level_names: Sequence[str]) -> str:
-    """A row per hierarchical loss, and one for all bases together."""
+    """A row per hierarchical loss, and one for the mean over all bases."""
     keys, rows = keys_of(runs), []
     for prefix, tree in PREFIXES.items():
         losses = [loss for loss in runs["loss"].unique() if loss.startswith(f"{prefix}:")]
         groups = [(name_of(loss, runs), differences(runs, [loss])) for loss in losses]
-        for name, found in [*groups, (f"all three, {tree}", differences(paired(runs), losses))]:
+        groups.append((f"mean over the bases, {tree}", over_bases(paired(runs), losses)))
+        for name, found in groups:
             rows.append([name, *(difference(found[key]) for key in keys)])
     return table(["HPL minus its base", *headers(keys, level_names)], rows)
 
@@ -160,9 +176,7 @@ def readme_table(runs: pd.DataFrame) -> str:
         count = len(own[["seed", "fold"]].drop_duplicates())
         what += ", one run of each loss" if count == 1 else ""
         for prefix in ("hpl_given", "hpl"):
-            found = differences(
-                own, [o for o in own["loss"].unique() if o.startswith(f"{prefix}:")]
-            )
+            found = over_bases(own, [o for o in own["loss"].unique() if o.startswith(f"{prefix}:")])
             coarse = [
                 f"{name} {difference(found[f'{FINEST[:-1]}{level}'])}"
                 for level, name in levels.items()

@@ -58,6 +58,24 @@ def test_runs_are_added_and_replaced(pages):
     assert read(pages)[-2] != read(ROOT)[-2]
 
 
+def test_runs_of_another_length_are_refused(pages):
+    runs = pd.read_csv(script.RESULTS / "runs.csv")
+    runs[runs["dataset"] == "glyphs"].assign(epochs=48).to_csv("new.csv", index=False)
+    with pytest.raises(ValueError, match=r"different epochs.*glyphs.*another name"):
+        script.main(["new.csv"])
+    assert read(pages) == read(ROOT)
+
+
+def test_the_mean_over_bases_counts_a_fold_once():
+    runs = pd.read_csv(ROOT / script.RESULTS / "runs.csv").query("dataset == 'grocery'")
+    bases = ("proxy_nca", "proxy_anchor", "normalized_softmax")
+    found = script.over_bases(runs, [f"hpl_given:{base}" for base in bases])[GAIN]
+    own = runs.set_index(["loss", "seed", "fold"])[GAIN].unstack("loss")
+    by_hand = sum(own[f"hpl_given:{base}"] - own[base] for base in bases) / 3
+    assert found.to_numpy() == pytest.approx(by_hand.to_numpy())
+    assert len(found) == 12
+
+
 def test_a_seed_and_fold_without_all_losses_does_not_count(pages):
     before = pd.read_csv(script.RESULTS / "runs.csv")
     one = (before["dataset"] == "omniglot") & (before["loss"] == "arcface")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import pandas as pd
 
 from ..files import NUMBER, read_json
 from ..results import Summary
-from .differences import Comparison, Value, ablation_keys
+from .differences import TOGETHER, Comparison, Value, ablation_keys
 from .study import DatasetStudy
 from .variants import Variant, variant_of
 
@@ -62,8 +63,18 @@ def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> l
         rows = {} if before is None else before.rows
         both = {**rows, **study.rows}
         merged = {base: _merged(rows.get(base, []), study.rows.get(base, [])) for base in both}
-        found[study.name] = replace(study, rows=dict(sorted(merged.items())))
+        found[study.name] = replace(study, rows=_consistent(merged))
     return [found[name] for name in sorted(found)]
+
+
+def _consistent(rows: dict[str, list[Comparison]]) -> dict[str, list[Comparison]]:
+    """Without the rows of all bases together whose pairs are not those of the bases' own rows."""
+    pairs: Counter[Variant | None] = Counter()
+    together = rows.pop(TOGETHER, [])
+    for row in (row for found in rows.values() for row in found):
+        pairs[row.variant] += row.pairs
+    together = [row for row in together if row.pairs == pairs[row.variant]]
+    return dict(sorted(rows.items())) | ({TOGETHER: together} if together else {})
 
 
 def _merged(before: Sequence[Comparison], now: Sequence[Comparison]) -> list[Comparison]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,12 @@ from ..report.loss_names import full_name
 from ..report.tables import MISSING, difference_cell, markdown_table
 from ..results import HIERARCHY_NAMES, METRIC_NAMES, Summary, sign_of
 from ..run_config import RESULT_FILE
+from ..settings import OF_LOSS
 from ..stored import IMAGES, IMAGES_FILE
 from .differences import PRIMARY, TOGETHER, Comparison, collect_validation, compare
 from .runs import FOLDER
 from .table import DIGITS, FINEST, READING, as_plain, factor_list, section
-from .variants import Variant
-
-# what of a training may differ from loss to loss
-_OF_LOSS = ("learning_rate", "weight_decay", "trunk_factor")
+from .variants import Variant, is_known
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,16 @@ def _read_dataset(folder: Path) -> DatasetStudy | None:
     about = read_json(folder / IMAGES_FILE, IMAGES)
     shape = {"config": {"loss": str, "seed": int, "fold": int}, "validation": dict}
     results = [read_json(path, shape) for path in sorted(folder.glob(f"*/*/{RESULT_FILE}"))]
+    known = [result for result in results if is_known(result["config"]["loss"])]
+    if unknown := len(results) - len(known):
+        warnings.warn(f"{unknown} runs in {folder} are of no variant (any more)", stacklevel=3)
+    results = known
     if not results:
         return None
     trainings: list[dict[str, Any]] = []
     for result in results:
         training = result["config"]["training"]
-        training = {key: value for key, value in training.items() if key not in _OF_LOSS}
+        training = {key: value for key, value in training.items() if key not in OF_LOSS}
         if training not in trainings:
             trainings.append(training)
     if len(trainings) > 1:

@@ -117,6 +117,12 @@ def variant_of(loss: str) -> Variant:
     return _BY_NAME[":".join([prefix, *change])]
 
 
+def is_known(loss: str) -> bool:
+    """Whether it is the name of a flat loss or of a variant."""
+    prefix, *rest = loss.split(":", maxsplit=2)
+    return not rest or ":".join([prefix, *rest[1:]]) in _BY_NAME
+
+
 def chosen_variants(what: Sequence[str]) -> tuple[Variant, ...]:
     """The variants that are asked for, each group after its reference.
 

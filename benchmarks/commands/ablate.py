@@ -68,5 +68,5 @@ def ablate(
         download_dataset(dataset, data.data_root)
     outcome = run_ablation(planned, console)
     text, paths = write_tables(outcome)
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text.replace("<br>", " "), markup=False, highlight=False, soft_wrap=True)
     print_written(paths, console)

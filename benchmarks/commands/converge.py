@@ -82,5 +82,5 @@ def converge(
     if data.download:
         download_dataset(dataset, data.data_root)
     text, paths = write_convergence(run_convergence(planned, console))
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text.replace("<br>", " "), markup=False, highlight=False, soft_wrap=True)
     print_written(paths, console)

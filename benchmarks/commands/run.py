@@ -76,7 +76,7 @@ def run(
             download_dataset(dataset, data.data_root)
         stored = suite.run(planned, console)
         summary = collect(stored)
-        console.print(terminal_table(summary, console.width))
+        console.print(terminal_table(summary.common(), console.width))
         shortest = min(one.settings.epochs for one in planned.runs)
         note = about_length(dataset, shortest, request.source.backbone)
         if note is not None:

@@ -12,7 +12,7 @@ from ..files import write_whole
 from ..report.blocks import Cell, Row
 from ..report.loss_names import full_name
 from ..report.page import command_line
-from ..report.provenance import environments
+from ..report.provenance import environments, span_of
 from ..report.style import as_png
 from ..report.tables import finite, markdown_table, number
 from ..training import selected
@@ -97,7 +97,7 @@ def _row(one: LossGains) -> Row:
         Cell(one.kind),
         *(Cell(number(*score, digits=2)) for score in one.scores),
         *(Cell(number(*gain, sign=True, digits=2), gain[0] > MOST_GAIN) for gain in one.gains),
-        *(Cell(_range(epochs)) for epochs in one.best_epochs),
+        *(Cell(span_of(epochs)) for epochs in one.best_epochs),
         *(Cell(f"{seconds:.0f}") for seconds in one.seconds),
     ]
     return Row(full_name(one.loss), tuple(cells), one.loss)
@@ -142,11 +142,6 @@ def as_plain(outcome: ConvergenceOutcome, gains: list[LossGains]) -> dict[str, A
 
 def _plain(value: MeanAndHalf) -> dict[str, float | None]:
     return {"mean": finite(value[0]), "half_width": finite(value[1])}
-
-
-def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _listed(values: Iterable[int]) -> str:

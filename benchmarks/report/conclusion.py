@@ -23,7 +23,7 @@ def conclusion(summary: Summary, short: Epochs | None = None) -> Conclusion:
         summary: of a data set.
         short: how many epochs the shortest training has and a full one, if it is not full.
     """
-    return Conclusion((_best(summary), _hierarchy(summary), _certainty(summary, short)))
+    return Conclusion((_best(summary.common()), _hierarchy(summary), _certainty(summary, short)))
 
 
 def _best(summary: Summary) -> str:
@@ -98,7 +98,7 @@ def _certainty(summary: Summary, short: Epochs | None) -> str:
         single = "there is one run of each loss" if len(summary.losses) > 1 else "there is one run"
         said = [f"{single}, so nothing has an interval and any difference may be chance"]
     else:
-        said = [_of_lead(summary), *of_gains([gain_intervals(summary)])]
+        said = [_of_lead(summary.common()), *of_gains([gain_intervals(summary)])]
     if short is not None:
         said.append(
             f"trained for {short[0]} of the full {short[1]} epochs, this does not show which "

@@ -26,7 +26,7 @@ def csv_files(summaries: Mapping[str, Summary]) -> dict[str, str]:
 
 
 def runs_table(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """A row per run: data set, loss, seed, fold, seconds, and all metrics by their keys.
+    """A row per run: data set, loss, seed, fold, seconds, epochs, and all metrics by their keys.
 
     Shares are in percent, with all their digits.
     """

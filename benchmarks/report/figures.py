@@ -44,7 +44,7 @@ def pictures(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
     return [
         *note,
         training_picture(stored, summary),
-        levels_picture(summary),
+        levels_picture(summary.common()),
         *gain_picture(summary),
         *map_block(stored, summary, names),
         *tree_block(stored, summary),

@@ -23,14 +23,15 @@ def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epoch
     gains: list[str] = []
     told_apart, with_interval = 0, 0
     for name, summary in summaries.items():
-        losses = by_score(summary)
+        shared = summary.common()
+        losses = by_score(shared)
         winners.setdefault(full_name(losses[0]), []).append(name)
         values = [gain_at(summary, pair, 0)[0] for pair in summary.hierarchical()]
         values = [value for value in values if not math.isnan(value)]
         if values:
             gains.append(f"{span(values)} on {name}")
         if len(losses) > 1:
-            lead = summary.paired_differences(losses[0], losses[1], SCORE)
+            lead = shared.paired_differences(losses[0], losses[1], SCORE)
             mean, half = mean_and_interval(lead)
             with_interval += not math.isnan(half)
             told_apart += abs(mean) > half

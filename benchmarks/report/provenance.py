@@ -13,7 +13,7 @@ import numpy as np
 from ..backbones import BackboneChoice
 from ..datasets.base import NUM_FOLDS
 from ..results import Summary, base_of
-from ..settings import SETTINGS, about_length, settings_for
+from ..settings import OF_LOSS, SETTINGS, about_length, settings_for
 from ..stored import StoredRuns
 from .blocks import Cell, Grid, Row
 from .loss_names import full_name
@@ -27,7 +27,7 @@ def introduction(stored: StoredRuns) -> str:
     """How the models of a data set were trained, selected and tested."""
     configs = [result["config"] for result in stored.results]
     counts = {
-        part: _range([result["num_images"][part] for result in stored.results])
+        part: span_of([result["num_images"][part] for result in stored.results])
         for part in stored.results[0]["num_images"]
         if all(part in result["num_images"] for result in stored.results)
     }
@@ -57,12 +57,17 @@ def warnings(stored: StoredRuns) -> list[str]:
         settings.setdefault(config["loss"], set()).add(_key(config))
     if len({frozenset(chosen) for chosen in places.values()}) > 1:
         found.append(
-            "Not all losses were run with the same seeds and folds: their means are over "
-            "different runs. Paired differences are over those that both losses have."
+            "Not all losses were run with the same seeds and folds: results and ranks are over "
+            "those that all losses have, if there are any, and paired differences over those that "
+            "both losses have."
         )
     mixed = [full_name(loss) for loss, chosen in settings.items() if len(chosen) > 1]
     if mixed:
         found.append(f"Not all runs of a loss have the same settings: {', '.join(mixed)}.")
+    shared = {*OF_LOSS, *shared_training(stored.results)}
+    differing = sorted({k for r in stored.results for k in r["config"]["training"]} - shared)
+    if differing:
+        found.append(f"Not all losses were trained alike ({', '.join(map(_words, differing))}).")
     return [*found, *early_models(stored), *(f"{message}." for message in stored.damaged)]
 
 
@@ -127,8 +132,8 @@ def settings_grid(stored: StoredRuns, summary: Summary) -> Grid:
                 _plain(config["loss_settings"]),
                 _plain(differing) or MISSING,
                 str(len(chosen)),
-                _range([len(run["validation"]["epoch"]) for run in chosen]),
-                _range([run["best_epoch"] for run in chosen]),
+                span_of([len(run["validation"]["epoch"]) for run in chosen]),
+                span_of([run["best_epoch"] for run in chosen]),
                 f"{np.mean([run['seconds'] for run in chosen]):.0f}",
             ]
             rows.append(Row(full_name(loss), tuple(map(Cell, cells)), loss))
@@ -182,7 +187,8 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _range(values: Sequence[int]) -> str:
+def span_of(values: Sequence[int]) -> str:
+    """From the lowest to the highest, or the only one."""
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low} to {high}"
 

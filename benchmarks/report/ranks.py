@@ -29,7 +29,7 @@ def ranks_grid(summaries: Sequence[Summary]) -> Grid:
     """The losses by their average rank, those without one last."""
     rows = sorted(standings(summaries), key=lambda row: (np.isnan(row.rank), row.rank))
     note = NOTE
-    if any(summary.repetitions < 2 for summary in summaries):
+    if any(summary.common().repetitions < 2 for summary in summaries):
         note += SINGLE
     if any(np.isnan(row.rank) for row in rows):
         note += UNRANKED

@@ -51,7 +51,7 @@ def result_grids(stored: StoredRuns, summary: Summary) -> list[Grid]:
     concatenated = collect_concatenated(stored)
     paper = paper_grid(stored.dataset, concatenated)
     return [
-        _results(summary),
+        _results(summary.common()),
         *_differences(summary, "Differences to the base loss", "seed and fold"),
         ranks_grid([summary]),
         *_concatenated(concatenated),

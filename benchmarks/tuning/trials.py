@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +178,9 @@ class Pruner:
 
 def _storage(folder: Path) -> optuna.storages.RDBStorage:
     # only one process writes: a pool of connections would hold the file open
-    return optuna.storages.RDBStorage(f"sqlite:///{(folder / FILE).absolute()}")
+    # not by a URL, in which ? and % of a path mean something
+    connect = partial(sqlite3.connect, (folder / FILE).absolute())
+    return optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect})
 
 
 def finished_trials(folder: Path) -> int:

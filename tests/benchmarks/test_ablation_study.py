@@ -179,6 +179,33 @@ def test_a_variant_that_does_not_exist_any_more_is_left_out(out, tmp_path):
     assert [row.loss for row in glyphs.rows["proxy_nca"]] == ["proxy_nca", *VARIANTS[::2]]
 
 
+def test_runs_of_another_version_are_left_out(out):
+    write_run(out / "ablation/glyphs", "hpl:proxy_nca:warmup=x", 0, 0, 0.5)
+    with pytest.warns(UserWarning, match="1 runs in .*glyphs are of no variant"):
+        glyphs, _ = read_study(out)
+    assert [row.loss for row in glyphs.rows["proxy_nca"]] == [
+        "proxy_nca",
+        *VARIANTS[::2],
+        VARIANTS[1],
+    ]
+
+
+def test_all_bases_of_an_earlier_study_are_left_out_when_there_is_one_more(out, tmp_path):
+    for seed in (0, 1):
+        write_run(out / "ablation/glyphs", "proxy_anchor", seed, 0, 0.3)
+        write_run(out / "ablation/glyphs", "hpl:proxy_anchor", seed, 0, 0.32)
+    path = write_study(read_study(out), tmp_path / "study", "the command")[1]
+    shutil.rmtree(out / "ablation/glyphs")
+    for seed in (0, 1):
+        write_run(out / "ablation/glyphs", "arcface", seed, 0, 0.3)
+        write_run(out / "ablation/glyphs", "hpl:arcface", seed, 0, 0.1)
+    shutil.copy(out / "ablation/omniglot/images.json", out / "ablation/glyphs")
+    glyphs, _ = continued(read_earlier(path), read_study(out))
+    assert [*glyphs.rows] == ["arcface", "proxy_anchor", "proxy_nca", TOGETHER]
+    # the others are of one base alone, as before
+    assert [row.variant.name for row in glyphs.rows[TOGETHER]] == ["hpl_given", "hpl:warmup=0"]
+
+
 def test_pairs_of_all_bases_together(out, tmp_path):
     for seed in (0, 1):
         write_run(out / "ablation/glyphs", "proxy_anchor", seed, 0, 0.3)

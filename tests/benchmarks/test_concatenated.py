@@ -1,15 +1,19 @@
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from rich.console import Console
 from sklearn.preprocessing import normalize
 
 from benchmarks import suite
 from benchmarks.concatenated import evaluate_concatenated
+from benchmarks.progress import SuiteProgress
 from benchmarks.stored import read_stored
+from benchmarks.training.testing import train
 
 FOLDS = [0, 1, 2, 3]
 
@@ -62,6 +66,16 @@ def test_it_is_kept_until_a_run_is_done_again(do_all_folds):
     os.utime(embeddings, ns=(later, later))
     _, stored = do_all_folds()
     assert stored.concatenated[0]["test"]
+
+
+def test_it_goes_when_a_model_is_trained_again(do_all_folds, small_dataset):
+    planned, stored = do_all_folds()
+    path = stored.folder / "contrastive" / "concatenated_seed0.json"
+    assert path.exists()
+    config, out = planned.runs[2], planned.request.out
+    shutil.rmtree(config.folder(out))
+    train(config, small_dataset, out, torch.device("cpu"), SuiteProgress(Console(quiet=True), 1, 1))
+    assert not path.exists()
 
 
 def test_it_is_not_shown_without_all_its_folds(do_all_folds):

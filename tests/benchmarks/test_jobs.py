@@ -72,6 +72,20 @@ def test_what_a_process_says_reaches_the_bar(capsys):
     assert task.completed == 3
 
 
+def fail_if_odd(item, data, progress):
+    if item % 2:
+        raise ValueError(f"item {item} diverged")
+    return item
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_fails_does_not_keep_the_others_from_being_done(number):
+    work = map_jobs(fail_if_odd, [1, 2, 3, 4], SOURCE, make_small_data(), make_progress(), number)
+    assert sorted(next(work)[0] for _ in range(2)) == [2, 4]
+    with pytest.raises(ValueError, match=r"item [13] diverged \(1 more failed\)"):
+        next(work)
+
+
 def test_a_process_that_dies_is_an_error_that_says_so():
     work = map_jobs(end_from_outside, ["killed"], SOURCE, make_small_data(), make_progress(), 2)
     with pytest.raises(OSError, match=r"ended from outside.*finished is kept.*fewer --jobs"):

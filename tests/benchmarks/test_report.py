@@ -164,8 +164,18 @@ def test_settings_that_differ_are_shown_and_runs_that_do_not_match_are_named(tmp
     assert "learning_rate=0.5" in rows[1]
     assert "learning rate" not in settings.note
     text = provenance.warnings(stored)
-    assert any("different runs" in line for line in text)
+    assert any("results and ranks are over those that all losses have" in line for line in text)
     assert any("same settings: Contrastive" in line for line in text)
+
+
+def test_other_lengths_of_training_are_named(tmp_path):
+    folder = make_store(tmp_path / "small")
+    for path in (folder / "contrastive").glob("*/result.json"):
+        result = json.loads(path.read_text())
+        result["config"]["training"] |= {"epochs": 77, "learning_rate": 0.5}
+        path.write_text(json.dumps(result))
+    text = provenance.warnings(read_stored(folder))
+    assert "Not all losses were trained alike (epochs)." in text
 
 
 def test_models_of_the_warm_up_are_counted(tmp_path):

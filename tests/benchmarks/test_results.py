@@ -50,6 +50,13 @@ def _rest(summary):
     return summary.untrained, summary.untrained_name, summary.metrics, summary.level_names
 
 
+def test_a_run_without_a_mistake_has_no_severity():
+    runs = pd.DataFrame({"loss": ["a", "a"], "mistake_severity": [math.nan, 1.5], "x": [0, 1.0]})
+    summary = Summary(runs, pd.DataFrame(), "", ("mistake_severity",), ("class",))
+    assert summary.values("a", "mistake_severity").tolist() == [1.5]
+    assert summary.values("a", "x").tolist() == [0, 1]
+
+
 def test_best_loss_is_bold_and_the_untrained_row_never_is():
     rows = {row.key or row.name: row for row in tables.rows(make_summary())}
     assert set(rows) == {"(pixels)", "a", "hpl:a", "b"}

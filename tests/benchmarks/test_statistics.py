@@ -95,6 +95,21 @@ def test_a_tie_is_over_common_runs_and_a_single_one_decides_nothing():
     assert [(row.best, row.best_or_tied) for row in standings([single])] == [(1, 1), (0, 0)]
 
 
+def test_losses_are_ranked_by_the_runs_that_all_have():
+    summary = make_summary({"a": [10.0, 10.0], "b": [9.0, 30.0], "c": [11.0, math.nan]})
+    assert {row.loss: row.rank for row in standings([summary])} == {"c": 1, "a": 2, "b": 3}
+    apart = make_summary({"a": [10.0, math.nan], "b": [math.nan, 30.0]})  # none in common
+    assert {row.loss: row.rank for row in standings([apart])} == {"b": 1, "a": 2}
+
+
+def test_a_loss_without_a_mistake_has_a_rank():
+    runs = make_summary({"a": [99.0], "b": [90.0]}).runs
+    runs["mistake_severity"] = [math.nan, 1.5]
+    keys = (KEYS[0], "mistake_severity")
+    summary = Summary(runs, pd.DataFrame(columns=list(keys)), "", keys, ("class",))
+    assert [(row.loss, row.rank) for row in standings([summary])] == [("a", 1), ("b", 2)]
+
+
 def test_standings_by_hand():
     first = make_summary({"a": [10.0, 12.0], "b": [9.0, 12.5], "c": [1.0, 2.9]})
     second = make_summary({"a": [5.0, 6.0], "b": [7.0, 8.1], "d": [6.0, 7.05]}, KEYS[3:5])

@@ -96,6 +96,14 @@ def test_every_loss_has_the_same_budget_and_begins_untuned(make_tuning, made_up)
     )
 
 
+@pytest.mark.parametrize("name", ["50%20off", "why?not#this"])
+def test_any_folder_will_do(make_tuning, made_up, name, tmp_path):
+    tuning = make_tuning(out=tmp_path / name, trials=2)
+    run_tuning(tuning, Console(quiet=True))
+    assert len(trials_of(tuning)) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {name, "small.yaml"}
+
+
 def test_value_is_the_mean_of_the_best_epochs_of_the_folds(make_tuning, made_up):
     tuning = make_tuning(
         folds=(0, 2),
