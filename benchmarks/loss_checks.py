@@ -20,8 +20,10 @@ def check_loss(run: RunConfig, tree: Hierarchy) -> None:
         tree: of the classes that are trained on.
 
     Raises:
-        ValueError: with the loss and what it says.
+        ValueError: with the loss and what it says; or if there is one class alone.
     """
+    if tree.num_classes < 2:
+        raise ValueError("there is one class to train on, and a training needs two: add classes")
     check_tree(run.loss, tree)
     # what follows draws the same numbers as without it, and no step of the training is counted
     with torch.random.fork_rng(devices=[]), torch.no_grad():

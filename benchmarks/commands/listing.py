@@ -18,7 +18,8 @@ def show_names() -> None:
         needs = f"--data-root{download}" if entry.needs_root else "nothing"
         datasets.add_row(entry.name, entry.description, needs)
     name = Column("loss", no_wrap=True)  # it is to be typed
-    losses = Table(name, "settings", "source", title="Losses", title_justify="left")
+    columns = [name, *(Column(text, overflow="fold") for text in ("settings", "source"))]
+    losses = Table(*columns, title="Losses", title_justify="left")
     for spec in ALL_LOSSES.values():
         settings = ", ".join(f"{key}={value}" for key, value in spec.settings().items())
         losses.add_row(spec.name, settings, spec.source)

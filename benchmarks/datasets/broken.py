@@ -95,6 +95,6 @@ def broken_error(files: Sequence[Path], broken: dict[int, str]) -> OSError:
     kind, first = (FileNotFoundError, gone[0]) if gone else (OSError, next(iter(broken)))
     return kind(
         f"{len(broken)} of {len(files)} images cannot be used ({len(gone)} missing), first "
-        f"{printable(files[first])} ({broken[first]}): copy the data set again, or leave them out "
+        f"{printable(files[first])} ({broken[first]}): replace them, or leave them out "
         "with --skip-broken"
     )

@@ -124,7 +124,7 @@ def list_folder(data_root: Path | None) -> Photographs:
         raise ValueError(f"the image {files[shallowest]} is in no class. {LAYOUT.expected}")
     if len(paths[shallowest]) != len(paths[deepest]):
         raise ValueError(
-            f"{files[shallowest]} lies {len(paths[shallowest])} folders deep in {root}, but "
+            f"{files[shallowest]} is {len(paths[shallowest])} levels deep in {root}, but "
             f"{files[deepest]} {len(paths[deepest])}. {LAYOUT.expected}"
         )
     superclasses = [f"superclass {level}" for level in range(1, len(paths[0]))]

@@ -20,7 +20,10 @@ def embed(
         ),
     ],
     out: Annotated[
-        Path, typer.Option(help="Folder of the embeddings; what it holds already is kept.")
+        Path,
+        typer.Option(
+            help="Folder of the embeddings. Those of pictures that are not named again go."
+        ),
     ] = Path("embeddings"),
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")

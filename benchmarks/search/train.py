@@ -64,7 +64,7 @@ def train(
 
     if folder is None and dataset in DATASETS and DATASETS[dataset].needs_root:
         raise ValueError(
-            f"the data set {dataset} needs its folder: name it behind the command, as in "
+            f"the data set {dataset} needs its folder: name it after the command, as in "
             "`train photos`"
         )
     outs = {loss: out}

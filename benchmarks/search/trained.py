@@ -110,7 +110,8 @@ def trained_model(
         loss: as trained.
         tree: the given tree of the trained classes, with names.
         about: plain values for people.
-        class_means: stand for the classes where the loss has no proxies, ``(C, embedding_size)``.
+        class_means: stand for the classes, ``(C, embedding_size)``; by default the proxies of the
+            loss, if it has any.
 
     Raises:
         OSError: if the weights of a frozen network are not there.
@@ -121,7 +122,9 @@ def trained_model(
         choice = replace(choice, name=DATASETS[dataset].default_backbone)
     architecture = [describe_trunk(choice), describe_linear(states["embedder"])]
     trunk = _whole_trunk(choice, states["trunk"])
-    proxies = class_vectors(loss, tree.num_classes) if spec.has_proxies else class_means
+    proxies = class_means
+    if proxies is None and spec.has_proxies:
+        proxies = class_vectors(loss, tree.num_classes)
     return RetrievalModel(
         architecture,
         describe_transform(choice, has_drawings(dataset)),

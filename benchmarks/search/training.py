@@ -72,7 +72,7 @@ def train_models(
     todo = [one for one in configs if not _is_done(outs[one.loss.name], record(one, data))]
     for config in configs:
         if config not in todo:
-            console.print(f"{outs[config.loss.name]} is there already", markup=False)
+            console.print(f"{outs[config.loss.name]} exists already: nothing to do", markup=False)
     progress = SuiteProgress(console, len(todo), iterations_of(todo))
     for config in todo:
         out = outs[config.loss.name]
@@ -125,5 +125,5 @@ def _train(
         session.loss,
         named_tree(data, session.split.train),
         record(config, data),
-        None if config.loss.has_proxies else class_means(session),
+        class_means(session),
     )

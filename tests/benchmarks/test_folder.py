@@ -74,7 +74,7 @@ def test_too_few_classes(tmp_path):
 
 def test_images_at_different_depths(root):
     write_image(root / "food" / "apple.jpg")
-    with pytest.raises(ValueError, match=r"apple\.jpg lies 1 folders deep .* 3\. Expected"):
+    with pytest.raises(ValueError, match=r"apple\.jpg is 1 levels deep .* 3\. Expected"):
         list_folder(root)
 
 
@@ -173,7 +173,7 @@ def test_links_in_a_circle_end(tmp_path):
     (elsewhere / "inner").symlink_to(elsewhere / "far")
     with (
         pytest.warns(UserWarning, match="links to what is read elsewhere"),
-        pytest.raises(ValueError, match="folders deep"),
+        pytest.raises(ValueError, match="levels deep"),
     ):  # far/back/far is a place of its own
         list_folder(tmp_path / "root")
     (elsewhere / "far" / "back").unlink()

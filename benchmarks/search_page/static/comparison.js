@@ -44,7 +44,7 @@ function line(name, ...shares) {
 
 function examples(queries, better, titles, onChoice) {
   const title = make("h3", {},
-    breakable(`Queries for which ${titles[better]} is better by most`));
+    breakable(`Queries where ${titles[better]} is furthest ahead`));
   if (!queries.length) return [title, make("p", {}, "None")];
   return [title, make("ul", { className: "tiles" }, ...queries.map((one) => {
     const [mine, others] = [better, 1 - better].map((place) => sum(one.correct[place]));
