@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 import typer
+from PIL import Image
 from shop_folder import NETWORK, SHOP, build_shop, quick_folder
+from torch.nn.functional import normalize
 from typer.testing import CliRunner
 
 from benchmarks.search import training
@@ -52,6 +54,26 @@ def test_all_classes_are_trained(shop, tmp_path):
     assert flat.hierarchy.sizes == (12, 4)
     assert set(flat.hierarchy.names[1]) == set(SHOP)
     assert hierarchical.fingerprint != flat.fingerprint
+
+
+def test_classes_are_the_means_of_their_pictures(shop, tmp_path):
+    """So that those that add-classes adds, which have no proxies, compare with them."""
+    assert command(shop, tmp_path / "model", "--loss", "proxy_anchor").exit_code == 0
+    model = RetrievalModel.load(tmp_path / "model")
+    for name, found in zip(model.class_names, model.proxies, strict=True):
+        vectors = torch.from_numpy(model.embed(sorted(shop.glob(f"*/{name}/*"))))
+        mean = normalize(vectors).mean(dim=0)
+        torch.testing.assert_close(found.cpu(), normalize(mean, dim=0).cpu(), rtol=0, atol=1e-4)
+
+
+def test_one_class_is_refused(tmp_path):
+    folder = tmp_path / "pictures" / "apple"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        Image.new("RGB", (32, 32), (40 * number, 0, 0)).save(folder / f"{number}.png")
+    for loss in ("proxy_anchor", "contrastive"):
+        error = command(tmp_path / "pictures", tmp_path / "model", "--loss", loss).exception
+        assert "there is one class to train on, and a training needs two" in str(error)
 
 
 def test_upper_blocks_are_trained_on_all_classes(shop, tmp_path):
