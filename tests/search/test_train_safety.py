@@ -170,7 +170,7 @@ def test_two_classes_need_a_flat_loss(cache, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train"], "the data set folder needs its folder: name it behind the command"),
+        (["train"], "the data set folder needs its folder: name it after the command"),
         (["train", "nosuch"], "the folder nosuch does not exist. Expected in the folder of the"),
         (["train", "nosuch"], "the same number everywhere. An image is any file"),
         (["train", "nosuch", "--dataset", "cars196"], "`describe cars196 --download` fetches"),
