@@ -88,7 +88,7 @@ class DataOptions(SourceOptions):
             raise ValueError(f"give one data set, not {named[0]} and --dataset {named[1]}")
         found = named[0] if named else default
         if found is None:
-            raise ValueError("which data set? Name it behind the command; `list` shows all")
+            raise ValueError("which data set? Name it after the command; `list` shows all")
         return found
 
 

@@ -52,8 +52,8 @@ def train(
         "test": accuracies,
         "training_loss": session.hooks.get_loss_history(),
     }
-    for old in session.folder.parent.glob(f"concatenated_seed{config.seed}.json"):
-        old.unlink()  # it is of the model that was here before
+    # it is of the model that was here before
+    (session.folder.parent / f"concatenated_seed{config.seed}.json").unlink(missing_ok=True)
     write_result(session.folder, result)
     # best.pt is the model; a finished run does not go on
     (session.folder / LAST).unlink(missing_ok=True)

@@ -221,6 +221,19 @@ def test_do_nothing_reducer_leaves_the_elements_of_every_level(api):
     torch.testing.assert_close(found, mean(embeddings, labels))
 
 
+def test_labels_that_are_floats_are_refused_as_by_the_base_loss(api):
+    embeddings, labels = batch()
+    for loss_func in (*one_level(api, "ProxyAnchorLoss"), three_levels(api)):
+        with pytest.raises((TypeError, RuntimeError)):
+            loss_func(embeddings, labels + 0.7)
+
+
+def test_a_weight_for_each_level(api):
+    for weights in (WEIGHTS[:2], (*WEIGHTS, 0.1)):
+        with pytest.raises(ValueError, match="level_weights"):
+            three_levels(api, level_weights=weights)
+
+
 # ---------------------------------------------------------------- trees
 @pytest.mark.parametrize("clusterer", [None, FaissKMeans(min_points_per_centroid=1, niter=5)])
 @pytest.mark.parametrize(
