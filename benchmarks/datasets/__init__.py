@@ -16,6 +16,7 @@ from ..backbones import (
 )
 from ..backbones.choice import PRETRAINED, RANDOM
 from ..backbones.finding import check_cut
+from ..backbones.weights import weights_name
 from . import (
     cars196,
     cub,
@@ -131,7 +132,11 @@ def load_dataset(
             ``skip_broken`` is not set, or weights cannot be downloaded.
     """
     choice = check_backbone(name, backbone)
-    return _find(name).load(Source(data_root, skip_broken, choice, device, all_train, workers))
+    data = _find(name).load(Source(data_root, skip_broken, choice, device, all_train, workers))
+    if choice.weights in (PRETRAINED, RANDOM):
+        return data
+    # the file may be replaced under its name: results of other weights are not of this data
+    return replace(data, content=f"{data.content} {weights_name(choice.weights, PRETRAINED)}")
 
 
 def check_backbone(name: str, choice: BackboneChoice) -> BackboneChoice:

@@ -33,7 +33,7 @@ class LabelledImages:
             searched; ``None`` if each test image is searched among all others.
         left_out: the files that are not used: what ``--skip-broken`` left out, and what a folder
             holds besides pictures.
-        content: a digest of the pictures, if they are files.
+        content: a digest of the pictures, if they are files, and of a file of weights.
     """
 
     name: str

@@ -113,6 +113,21 @@ def test_features_are_computed_anew_for_another_network_or_transform_only(
     assert len(computed) == 4  # the first were not overwritten
 
 
+@pytest.mark.parametrize("dataset", ["cub", "drawings"])
+@pytest.mark.parametrize("choice", [FROZEN, TRAINED])
+def test_results_of_weights_that_were_replaced_are_noticed(
+    dataset, choice, root, drawings, computed, tmp_path
+):
+    choice = replace(choice, weights=str(tmp_path / "weights.pth"))
+    prints = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        torch.save(models.mobilenet_v3_small().state_dict(), tmp_path / "weights.pth")
+        data = load_dataset(dataset, None if dataset == "drawings" else root, backbone=choice)
+        prints.append(data.fingerprint())
+    assert prints[0] == prints[1] != prints[2]
+
+
 def test_other_drawings_have_other_features(computed):
     one = make_drawings()
     other = replace(one, inputs=255 - one.inputs)
