@@ -65,7 +65,7 @@ def plan_tuning(request: RunRequest, trials: int, settings: Path | None = None) 
         if run.fold == suite.folds[0]
     )
     settings = settings or tuned_file(request.source.dataset)
-    check_settings_file(settings, searches)
+    check_settings_file(settings, searches[0])
     return Tuning(request, searches, settings)
 
 
@@ -73,8 +73,8 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
     """Do the trials that are missing, and write the settings of each loss when it has them all.
 
     Raises:
-        ValueError: if a folder holds another search (before any training), or the first trials of
-            a loss all failed.
+        ValueError: if a folder or the settings file holds another search (before any training), or
+            the first trials of a loss all failed.
         OSError: if another process searches for one of the losses, or the disk is full.
     """
     tuning.settings.parent.mkdir(parents=True, exist_ok=True)  # an error now, not after hours
@@ -83,6 +83,7 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
     for fold in request.folds or ():
         data.check_accuracy(fold, ["validation"])
     images = data.fingerprint()
+    check_settings_file(tuning.settings, tuning.searches[0], images)
     searches = [Planned.on(search, data, images) for search in tuning.searches]
     for planned in searches:
         planned.check()
@@ -97,7 +98,7 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
     with progress.shown() if any(missing.values()) else nullcontext():
         done = map_jobs(search_one, searches, request.source, data, progress, request.jobs)
         for planned, _ in done:
-            save_settings(tuning.settings, planned.search)
+            save_settings(tuning.settings, planned.search, images)
     budgets = {name: found.trials for name, found in tuned_settings(tuning.settings).items()}
     if len(set(budgets.values())) > 1:
         listed = ", ".join(f"{name} {trials}" for name, trials in budgets.items())

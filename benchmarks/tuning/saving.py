@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,28 @@ _HEADER = """\
 """
 
 
-def check_settings_file(path: Path, searches: Sequence[Search]) -> None:
+def check_settings_file(path: Path, search: Search, images: str | None = None) -> None:
     """Refuse a file that has, or would get, the results of searches that differ.
 
+    Arguments:
+        path: of the file; there may be none yet.
+        search: of any loss.
+        images: the fingerprint of the data set, if it is known already.
+
     Raises:
-        ValueError: if the file is of other folds, seed, epochs or network, or not what ``tune``
-            writes.
+        ValueError: if the file is of other folds, seed, epochs, network or pictures, or not what
+            ``tune`` writes.
         OSError: if it cannot be read.
     """
     if not path.exists():
         return
-    content, wanted = read_yaml(path), _common(searches[0])
-    for key, value in wanted.items():
+    content = read_yaml(path)
+    if images is not None and content.get("images", images) != images:  # earlier ones have none
+        raise ValueError(
+            f"{path} has the results of searches on other pictures; losses are only compared after "
+            "the same search. Choose another --settings"
+        )
+    for key, value in _common(search).items():
         if content[key] != value:
             raise ValueError(
                 f"{path} has the results of searches with {key} {content[key]!r}, not {value!r}; "
@@ -41,8 +50,13 @@ def check_settings_file(path: Path, searches: Sequence[Search]) -> None:
             )
 
 
-def save_settings(path: Path, search: Search) -> dict[str, Any]:
+def save_settings(path: Path, search: Search, images: str) -> dict[str, Any]:
     """Write the best settings of a finished search into the file; other losses stay in it.
+
+    Arguments:
+        path: of the file.
+        search: with all its trials.
+        images: the fingerprint of the data set.
 
     Returns:
         The entry of the loss.
@@ -50,11 +64,11 @@ def save_settings(path: Path, search: Search) -> dict[str, Any]:
     entry = best_settings(search)
     lock = search.request.out / FOLDER / search.dataset / ".settings.lock"
     with FileLock(lock):
-        check_settings_file(path, [search])
+        check_settings_file(path, search, images)
         losses = read_yaml(path)["losses"] if path.exists() else {}
         common = _common(search)
         losses = dict(sorted({**losses, search.loss.name: entry}.items()))
-        content = {**common, "losses": losses}
+        content = {**common, "images": images, "losses": losses}
         network = common["network"] and f" {common['network']}"
         shown = {**common, "folds": " ".join(map(str, search.folds)), "network": network}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

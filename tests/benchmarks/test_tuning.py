@@ -329,12 +329,16 @@ def test_other_search_is_refused(make_tuning, made_up, tmp_path, changes, messag
     assert len(made_up) == 1  # not even the loss before it
 
 
-def test_other_images_are_another_search(make_tuning, made_up, small_dataset, monkeypatch):
+def test_other_images_are_another_search(
+    make_tuning, made_up, small_dataset, monkeypatch, tmp_path
+):
     run_tuning(make_tuning(trials=1), Console(quiet=True))
     other = replace(small_dataset, untrained=small_dataset.untrained + 1)
     monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: other))
     with pytest.raises(ValueError, match=r"holds a search on other images \(images: .*--out"):
-        run_tuning(make_tuning(trials=2), Console(quiet=True))
+        run_tuning(make_tuning(trials=2, settings=tmp_path / "new.yaml"), Console(quiet=True))
+    with pytest.raises(ValueError, match=r"searches on other pictures.*another --settings"):
+        run_tuning(make_tuning(trials=2, out=tmp_path / "new"), Console(quiet=True))
     assert len(made_up) == 1
 
 
