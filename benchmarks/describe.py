@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from .datasets.base import NUM_FOLDS, LabelledImages, TooFewClassesError
+from .datasets.base import NUM_FOLDS, LabelledImages, TooFewClassesError, left_out_files
 from .files import write_whole
 from .report.fonts import legible
 from .report.style import as_png
@@ -24,9 +24,7 @@ def describe(data: LabelledImages, console: Console) -> None:
     """Print levels, classes, images and the sizes of the splits."""
     images = f"{data.name}: {len(data.labels):,} images"
     if data.left_out:
-        count = len(data.left_out)
-        images += f", {count:,} files left out: missing, broken or not pictures "
-        images += f"(first {data.left_out[0]})"
+        images += f", {left_out_files(len(data.left_out))} (first {data.left_out[0]})"
     console.print(images, highlight=False, soft_wrap=True, markup=False)
     console.print(_levels(data))
     try:

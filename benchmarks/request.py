@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .backbones import DEFAULT_BACKBONE, BackboneChoice
 from .datasets import load_dataset
-from .datasets.base import RetrievalData
+from .datasets.base import RetrievalData, left_out_files
 from .given_settings import GivenSettings
 from .settings import FULL
 
@@ -42,9 +43,13 @@ class DataSource:
             return self.data_root.resolve().name or self.dataset
         return self.dataset
 
-    def load(self) -> RetrievalData:
-        """The data set in memory."""
-        return load_dataset(
+    def load(self, warn: bool = False) -> RetrievalData:
+        """The data set in memory.
+
+        Arguments:
+            warn: whether to say which files ``skip_broken`` left out; one process of many does.
+        """
+        data = load_dataset(
             self.dataset,
             self.data_root,
             self.skip_broken,
@@ -53,6 +58,10 @@ class DataSource:
             self.all_train,
             self.workers,
         )
+        if warn and self.skip_broken and data.left_out:
+            message = f"{left_out_files(len(data.left_out))} (first {data.left_out[0]})"
+            warnings.warn(message, stacklevel=2)
+        return data
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def run(suite: Suite, console: Console) -> StoredRuns:
             or test image has another one of its class.
     """
     request = suite.request
-    data = request.source.load()
+    data = request.source.load(warn=True)
     for fold in suite.folds:
         data.check_accuracy(fold)
     check_losses(suite, data)

@@ -25,7 +25,7 @@ def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalD
     Raises:
         ValueError: if no validation image of a fold has another one of its class.
     """
-    data = request.source.load()
+    data = request.source.load(warn=True)
     for fold in folds:
         data.check_accuracy(fold, ["validation"])
     return data

@@ -16,6 +16,16 @@ from ..backbones import LabelledPictures, Trunk
 NUM_FOLDS = 4
 
 
+def left_out_files(count: int) -> str:
+    """What a report says of the files that are not used.
+
+    Example:
+        >>> left_out_files(2)
+        '2 files left out: missing, broken or not pictures'
+    """
+    return f"{count:,} file{'' if count == 1 else 's'} left out: missing, broken or not pictures"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelledImages:
     """The images of a data set and their classes, without what a network sees of them.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backbones import BackboneChoice
-from ..datasets.base import NUM_FOLDS
+from ..datasets.base import NUM_FOLDS, left_out_files
 from ..results import Summary, base_of
 from ..settings import OF_LOSS, SETTINGS, about_length, settings_for
 from ..stored import StoredRuns
@@ -37,7 +37,7 @@ def introduction(stored: StoredRuns) -> str:
     took = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
     seeds = sorted({config["seed"] for config in configs})
     folds = sorted({config["fold"] for config in configs})
-    lost = f" {left_out} files were left out: missing, broken or not pictures." if left_out else ""
+    lost = f" {left_out_files(left_out)}." if left_out else ""
     return (
         f"Trained on {counts['train']} images, selected by validation MAP@R "
         f"({stored.level_names[0]}) on {counts['val']}, tested on {counts['test']}{gallery}: no "

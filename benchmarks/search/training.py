@@ -67,7 +67,7 @@ def train_models(
     seen = look_at_dataset(source.dataset, source.data_root, source.skip_broken)
     for config in configs:
         check_loss(config, training_tree(seen.labels)[1])
-    data = AllClasses.of(source.load())
+    data = AllClasses.of(source.load(warn=True))
 
     todo = [one for one in configs if not _is_done(outs[one.loss.name], record(one, data))]
     for config in configs:

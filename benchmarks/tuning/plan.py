@@ -79,7 +79,7 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
     """
     tuning.settings.parent.mkdir(parents=True, exist_ok=True)  # an error now, not after hours
     request = tuning.request
-    data = request.source.load()
+    data = request.source.load(warn=True)
     for fold in request.folds or ():
         data.check_accuracy(fold, ["validation"])
     images = data.fingerprint()

@@ -85,7 +85,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert str(broken) in capsys.readouterr().err
     assert main([*command, "--skip-broken"]) == 0
     output = capsys.readouterr().out
-    assert "13 images, 1 files left out: missing, broken or not pictures" in output
+    assert "13 images, 1 file left out: missing, broken or not pictures" in output
     assert (tmp_path / "out" / "inshop" / "samples.png").stat().st_size > 1000
 
 

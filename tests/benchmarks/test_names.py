@@ -217,7 +217,7 @@ def test_a_folder_of_hostile_names_is_read_and_described(tmp_path, monkeypatch, 
         assert main(command) == 0
     (root / "xnull" / "1.png").write_bytes(b"")
     assert main([*command, "--skip-broken"]) == 0
-    assert "1 files left out" in capsys.readouterr().out
+    assert "1 file left out" in capsys.readouterr().out
 
 
 def test_text_that_utf8_cannot_hold_is_written(tmp_path):

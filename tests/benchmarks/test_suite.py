@@ -90,6 +90,14 @@ def test_runs_on_other_images_do_not_come_into_one_folder(make_plan, monkeypatch
         suite.run(make_plan(losses=["contrastive"]), Console())
 
 
+def test_it_says_how_many_files_are_left_out(make_plan, monkeypatch):
+    data = replace(make_small_data(), left_out=("a.jpg", "b.jpg"))
+    monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: data))
+    planned = make_plan(losses=["proxy_anchor"], epochs=1, skip_broken=True)
+    with pytest.warns(UserWarning, match=r"^2 files left out: .*pictures \(first a.jpg\)$"):
+        suite.run(planned, Console())
+
+
 def test_runs_have_the_metrics_over_all_levels(make_plan):
     summary = collect(suite.run(make_plan(losses=["proxy_anchor"], epochs=1), Console()))
     assert summary.metrics[-3:] == tuple(HIERARCHY_NAMES)
