@@ -164,13 +164,16 @@ def _names(tree: Hierarchy, level: int) -> list[str]:
 def _rows_of(index: Index, level: int, only: Sequence[str]) -> np.ndarray:
     """The rows of the gallery that are of one of these classes."""
     assert index.hierarchy is not None
-    names = _names(index.hierarchy, level)
+    every = [_names(index.hierarchy, one) for one in range(index.hierarchy.num_levels)]
+    names = every[level]
     for name in only:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=NAMED, cutoff=0.0)
+            others = [one for one, known in enumerate(every) if name in known]
+            hint = f"Level {others[0]} has one: add --level {others[0]}" if others else ""
             raise ValueError(
-                f"--only {name}: no class of level {level} has this name. The nearest of "
-                f"{len(names)} are {', '.join(near)}"
+                f"--only {name}: no class of level {level} has this name. "
+                + (hint or f"The nearest of {len(names)} are {', '.join(near)}")
             )
     nodes = index.hierarchy.ancestors(index.classes, level)
     rows = np.flatnonzero(np.isin(nodes, [names.index(name) for name in only]))

@@ -94,6 +94,7 @@ def test_levels_and_classes_alone(gallery, call):
     for wrong, message in (
         (("--level", 2), "--level must be in 0..1"),
         (("--only", "fruits"), "no class of level 1 has this name. The nearest of 2 are fruit"),
+        (("--only", "fruit/pear"), "no class of level 1 has this name. Level 0 has one: add --le"),
     ):
         code, _, errors = call(*words, *wrong)
         assert code == 2
