@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import sqlite3
 import sys
@@ -84,7 +85,9 @@ def _before_every_command(
 def _add(panel: str, extra: str, **commands: Callable[..., None]) -> None:
     for name, command in commands.items():
         command_name = name.replace("_", "-")
-        app.command(command_name, cls=SeveralValues, rich_help_panel=panel)(command)
+        paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        app.command(command_name, cls=SeveralValues, rich_help_panel=panel, help=text)(command)
         _EXTRAS[command_name] = extra
 
 

@@ -41,8 +41,8 @@ TunedFile = Annotated[
     str | None,
     Option(
         metavar="[FILE]",
-        help="With the settings that [bold]tune[/] found; without a file with those of the data "
-        "set.",
+        help="Use the settings that [bold]tune[/] found: those of FILE, or of the data set's own "
+        "file.",
     ),
 ]
 
@@ -71,7 +71,7 @@ class DataOptions(SourceOptions):
 
     name: Annotated[
         str | None,
-        Argument(metavar="DATASET", help="See [bold]list[/].", show_default=False),
+        Argument(metavar="DATASET", help="One that [bold]list[/] shows.", show_default=False),
     ] = None
     dataset: Annotated[
         str | None, Option(help="Instead of the argument DATASET.", rich_help_panel=DATA)

@@ -12,7 +12,7 @@ from ..speed.options import COMPILED, EVALUATION_SIDES, LOSS_SIDES, LOSSES, WHAT
 
 @with_groups
 def speed(options: SpeedOptions) -> None:
-    """Compare time and memory with PML's.
+    """Compare the time and memory of losses and evaluation with PML's.
 
     Prints tables, and writes a JSON file of each measurement and a plot.
     """

@@ -56,7 +56,7 @@ DATASETS: dict[str, DatasetEntry] = {
     for entry in (
         drawn(
             "glyphs",
-            "19,000 letters of 1,500 characters in matplotlib's fonts; no download",
+            "18,928 images of 1,520 characters in matplotlib's fonts; no download",
             _load_glyphs,
         ),
         photographic(

@@ -22,7 +22,7 @@ def embed(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder of the embeddings. Those of pictures that are not named again go."
+            help="Folder of the embeddings. Those of pictures that are not given again are removed."
         ),
     ] = Path("embeddings"),
     skip_broken: Annotated[

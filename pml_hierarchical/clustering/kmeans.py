@@ -22,8 +22,8 @@ class KMeans(Clusterer):
 
     From given centroids it runs once, and clusters keep the numbers of the centroids. Without
     them it starts from the random points of k-means++ ``restarts`` times, and the best result is
-    kept. Of more than 256 points per cluster a random sample decides on the centroids, to which
-    all points are assigned then: a million classes take seconds.
+    kept. With more than 256 points per cluster, the centroids are computed from a random sample,
+    and all points are then assigned to them.
 
     Arguments:
         iterations: how often the points are assigned and the means recomputed, at most: it ends

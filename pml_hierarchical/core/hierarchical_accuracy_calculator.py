@@ -99,7 +99,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         return found if self.return_per_class else math.fsum(found) / len(found)
 
     def prepare(self, data: tuple[Any, Any, Any, Any], own: bool) -> Data:
-        """Seam: check what is given; labels as ``int64``, ``(samples, L)``, on the device.
+        """To override: check what is given; labels as ``int64``, ``(samples, L)``, on the device.
         ``own`` is whether the references begin with the queries."""
         to = self.device
         query, labels, reference, others = (c_f.numpy_to_torch(x).detach().to(to) for x in data)
@@ -114,7 +114,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         return query, labels, reference, others
 
     def ranked_values(self, tasks: list[Task], data: Data, own: bool) -> Iterator[list[Tensor]]:
-        """Seam: for every block, the values of its queries for every task, in ``float64``."""
+        """To override: for every block, the values of its queries per task, in ``float64``."""
         query, labels, reference, others = data
         num_same = count_same(labels, others)  # the query itself included
         k = min(self.determine_k(num_same, len(reference), own), len(reference) - own)

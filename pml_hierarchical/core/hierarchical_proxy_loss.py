@@ -35,8 +35,8 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         embedding_size: size of the embeddings.
         base_loss: a proxy loss class of PML, or a callable that makes one.
         hierarchy: the tree of the classes, a :class:`Hierarchy`.
-        num_superclasses: to discover: a number; decreasing ones for several levels; ``"auto"``,
-            a quarter of the classes up to 1,000, by default without ``hierarchy``. With it: inside.
+        num_superclasses: how many to discover, within a given ``hierarchy``: a number, decreasing
+            ones, or ``"auto"``, the default without a tree: a quarter of the classes, up to 1,000.
         level_weights: finest first; or a number, the weight of every coarse level beside 1.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates; ``None`` leaves them to ``ReclusterHook``.
