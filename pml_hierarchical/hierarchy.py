@@ -48,6 +48,9 @@ class Hierarchy(core.Hierarchy):
         """A ``Hierarchy`` as it is; or made from a mapping, paths, ``to_dict()`` or 2-D labels."""
         if isinstance(value, core.Hierarchy):
             return value if isinstance(value, cls) else cls(value.class_labels, value.names)
+        index = getattr(value, "index", ()) if getattr(value, "ndim", 0) == 1 else ()
+        if isinstance(next(iter(index), None), str):  # a Series of pandas, {name: parent}
+            value = dict(value)
         if isinstance(value, Mapping):
             is_state = not isinstance(value.get("class_labels", ""), str)
             return cls.from_dict(value) if is_state else cls.from_mapping(value)

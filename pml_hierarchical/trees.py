@@ -84,19 +84,21 @@ def from_newick(text: str) -> Hierarchy:
     Raises ``ValueError`` if the text is no Newick tree, or fine classes have different depths.
     """
     parent_of, names, open_nodes, node = dict[int, int](), dict[int, str](), list[int](), 0
+    last = "("
     for token in filter(None, _NEWICK.findall(text)):
         if token == ";":
             break
-        if token == "(" or (token == "," and open_nodes):
+        if (token == "(" and last in ("(", ",")) or (token == "," and open_nodes):
             open_nodes += [node] if token == "(" else []
             node = len(parent_of) + 1
             parent_of[node] = open_nodes[-1]
         elif token == ")" and open_nodes:
             node = open_nodes.pop()
-        elif node in names or token in list(",)[]':"):
+        elif node in names or token in list("(,)[]':"):
             raise ValueError(f"not a Newick tree: {token!r} is not expected in {text[:60]!r}")
         else:
             names[node] = token[1:-1].replace("''", "'") if token[0] == "'" else token
+        last = token
     if open_nodes or not parent_of:
         raise ValueError(f"not a Newick tree: brackets are missing in {text[:60]!r}")
     keys = [names.get(n, f"node {n}") for n in range(len(parent_of) + 1)]

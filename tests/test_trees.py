@@ -103,6 +103,9 @@ def test_newick_without_names_of_inner_nodes_or_with_the_same_twice():
     collision = trees.from_newick("((a,b),(c,d)'node 1');")
     assert (collision.sizes, collision.names[1]) == ((4, 2), ("node 1 (node 1)", "node 1 (node 4)"))
     assert trees.from_newick("('it''s',b);").names == (("it's", "b"),)
+    for two_groups in ("(a,b)root(c);", "(a,b)(c);", "a(b,c);"):
+        with pytest.raises(ValueError, match=r"not a Newick tree: '\(' is not expected"):
+            trees.from_newick(two_groups)
 
 
 def test_dot_is_the_tree():

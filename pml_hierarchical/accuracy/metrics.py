@@ -22,6 +22,7 @@ below raise ``ValueError`` for a ``k`` that is not positive and for shapes that 
 from __future__ import annotations
 
 from functools import lru_cache
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -262,7 +263,7 @@ def _checked(
     items: Tensor, ranks: Tensor | None, counts: Tensor | None = None, k: int = 1
 ) -> Tensor:
     """``ranks``, or those of a whole list, of a shape that broadcasts with ``items``."""
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k must be an integer of at least 1, got {k!r}")
     if items.ndim != 2:
         raise ValueError(f"expected shape (num_queries, num_items), got {tuple(items.shape)}")

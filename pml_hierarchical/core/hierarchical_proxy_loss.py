@@ -122,7 +122,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
 
     def find_superclasses(self, vectors: torch.Tensor) -> torch.Tensor:
         """The class labels of all levels, ``(num_classes, num_levels)``, from a new clustering."""
-        stored = self.proxies_in_use(len(self.sizes))[1:] if self.is_active else ()
+        stored = self.proxies_in_use(len(self.sizes))[1:] if self.num_updates else ()
         centroids = [self.layout.class_vectors(proxies) for proxies in stored] or None
         args = (self.sizes, self.is_given, self.clusterer, centroids)
         return discover(vectors, self.class_labels, *args, bool(self.layout.direction_only))

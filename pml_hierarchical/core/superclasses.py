@@ -79,7 +79,10 @@ def discover(
         group_of_node = torch.zeros(len(nodes), dtype=torch.int64).index_copy_(0, below, group)
         start = None if centroids is None else centroids[level - 1].detach().float().cpu()
         labels, first = torch.empty(len(nodes), dtype=torch.int64), 0
-        for number, share in enumerate(share_out(size, group_of_node.bincount())):
+        counts = group_of_node.bincount()
+        kept = torch.stack([group, last])[:, last >= 0].unique(dim=1)[0].bincount()
+        is_kept = kept.shape == counts.shape and kept.all() and kept.sum() == size
+        for number, share in enumerate(kept.tolist() if is_kept else share_out(size, counts)):
             # a slice where all are one group: copying a million proxies takes its time
             members = (group_of_node == number).nonzero()[:, 0] if above else slice(None)
             fine = (group == number).nonzero()[:, 0] if above else slice(None)
@@ -113,8 +116,6 @@ def _clusters(
 def _matched(labels: Tensor, before: Tensor, num_clusters: int) -> Tensor:
     """Give clusters the numbers they had before, by the largest overlap in all."""
     known = (before >= 0) & (before < num_clusters)
-    if not known.any():
-        return labels
     from scipy.optimize import linear_sum_assignment
 
     overlap = (labels[known] * num_clusters + before[known]).bincount(minlength=num_clusters**2)
@@ -149,10 +150,9 @@ def to_signs(table: Tensor, sizes: Sequence[int]) -> Tensor:
     """The coarse columns of a class table as ``float32`` of +1 and -1, ``(num_classes, digits)``,
     and 0 for a class without one (``-1``): no cast or average turns these into another class.
     """
-    signs = [torch.zeros(len(table), 0, device=table.device)]
-    for labels, size in zip(table.T[1:], sizes[1:], strict=True):
-        signs.append(_signs(labels, size) * (labels >= 0)[:, None])
-    return torch.cat(signs, dim=1)
+    columns = zip(table.T[1:], sizes[1:], strict=True)
+    signs = [_signs(labels, size) * (labels >= 0)[:, None] for labels, size in columns]
+    return torch.cat([torch.zeros(len(table), 0, device=table.device), *signs], dim=1)
 
 
 def from_signs(signs: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -204,7 +204,8 @@ def _is_plain(loss: Any) -> bool:
         known = [distances.DotProductSimilarity, distances.CosineSimilarity]
     usual, parts = reducers.MeanReducer, [reducer]
     if kind is pml_losses.ProxyAnchorLoss:
-        is_both = type(reducer) is reducers.MultipleReducers
+        is_both = {*getattr(reducer, "reducers", ())} == {"pos_loss", "neg_loss"}
+        is_both &= type(reducer) is reducers.MultipleReducers
         usual, parts = reducers.DivisorReducer, [*reducer.reducers.values()] if is_both else parts
     return (
         loss.weight_regularizer is None

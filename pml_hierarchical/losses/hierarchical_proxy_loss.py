@@ -7,6 +7,7 @@ import inspect
 import time
 import warnings
 import weakref
+from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -216,11 +217,9 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
                 f"{self.warmup} training steps ({self.step} are done), or by recluster()"
             )
         proxies = self.proxies_in_use(level + 1)[level]
-        logits: torch.Tensor = torch.func.functional_call(
-            _Logits(self.level_loss(level)),
-            {f"loss.{self.layout.attribute}": proxies.to(embeddings)},
-            (embeddings,),
-        )
+        loss: Any = copy(self.level_loss(level))
+        vars(loss)[self.layout.attribute] = proxies.to(embeddings)  # hides the parameter
+        logits: torch.Tensor = loss.get_logits(embeddings)
         return logits
 
     # ------------------------------------------------------------ training steps and updates
@@ -382,8 +381,11 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         learned = [self.layout.rows(proxies).clone() for proxies in stored[1:]]
         self.recluster()
         if self.coarse_proxies == "learned":  # those that were learned stay as they are
-            for kept, new in zip(learned, super().proxies_in_use(len(sizes))[1:], strict=True):
-                self.layout.rows(new.data)[: len(kept)] = kept
+            proxies = super().proxies_in_use(len(sizes))[1:]
+            for is_given, kept, new in zip(self.is_given[1:], learned, proxies, strict=True):
+                # a new given superclass takes some of the discovered ones: these start again
+                if is_given or sizes[1:] == old.sizes[1:]:
+                    self.layout.rows(new.data)[: len(kept)] = kept
 
     # ------------------------------------------------------------ state
     @property
@@ -507,19 +509,6 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             f"recluster_every={self.recluster_every}, coarse_proxies={self.coarse_proxies!r}, "
             f"coarse_scale={self.level_factory.coarse_scale}"
         )
-
-
-class _Logits(torch.nn.Module):
-    """``get_logits`` as a ``forward``, which is what ``functional_call`` calls."""
-
-    def __init__(self, loss: Any) -> None:
-        super().__init__()
-        self.loss = loss
-
-    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """The logits."""
-        logits: torch.Tensor = self.loss.get_logits(embeddings)
-        return logits
 
 
 SIGNATURE = inspect.signature(core.HierarchicalProxyLoss)

@@ -1,6 +1,7 @@
 """Metrics of one level against plain Python and torchmetrics."""
 
 import brute_force
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -91,6 +92,7 @@ def test_nothing_relevant():
 
 def test_bad_arguments():
     block = torch.ones(2, 3, dtype=torch.bool)
+    assert metrics.precision_at_k(block, np.int64(1)).tolist() == [1.0, 1.0]
     for k in (0, -1, 1.5, True):
         with pytest.raises(ValueError, match="k must be an integer of at least 1"):
             metrics.precision_at_k(block, k)

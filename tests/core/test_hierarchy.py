@@ -192,6 +192,7 @@ def test_what_the_loss_takes_as_a_hierarchy(parents):
         Hierarchy.of({*paths})  # whose order, that of the classes, changes from run to run
     mapping = {"apple": "fruit", "milk": "dairy", "class_labels": "dairy"}
     assert Hierarchy.of(mapping) == Hierarchy.from_mapping(mapping)
+    assert Hierarchy.of(pd.Series(mapping)) == Hierarchy.from_mapping(mapping)
 
 
 def test_names_are_encoded_as_by_scikit_learn():

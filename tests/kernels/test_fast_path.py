@@ -169,6 +169,8 @@ def test_settings_changed_later_are_seen():
         {"pos_loss": reducers.MeanReducer(), "neg_loss": reducers.MeanReducer()}
     )
     assert call(levels, embeddings, labels) is None
+    levels[0].reducer = reducers.MultipleReducers({"neg_loss": reducers.DivisorReducer()})
+    assert call(levels, embeddings, labels) is None  # pos_loss has the default, a mean
 
 
 @pytest.mark.parametrize(

@@ -384,6 +384,47 @@ def test_new_superclasses():
     torch.testing.assert_close(loss_func.level_loss(1).proxies[4].detach(), mean)
 
 
+@pytest.mark.parametrize("mode", ["learned", "fixed"])
+def test_one_new_class_moves_few_of_the_others(mode):
+    torch.manual_seed(0)
+    loss_func = HierarchicalProxyLoss(200, 16, num_superclasses=20, coarse_proxies=mode)
+    for _ in range(3):  # until k-means has settled
+        loss_func.recluster()
+    before = loss_func.class_labels[:, 1].clone()
+    loss_func.add_classes(1)
+    assert (loss_func.class_labels[:-1, 1] != before).double().mean() < 0.1
+
+
+def means_of(loss_func):
+    """The mean of the proxies of each superclass of level 1."""
+    members = loss_func.class_labels[:, 1]
+    return torch.stack(
+        [loss_func.class_vectors()[members == s].mean(0) for s in range(loss_func.sizes[1])]
+    )
+
+
+def test_superclasses_stay_in_their_given_class_when_others_grow():
+    torch.manual_seed(0)
+    given = Hierarchy.from_parents([[0] * 10 + [1] * 10])
+    loss_func = HierarchicalProxyLoss(20, 8, hierarchy=given, num_superclasses=6, warmup=0)
+    loss_func.recluster()
+    before = loss_func.class_labels.clone()
+    loss_func.add_classes(40, parents=[0] * 40)
+    assert torch.equal(loss_func.class_labels[:20], before)
+    proxies = loss_func.level_loss(1).proxies
+    assert torch.cosine_similarity(proxies, means_of(loss_func)).min() > 0.3
+
+
+def test_a_new_given_class_takes_superclasses_that_start_again():
+    torch.manual_seed(0)
+    given = Hierarchy.from_parents([[0] * 10 + [1] * 10])
+    loss_func = HierarchicalProxyLoss(20, 8, hierarchy=given, num_superclasses=6, warmup=0)
+    loss_func.recluster()
+    loss_func.add_classes(40, parents=[2] * 40)
+    proxies = loss_func.level_loss(1).proxies
+    assert torch.cosine_similarity(proxies, means_of(loss_func)).min() > 0.99
+
+
 def test_new_classes_of_a_mixed_tree_and_before_the_first_update():
     loss_func, _ = trained(hierarchy=Hierarchy(TREE.class_labels[:, [0, 2]]), num_superclasses=5)
     loss_func.add_classes(4, parents=[0, 0, 1, 1])
