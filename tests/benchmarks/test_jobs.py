@@ -19,7 +19,7 @@ from benchmarks.request import DataSource
 class SmallSource(DataSource):
     """Other processes do not know the data set of the fixture."""
 
-    def load(self):
+    def load(self, warn=False):
         return make_small_data()
 
 

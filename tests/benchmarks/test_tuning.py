@@ -408,7 +408,7 @@ def test_tuned_settings_give_the_best_trial_again(make_tuning, loss):
 class SmallSource(DataSource):
     """Other processes do not know the data set of the fixture."""
 
-    def load(self):
+    def load(self, warn=False):
         return make_small_data()
 
 
