@@ -7,7 +7,9 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from small_gallery import make_model, write_pictures
 
 from benchmarks import command_line
@@ -17,6 +19,7 @@ from benchmarks.search.embed_pictures import find_pictures
 from benchmarks.search.index_age import age_warning
 from benchmarks.search_page.loading import check_files, load
 from pml_hierarchical.search import Index
+from pml_hierarchical.search.pictures import open_picture
 
 QUERY = "photos/fruit/pear/0.png"
 
@@ -74,6 +77,16 @@ def test_two_commands_in_one_folder(workspace, call):
         code, _, errors = call("embed", "model", "photos")
     assert code == 2
     assert "another command is running in embeddings" in errors
+
+
+def test_of_a_picture_of_one_line_the_middle_is_embedded():
+    line = np.zeros((60000, 1), np.uint8)
+    line[29950:30050] = 255
+    with tempfile.TemporaryDirectory() as folder:
+        Image.fromarray(line).save(f"{folder}/line.png")
+        picture = open_picture(f"{folder}/line.png")
+    assert picture.size == (1, 100)
+    assert picture.getextrema() == ((255, 255),) * 3
 
 
 # ---------------------------------------------------------------- lists
