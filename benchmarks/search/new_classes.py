@@ -135,11 +135,16 @@ def _grown(
 
 
 def _named_superclass(tree: Hierarchy, above: Sequence[str]) -> tuple[str | None, list[int]]:
-    """The finest superclass that one of the names is of, and those of level 1 within it."""
+    """The finest superclass that one of the names is of, and those of level 1 within it.
+
+    Superclasses of one name are told apart by the folders above them, as in ``food/fruit``.
+    """
     assert tree.names is not None
+    ends = [(i, end) for i in range(len(above)) for end in range(len(above), i, -1)]
+    paths = ["/".join(reversed(above[i:end])) for i, end in ends]
     for level in range(1, tree.num_levels):
         names = tree.names[level] or ()
-        for name in above:
+        for name in paths:
             if name in names:
                 members = tree.members(level, names.index(name))
                 return name, np.unique(tree.class_labels[members, 1]).tolist()

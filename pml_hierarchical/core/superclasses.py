@@ -80,7 +80,7 @@ def discover(
         start = None if centroids is None else centroids[level - 1].detach().float().cpu()
         labels, first = torch.empty(len(nodes), dtype=torch.int64), 0
         counts = group_of_node.bincount()
-        kept = torch.stack([group, last])[:, last >= 0].unique(dim=1)[0].bincount()
+        kept = ((group * size + last)[last >= 0].unique() // size).bincount()
         is_kept = kept.shape == counts.shape and kept.all() and kept.sum() == size
         for number, share in enumerate(kept.tolist() if is_kept else share_out(size, counts)):
             # a slice where all are one group: copying a million proxies takes its time

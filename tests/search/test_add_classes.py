@@ -86,6 +86,22 @@ def test_a_superclass_is_the_one_named_or_the_nearest(model, tmp_path):
     assert above["blue cheese"] == ("dairy", "animals")
 
 
+def test_superclasses_of_one_name_are_told_apart_by_what_is_above_them(tmp_path):
+    names = [["apple", "pear", "milk"], ["food/fruit", "toys/fruit", "dairy"], ["food", "toys"]]
+    tree = Hierarchy([[0, 0, 0], [1, 1, 1], [2, 2, 1]], names)
+    layers = [
+        {"builder": "torch.nn.AdaptiveAvgPool2d", "arguments": {"output_size": 1}},
+        {"builder": "torch.nn.Flatten"},
+    ]
+    transform = [{"builder": "torchvision.transforms.ToTensor"}]
+    model = RetrievalModel(layers, transform, names[0], [*PROXIES.values()], tree)
+    blue = [(10, 20, 200)]  # nearest to dairy, which is among the toys
+    for name in ("toys/fruit", "food/fruit"):
+        folder = build(tmp_path / name.replace("/", "-"), {f"{name}/lemon": blue})
+        ((lemon,),) = with_classes_of(model, folder)[1:]
+        assert (lemon.superclass, lemon.named) == (name, name)
+
+
 def test_classes_that_are_there_are_not_looked_at(model, tmp_path):
     folder = build(tmp_path / "all", {"fruit/apple": [(0, 0, 9)], "fruit/fig": [(9, 0, 0)]})
     (folder / "fruit/apple/1.png").write_text("broken")
