@@ -136,7 +136,7 @@ def about_length(
     return (
         f"These are short training runs of {length}, {100 * epochs / full:.0f}% of the full "
         f"{full} (--regime full): they show that everything works and which losses learn fast, "
-        "but not which loss is best, since losses with proxies need the full training most."
+        "but not which loss is best: so few batches put losses with proxies at a disadvantage."
     )
 
 
