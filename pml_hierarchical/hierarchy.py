@@ -62,6 +62,11 @@ class Hierarchy(core.Hierarchy):
         return cls.from_paths(value) if is_paths else cls.from_labels(value)
 
     @classmethod
+    def flat(cls, num_classes: int) -> Hierarchy:
+        """``num_classes`` classes and nothing above them."""
+        return cls(np.arange(num_classes)[:, None])
+
+    @classmethod
     def from_labels(cls, labels: Any, names: Sequence[Any] | None = None) -> Hierarchy:
         """From the labels of samples, ``(num_samples, num_levels)``, the finest in column 0."""
         return cls(core.as_integers(labels, "labels", ndim=2), names)

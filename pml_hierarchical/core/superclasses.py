@@ -1,7 +1,5 @@
 """Superclasses: how many each level has, their discovery level by level, how they are stored."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -148,8 +146,7 @@ def group_means(points: Tensor, groups: Tensor, num_groups: int) -> Tensor:
 
 def to_signs(table: Tensor, sizes: Sequence[int]) -> Tensor:
     """The coarse columns of a class table as ``float32`` of +1 and -1, ``(num_classes, digits)``,
-    and 0 for a class without one (``-1``): no cast or average turns these into another class.
-    """
+    and 0 for a class without one (``-1``): no cast or average turns these into another class."""
     columns = zip(table.T[1:], sizes[1:], strict=True)
     signs = [_signs(labels, size) * (labels >= 0)[:, None] for labels, size in columns]
     return torch.cat([torch.zeros(len(table), 0, device=table.device), *signs], dim=1)
@@ -192,8 +189,7 @@ class SuperclassState(torch.nn.Module):
     "is active" as a number above 0. In an average of different tables a class has the superclass
     with more than half of the weight; if that is no tree, the coarse levels are not active. What
     was read is kept until somebody else writes to the buffers: no step waits for a GPU.
-    ``class_labels`` is a table of -1 where a superclass is not known yet, ``sizes`` that of levels.
-    """
+    ``class_labels`` has -1 where a superclass is not known yet, ``sizes`` are those of levels."""
 
     steps: Tensor
     updates: Tensor  # how many, and the step of the last
@@ -254,7 +250,7 @@ class SuperclassState(torch.nn.Module):
         self.active.fill_(1)
         self.read()
 
-    def _apply(self, *args: Any) -> SuperclassState:
+    def _apply(self, *args: Any) -> "SuperclassState":
         super()._apply(*args)
         self._seen = None
         self.read()

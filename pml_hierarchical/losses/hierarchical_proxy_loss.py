@@ -17,6 +17,7 @@ from pytorch_metric_learning.utils import common_functions as c_f
 
 from ..clustering import get_clusterer
 from ..core import hierarchical_proxy_loss as core
+from ..core.level_losses import checked_weights
 from ..core.superclasses import SuperclassState, from_signs, level_sizes
 from ..hierarchy import Hierarchy
 from . import checks
@@ -24,7 +25,6 @@ from .fast_path import get_engine
 from .growth import grown_table, replace_in_optimizer
 from .processes import from_first_process
 
-COARSE_PROXIES = ("fixed", "live", "learned")
 _OF_UPDATES = ("share_moved", "smallest_superclass", "largest_superclass", "update_seconds")
 _OF_EVERY_LEVEL = ("distance", "reducer", "embedding_regularizer", "embedding_reg_weight")
 _CHECKED_ON_GPU = 10  # calls; looking at values waits for the GPU
@@ -100,14 +100,15 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     """
 
     hierarchy_class = Hierarchy
-    make_clusterer = staticmethod(lambda spec: get_clusterer("kmeans" if spec is None else spec))
-    make_engine = staticmethod(get_engine)
+    kinds_of_coarse_proxies = ("learned", "fixed", "live")
 
     @functools.wraps(core.HierarchicalProxyLoss.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = checked_arguments(*args, **kwargs)
         schedule = given.pop("weight_schedule")
         super().__init__(**given)
+        if schedule and len(self.sizes) == 1:
+            raise ValueError("level_weights has no effect: with one level, this is the base loss")
         self.check_engine()
         self.weight_schedule, self._counts_calls = schedule, True
         self._is_sum = len(self.sizes) > 1 and type(self.reducer) is MeanReducer
@@ -159,8 +160,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     def _set_weights(self, step: int) -> None:
         if self.weight_schedule is not None:
             weights, num_levels = self.weight_schedule(step), len(self.sizes)
-            weights = checks.checked_weights(weights, num_levels, f" at step {step}")
-            self.__dict__["level_weights"] = weights
+            weights = checked_weights(weights, num_levels, f" at step {step}")
+            self.__dict__["_level_weights"] = weights
 
     def _check_call(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         if not embeddings.is_cuda or self._checks_left > 0:
@@ -530,32 +531,24 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
         given[name] = checks.check_integer(name, given[name], least)
     if given["recluster_every"] is not None:
         checks.check_integer("recluster_every", given["recluster_every"], 1)
-    if given["coarse_proxies"] not in COARSE_PROXIES:
-        raise ValueError(
-            f"coarse_proxies must be one of {COARSE_PROXIES}, got {given['coarse_proxies']!r}"
-        )
+    clusterer = "kmeans" if given["clusterer"] is None else given["clusterer"]
+    given["clusterer"], given["engine"] = get_clusterer(clusterer), get_engine(given["engine"])
     checks.check_coarse_scale(base_loss, given["coarse_scale"], is_scaled)
     if given["hierarchy"] is not None:
         given["hierarchy"] = Hierarchy.of(given["hierarchy"])
-    flat, wanted = given["hierarchy"] is None, given["num_superclasses"]
-    coarse = () if flat else given["hierarchy"].sizes[1:]
-    wanted = ("auto" if flat else ()) if wanted is None else wanted
+    wanted = given["num_superclasses"]
+    if wanted is None and given["hierarchy"] is None:
+        wanted = "auto"
     if isinstance(wanted, str) and wanted == "auto" and given["num_classes"] < 3:
         raise ValueError(
             f"num_classes={given['num_classes']} is too few to discover superclasses: give a "
             "hierarchy, or num_superclasses=() for the base loss itself"
         )
-    num_levels = len(level_sizes(given["num_classes"], coarse, wanted)[0])
     given["level_kwargs"] = given["level_kwargs"] or {}
-    checks.check_level_kwargs(base_loss, given["level_kwargs"], num_levels)
-    weights, schedule = given["level_weights"], None
-    if callable(weights):
-        weights, schedule = weights(0), weights
-    given["level_weights"] = checks.checked_weights(weights, num_levels)
-    if num_levels == 1 and (schedule or given["level_weights"] != (1.0,)):
-        raise ValueError(
-            f"level_weights={weights!r} has no effect: with one level, this loss is its base loss"
-        )
+    checks.check_level_kwargs(base_loss, given["level_kwargs"])
+    schedule = given["level_weights"] if callable(given["level_weights"]) else None
+    if schedule is not None:
+        given["level_weights"] = schedule(0)
     return {**given, **extra, "weight_schedule": schedule}
 
 
