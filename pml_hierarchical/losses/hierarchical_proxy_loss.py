@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from pytorch_metric_learning.reducers import MeanReducer
+from pytorch_metric_learning.reducers import ClassWeightedReducer, MeanReducer
 from pytorch_metric_learning.utils import common_functions as c_f
 
 from ..clustering import get_clusterer
@@ -306,7 +306,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             optimizer: which trains the loss; its statistics of the old proxies are kept.
 
         Raises ``TypeError`` if ``parents`` is missing or of the wrong type, and ``ValueError`` if
-        something does not fit; nothing has changed then.
+        something does not fit, such as the weights of a reducer; nothing has changed then.
 
         Example:
             >>> tree = Hierarchy.from_parents([[0, 0, 1, 1]])
@@ -347,8 +347,16 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
 
     def _grown_loss(self, level: int, size: int, old: torch.Tensor, proxies: Any) -> Any:
         """A larger loss for a level, with the old proxies, and the new ones where given."""
-        loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
         before, attribute = self.level_loss(level), self.layout.attribute
+        for one in before.reducer.modules():
+            if isinstance(one, ClassWeightedReducer) and len(one.weights) < size:
+                raise ValueError(
+                    f"a ClassWeightedReducer of level {level} has {len(one.weights)} weights, but "
+                    f"there would be {size} classes: first set the weights of "
+                    f"loss_func.level_loss({level}).reducer to one for each of these"
+                )
+        loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
+        loss.reducer = before.reducer  # its weights may have changed
         new = getattr(loss, attribute)
         new.requires_grad_(old.requires_grad)
         rows, old_rows = self.layout.rows(new.data), self.layout.rows(old)
