@@ -110,7 +110,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         if schedule and len(self.sizes) == 1:
             raise ValueError("level_weights has no effect: with one level, this is the base loss")
         self.check_engine()
-        self.weight_schedule, self._counts_calls = schedule, True
+        self.weight_schedule = schedule
+        self._num_hooks = 0  # of optimizers, of which the last counts steps; without any, calls do
         self._is_sum = len(self.sizes) > 1 and type(self.reducer) is MeanReducer
         self.__dict__.update(dict.fromkeys(_OF_UPDATES, 0.0))
         self._warned: set[str] = set()
@@ -227,7 +228,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     def _before_training_step(self) -> None:
         if self.weight_schedule is not None:
             self._set_weights(self.step)
-        if self._counts_calls:
+        if self._num_hooks == 0:
             super()._before_training_step()
         elif self.recluster_every is not None and self.is_due(self.recluster_every):
             self.recluster()
@@ -236,7 +237,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         """Count the steps of an optimizer from now on, instead of the calls of this loss.
 
         For gradient accumulation, activation checkpointing, and optimizers that call the loss
-        several times per step (SAM, L-BFGS). Copies of the loss do not count.
+        several times per step (SAM, L-BFGS). Of several optimizers, or calls, the last one counts;
+        copies of the loss do not count.
 
         Example:
             >>> loss_func = HierarchicalProxyLoss(100, 64)
@@ -247,8 +249,13 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             >>> loss_func.step
             1
         """
-        self._counts_calls = False
-        optimizer.register_step_post_hook(lambda *_: self.superclasses.count_step())
+        self._num_hooks = number = self._num_hooks + 1
+
+        def count(*_: Any) -> None:
+            if self._num_hooks == number:
+                self.superclasses.count_step()
+
+        optimizer.register_step_post_hook(count)
 
     def class_vectors(self) -> torch.Tensor:
         """One vector per fine class; an error if processes of a training hold different ones."""
