@@ -65,7 +65,10 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         own = bool(ref_includes_query)
         data = self.prepare((query, query_labels, reference, reference_labels), own)
         query, labels, *_ = data
-        levels = range(labels.shape[1]) if levels is None else levels
+        known = range(labels.shape[1])
+        levels = known if levels is None else levels
+        if not {*levels} <= {*known}:
+            raise ValueError(f"levels must be some of 0..{known[-1]}, 0 the finest; got {levels}")
         clustering = [n for n in self.curr_function_dict if n in self.requires_clustering()]
         tasks: list[Task] = [
             (name, level)

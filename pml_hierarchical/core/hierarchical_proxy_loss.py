@@ -43,8 +43,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         clusterer: ``clusterer(points, num_clusters) -> labels``, as PML's ``kmeans_func``.
         level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}``.
         engine: computes all levels at once where it can; ``None``: one PML loss per level.
-        **base_loss_kwargs: settings of the base loss (``margin``, ``distance``, ``reducer``, ...)
-            for every level; regularizers go to the fine level alone.
+        **base_loss_kwargs: ``margin``, ``reducer``, ... of every level; regularizers of the finest.
 
     Example:
         >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
@@ -95,8 +94,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         self.num_classes, self.embedding_size = num_classes, embedding_size
         self.is_given, self.coarse_proxies = is_given, coarse_proxies
         self.warmup, self.recluster_every = warmup, recluster_every
-        self.clusterer = clusterer or FaissKMeans(min_points_per_centroid=1)
-        self.engine = engine
+        self.clusterer, self.engine = clusterer or FaissKMeans(min_points_per_centroid=1), engine
         self.layout = levels.layout_of(type(fine)).of(fine, num_classes)
         self.level_factory, names = factory, iter(given.names or ())
         self.class_names = given.names and tuple(next(names) if one else None for one in is_given)
@@ -149,6 +147,8 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             apart = torch.compiler.is_compiling() and (self.recluster_every or self.weight_schedule)
             (self._uncompiled_step if apart else self._before_training_step)()
         now = self.superclasses.read()
+        if now.class_labels.device != embeddings.device:  # PML's losses move to it, too
+            now = self.to(embeddings.device).superclasses.read()
         num_levels = len(self.sizes) if now.is_active else 1
         table = now.class_labels.t()[:num_levels].index_select(1, labels)
         losses = [*self.level_losses.values()]

@@ -155,13 +155,12 @@ def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[floa
     if not all(isinstance(value, Real) for value in values):
         raise TypeError(f"level_weights must be a number or one per level, got {weights!r}{when}")
     is_valid = all(0 <= value < math.inf for value in values) and any(values)
-    if len(values) != num_levels or not is_valid:
+    if len(values) != num_levels or not is_valid or (num_levels == 1 and values != (1,)):
         raise ValueError(
             f"level_weights must hold one weight for each of the {num_levels} levels, finest "
-            f"first, finite, not negative and not all 0; got {len(values)}: {values}{when}"
+            "first, finite, not negative, not all 0, and 1 if there is one level, where another "
+            f"has no effect; got {len(values)}: {values}{when}"
         )
-    if values != (1,) and num_levels == 1:
-        raise ValueError(f"level_weights={weights!r} has no effect: one level is the base loss")
     return tuple(map(float, values))
 
 

@@ -16,8 +16,7 @@ def level_sizes(
     """The size of each level, finest first, and whether the level is given (the finest is).
 
     Levels to discover are put between the given ones by size. ``num_superclasses`` is an integer,
-    decreasing integers, or ``"auto"``: a quarter of the classes, at most 1,000.
-    """
+    decreasing integers, or ``"auto"``: a quarter of the classes, at most 1,000."""
     if isinstance(num_superclasses, str) and num_superclasses == "auto":
         num_superclasses = max(2, min(num_classes // 4, 1000))
     wanted, given = np.atleast_1d(num_superclasses).tolist(), (int(num_classes), *given_sizes)
@@ -64,11 +63,10 @@ def discover(
 
     A ``ValueError`` for vectors that are not finite and for other labels of the clusterer.
     """
-    points, found = vectors.detach().float().cpu(), table.to("cpu", copy=True)
     scaled = unit_vectors if spherical else Tensor.float
+    points, found = scaled(vectors.detach().float().cpu()), table.to("cpu", copy=True)
     if len(bad := (~points.isfinite().all(dim=1)).nonzero()):
         raise ValueError(f"the proxies hold NaN or infinite values (first in row {int(bad[0])})")
-    points = scaled(points)
     for level in [level for level, given in enumerate(is_given) if not given]:
         size, below, last = sizes[level], found[:, level - 1], found[:, level].clone()
         nodes = points if level == 1 else scaled(group_means(points, below, sizes[level - 1]))
