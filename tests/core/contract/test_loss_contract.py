@@ -383,6 +383,18 @@ def test_copies_are_independent(api):
     assert (step_of(twin), step_of(loss_func)) == (2, 1)
 
 
+def test_a_loss_follows_the_embeddings_to_their_device(api, monkeypatch):
+    """As PML's proxy losses do; ``tests/cuda`` has the same on a GPU, with values."""
+    if api.HierarchicalProxyLoss.__module__ == "pml_hierarchical.losses.hierarchical_proxy_loss":
+        pytest.skip("the plugin reads the values of a batch, and meta tensors have none")
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    loss_func = three_levels(api, "NormalizedSoftmaxLoss", coarse_proxies="fixed")
+    embeddings, labels = batch()
+    loss_func.eval()(embeddings.to("meta"), labels)
+    tensors = [*loss_func.parameters(), *loss_func.buffers()]
+    assert {one.device.type for one in tensors} == {"meta"}
+
+
 # ---------------------------------------------------------------- PML's trainer and recorder
 def train_with_pml(loss_func, hook):
     torch.manual_seed(0)
