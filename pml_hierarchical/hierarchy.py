@@ -62,6 +62,11 @@ class Hierarchy(core.Hierarchy):
         return cls.from_paths(value) if is_paths else cls.from_labels(value)
 
     @classmethod
+    def flat(cls, num_classes: int) -> Hierarchy:
+        """``num_classes`` classes and nothing above them."""
+        return cls(np.arange(num_classes)[:, None])
+
+    @classmethod
     def from_labels(cls, labels: Any, names: Sequence[Any] | None = None) -> Hierarchy:
         """From the labels of samples, ``(num_samples, num_levels)``, the finest in column 0."""
         return cls(core.as_integers(labels, "labels", ndim=2), names)
@@ -103,9 +108,9 @@ class Hierarchy(core.Hierarchy):
     def from_mapping(cls, parent_of: Mapping[str, str | None]) -> Hierarchy:
         """From ``{name: name of its parent}``; fine classes are the names that are no parent.
 
-        A parent of ``None`` or NaN is none. A root that all classes share is no level.
+        A parent of ``None``, NaN or pandas' ``NA`` is none. A root that all share is no level.
         """
-        above = {name: up for name, up in parent_of.items() if up is not None and up == up}
+        above = {name: up for name, up in parent_of.items() if up is not None and not _is_nan(up)}
         is_parent = set(above.values())
         chains: list[list[str]] = []
         for name in parent_of:
@@ -181,3 +186,8 @@ class Hierarchy(core.Hierarchy):
             got = f"{array.min()}..{array.max()}"
             raise ValueError(f"labels must be in 0..{self.num_classes - 1}, got {got}")
         return array
+
+
+def _is_nan(value: Any) -> bool:
+    """Whether it is NaN, or ``NA`` of pandas, of which ``NA == NA`` is neither true nor false."""
+    return type(value).__name__ == "NAType" or bool(value != value)

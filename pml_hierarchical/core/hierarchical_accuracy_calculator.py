@@ -1,7 +1,5 @@
 """``HierarchicalAccuracyCalculator``: PML's ``AccuracyCalculator``, all levels in one search."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from copy import copy
@@ -21,9 +19,8 @@ Data = tuple[Any, Tensor, Any, Tensor]  # queries, their labels, references, the
 def count_same(labels: Tensor, others: Tensor) -> Tensor:
     """How many references ``others`` share the class of each query, ``(queries, L)``."""
     codes = [column.unique(return_inverse=True)[1] for column in torch.cat([labels, others]).T]
-    counts = [code[len(labels) :].bincount(minlength=len(code)) for code in codes]
-    pairs = zip(counts, codes, strict=True)
-    return torch.stack([count[code[: len(labels)]] for count, code in pairs], dim=1)
+    counts = [c[len(labels) :].bincount(minlength=len(c))[c[: len(labels)]] for c in codes]
+    return torch.stack(counts, dim=1)
 
 
 class HierarchicalAccuracyCalculator(AccuracyCalculator):
@@ -68,7 +65,10 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         own = bool(ref_includes_query)
         data = self.prepare((query, query_labels, reference, reference_labels), own)
         query, labels, *_ = data
-        levels = range(labels.shape[1]) if levels is None else levels
+        known = range(labels.shape[1])
+        levels = known if levels is None else levels
+        if not {*levels} <= {*known}:
+            raise ValueError(f"levels must be some of 0..{known[-1]}, 0 the finest; got {levels}")
         clustering = [n for n in self.curr_function_dict if n in self.requires_clustering()]
         tasks: list[Task] = [
             (name, level)

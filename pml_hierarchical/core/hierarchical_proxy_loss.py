@@ -1,7 +1,5 @@
 """The hierarchical proxy loss of Yang et al. (WACV 2022) on any proxy loss of PML."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -45,8 +43,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         clusterer: ``clusterer(points, num_clusters) -> labels``, as PML's ``kmeans_func``.
         level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}``.
         engine: computes all levels at once where it can; ``None``: one PML loss per level.
-        **base_loss_kwargs: settings of the base loss (``margin``, ``distance``, ``reducer``, ...)
-            for every level; regularizers go to the fine level alone.
+        **base_loss_kwargs: ``margin``, ``reducer``, ... of every level; regularizers of the finest.
 
     Example:
         >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
@@ -72,14 +69,22 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         engine: Any = None,
         **base_loss_kwargs: Any,
     ) -> None:
-        given = Hierarchy.flat(num_classes) if hierarchy is None else hierarchy
+        given = Hierarchy(torch.arange(num_classes)[:, None]) if hierarchy is None else hierarchy
+        if not isinstance(given, Hierarchy):
+            raise TypeError(f"hierarchy must be a Hierarchy(class_labels), got {given!r:.200}")
         if given.num_classes != num_classes:
             raise ValueError(f"hierarchy has {given.num_classes} fine classes, but {num_classes=}")
+        if coarse_proxies not in (kinds := self.kinds_of_coarse_proxies):
+            raise ValueError(f"coarse_proxies must be one of {kinds}, got {coarse_proxies!r}")
         if num_superclasses is None:
             num_superclasses = "auto" if hierarchy is None else ()
         sizes, is_given = level_sizes(num_classes, given.sizes[1:], num_superclasses)
         self.__dict__["sizes"] = sizes  # PML asks for the sub-losses during its own construction
-        made_of = (base_loss, embedding_size, base_loss_kwargs, level_kwargs or {})
+        self.level_weights, settings = level_weights, level_kwargs or {}
+        if unknown := {*settings} - {*range(len(sizes))}:
+            known = f"the levels are 0..{len(sizes) - 1} (0 is the finest)"
+            raise ValueError(f"level_kwargs has settings for level {unknown.pop()!r}, but {known}")
+        made_of = (base_loss, embedding_size, base_loss_kwargs, settings)
         factory = levels.LevelLossFactory(*made_of, coarse_proxies, coarse_scale)
         losses = [factory.make(level, size) for level, size in enumerate(sizes)]
         fine, is_flat = losses[0], len(sizes) == 1
@@ -89,16 +94,10 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         self.num_classes, self.embedding_size = num_classes, embedding_size
         self.is_given, self.coarse_proxies = is_given, coarse_proxies
         self.warmup, self.recluster_every = warmup, recluster_every
-        if isinstance(level_weights, (int, float)):
-            level_weights = (1.0, *[level_weights] * (len(sizes) - 1))
-        self.level_weights = tuple(map(float, level_weights))
-        if len(self.level_weights) != len(sizes):
-            raise ValueError(f"{level_weights=}, but the levels are {len(sizes)}, finest first")
-        self.clusterer, self.engine = self.make_clusterer(clusterer), self.make_engine(engine)
+        self.clusterer, self.engine = clusterer or FaissKMeans(min_points_per_centroid=1), engine
         self.layout = levels.layout_of(type(fine)).of(fine, num_classes)
-        names, self.level_factory = iter(given.names or ()), factory
-        named = tuple(next(names, None) if one else None for one in is_given)
-        self.class_names = named if given.names else None
+        self.level_factory, names = factory, iter(given.names or ())
+        self.class_names = given.names and tuple(next(names) if one else None for one in is_given)
         with torch.device("cpu"):  # also where a model is made on the meta device
             table = torch.full((num_classes, len(sizes)), -1)
             table[:, torch.tensor(is_given)] = torch.tensor(given.class_labels)
@@ -111,8 +110,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
 
     # ------------------------------------------------------------ seams that a subclass overrides
     hierarchy_class = Hierarchy
-    make_clusterer = staticmethod(lambda spec: spec or FaissKMeans(min_points_per_centroid=1))
-    make_engine = staticmethod(lambda spec: spec)
+    kinds_of_coarse_proxies: tuple[str, ...] = ("learned", "fixed")
     weight_schedule: Any = None  # a function of the training step
     _uncompiled_step = torch.compiler.disable(lambda self: self._before_training_step())
 
@@ -128,8 +126,10 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         return discover(vectors, self.class_labels, *args, bool(self.layout.direction_only))
 
     def coarse_means(self, vectors: torch.Tensor, table: torch.Tensor, level: int) -> torch.Tensor:
-        """The mean vector of each superclass, ``(sizes[level], embedding_size)``."""
-        return levels.means_of_members(vectors, table[:, level], self.sizes[level])
+        """The mean of each superclass, with gradients, ``(sizes[level], embedding_size)``."""
+        labels, wide = table[:, level], vectors.to(torch.promote_types(vectors.dtype, torch.float))
+        sums = wide.new_zeros(self.sizes[level], wide.shape[1]).index_add(0, labels, wide)
+        return (sums / labels.bincount(minlength=len(sums))[:, None]).to(vectors.dtype)
 
     def compute_loss(
         self, embeddings: Any, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any
@@ -147,6 +147,8 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             apart = torch.compiler.is_compiling() and (self.recluster_every or self.weight_schedule)
             (self._uncompiled_step if apart else self._before_training_step)()
         now = self.superclasses.read()
+        if now.class_labels.device != embeddings.device:  # PML's losses move to it, too
+            now = self.to(embeddings.device).superclasses.read()
         num_levels = len(self.sizes) if now.is_active else 1
         table = now.class_labels.t()[:num_levels].index_select(1, labels)
         losses = [*self.level_losses.values()]
@@ -197,13 +199,11 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     def recluster(self) -> Hierarchy:
         """Discover the levels that are not given, and set each coarse proxy to the mean of its
         classes. Superclasses keep their numbers; learned proxies are set by the first update alone.
-        A ``ValueError`` if proxies that are clustered hold NaN.
-        """
+        A ``ValueError`` if proxies that are clustered hold NaN."""
         before = self.superclasses.read()
         with torch.inference_mode(False), torch.no_grad():  # buffers must not be inference tensors
-            vectors, table = self.class_vectors(), before.class_labels
-            if not all(self.is_given):
-                table = self.find_superclasses(vectors)
+            vectors, is_known = self.class_vectors(), all(self.is_given)
+            table = before.class_labels if is_known else self.find_superclasses(vectors)
             if not (before.is_active and self.coarse_proxies == "learned"):
                 for level in range(1, len(self.sizes)):
                     self._set_coarse_proxies(level, self.coarse_means(vectors, table, level))
@@ -218,6 +218,15 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             stored.copy_(proxies)
         else:  # a new tensor: a backward pass that is still to come may need the old one
             setattr(loss, attribute, proxies)
+
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """The weight of each level, finest first; set as in the constructor."""
+        return self._level_weights
+
+    @level_weights.setter
+    def level_weights(self, weights: Any) -> None:
+        self._level_weights = levels.checked_weights(weights, len(self.sizes))
 
     @property
     def is_active(self) -> bool:

@@ -1,7 +1,5 @@
 """``HierarchicalTester``: PML's ``GlobalEmbeddingSpaceTester`` with one search for all levels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pytorch_metric_learning.testers import GlobalEmbeddingSpaceTester

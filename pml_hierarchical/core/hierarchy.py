@@ -1,7 +1,5 @@
 """The tree of classes that losses, metrics and clusterings share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,11 +38,6 @@ class Hierarchy:
         names = None if names is None else tuple(None if n is None else tuple(n) for n in names)
         vars(self).update(class_labels=table, num_classes=len(table), num_levels=table.shape[1])
         vars(self).update(names=names, sizes=tuple((table.max(axis=0) + 1).tolist()))
-
-    @classmethod
-    def flat(cls, num_classes: int) -> Hierarchy:
-        """``num_classes`` classes and nothing above them."""
-        return cls(np.arange(num_classes)[:, None])
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Hierarchy is immutable: {name} cannot be set")

@@ -1,10 +1,10 @@
 """One loss of PML per level: where its proxies are, how it is made and called, and the sum."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ class ProxyLayout:
     needs_norm: bool = False  # a vector of length zero is an error, or makes the loss NaN
     scale: str = ""  # the attribute that similarities are multiplied by; "1/...": divided by
 
-    def of(self, loss: Any, num_classes: int) -> ProxyLayout:
+    def of(self, loss: Any, num_classes: int) -> "ProxyLayout":
         """The layout with the values of one loss; a ``TypeError`` if that has other proxies."""
         shape = tuple(getattr(getattr(loss, self.attribute, None), "shape", ()))
         centers = getattr(loss, self.centers) if isinstance(self.centers, str) else self.centers
@@ -148,11 +148,20 @@ def values_by_pml(
     return values
 
 
-def means_of_members(vectors: torch.Tensor, labels: torch.Tensor, size: int) -> torch.Tensor:
-    """The mean of the vectors of the classes of each of ``size`` superclasses; differentiable."""
-    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    sums = wide.new_zeros(size, wide.shape[1]).index_add(0, labels, wide)
-    return (sums / labels.bincount(minlength=size)[:, None]).to(vectors.dtype)
+def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[float, ...]:
+    """A weight for each level; a number is the weight of every coarse level beside 1."""
+    values = (1.0, *[weights] * (num_levels - 1)) if isinstance(weights, Real) else weights
+    values = tuple(values) if isinstance(values, Iterable) else (values,)
+    if not all(isinstance(value, Real) for value in values):
+        raise TypeError(f"level_weights must be a number or one per level, got {weights!r}{when}")
+    is_valid = all(0 <= value < math.inf for value in values) and any(values)
+    if len(values) != num_levels or not is_valid or (num_levels == 1 and values != (1,)):
+        raise ValueError(
+            f"level_weights must hold one weight for each of the {num_levels} levels, finest "
+            "first, finite, not negative, not all 0, and 1 if there is one level, where another "
+            f"has no effect; got {len(values)}: {values}{when}"
+        )
+    return tuple(map(float, values))
 
 
 def weighted_sum(values: Callable[..., Any], weights: Sequence[float], *inputs: Any) -> Any:

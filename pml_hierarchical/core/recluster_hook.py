@@ -1,7 +1,5 @@
 """A hook for PML's trainers that updates the hierarchy of their losses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +12,7 @@ from .hierarchical_proxy_loss import HierarchicalProxyLoss
 class ReclusterHook:
     """An ``end_of_iteration_hook`` that updates every :class:`HierarchicalProxyLoss` of a trainer,
     when its warm-up is over and then ``every`` so many iterations, which the loss counts and saves.
-    They must have ``recluster_every=None``; ``next_hook``, such as PML's, is called afterwards.
-    """
+    They must have ``recluster_every=None``; ``next_hook``, such as PML's, is called afterwards."""
 
     def __init__(self, every: int, next_hook: Callable[[Any], Any] = c_f.return_input) -> None:
         if every < 1:

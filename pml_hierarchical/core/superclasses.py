@@ -1,7 +1,5 @@
 """Superclasses: how many each level has, their discovery level by level, how they are stored."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,8 +16,7 @@ def level_sizes(
     """The size of each level, finest first, and whether the level is given (the finest is).
 
     Levels to discover are put between the given ones by size. ``num_superclasses`` is an integer,
-    decreasing integers, or ``"auto"``: a quarter of the classes, at most 1,000.
-    """
+    decreasing integers, or ``"auto"``: a quarter of the classes, at most 1,000."""
     if isinstance(num_superclasses, str) and num_superclasses == "auto":
         num_superclasses = max(2, min(num_classes // 4, 1000))
     wanted, given = np.atleast_1d(num_superclasses).tolist(), (int(num_classes), *given_sizes)
@@ -66,11 +63,10 @@ def discover(
 
     A ``ValueError`` for vectors that are not finite and for other labels of the clusterer.
     """
-    points, found = vectors.detach().float().cpu(), table.to("cpu", copy=True)
     scaled = unit_vectors if spherical else Tensor.float
+    points, found = scaled(vectors.detach().float().cpu()), table.to("cpu", copy=True)
     if len(bad := (~points.isfinite().all(dim=1)).nonzero()):
         raise ValueError(f"the proxies hold NaN or infinite values (first in row {int(bad[0])})")
-    points = scaled(points)
     for level in [level for level, given in enumerate(is_given) if not given]:
         size, below, last = sizes[level], found[:, level - 1], found[:, level].clone()
         nodes = points if level == 1 else scaled(group_means(points, below, sizes[level - 1]))
@@ -148,8 +144,7 @@ def group_means(points: Tensor, groups: Tensor, num_groups: int) -> Tensor:
 
 def to_signs(table: Tensor, sizes: Sequence[int]) -> Tensor:
     """The coarse columns of a class table as ``float32`` of +1 and -1, ``(num_classes, digits)``,
-    and 0 for a class without one (``-1``): no cast or average turns these into another class.
-    """
+    and 0 for a class without one (``-1``): no cast or average turns these into another class."""
     columns = zip(table.T[1:], sizes[1:], strict=True)
     signs = [_signs(labels, size) * (labels >= 0)[:, None] for labels, size in columns]
     return torch.cat([torch.zeros(len(table), 0, device=table.device), *signs], dim=1)
@@ -192,8 +187,7 @@ class SuperclassState(torch.nn.Module):
     "is active" as a number above 0. In an average of different tables a class has the superclass
     with more than half of the weight; if that is no tree, the coarse levels are not active. What
     was read is kept until somebody else writes to the buffers: no step waits for a GPU.
-    ``class_labels`` is a table of -1 where a superclass is not known yet, ``sizes`` that of levels.
-    """
+    ``class_labels`` has -1 where a superclass is not known yet, ``sizes`` are those of levels."""
 
     steps: Tensor
     updates: Tensor  # how many, and the step of the last
@@ -254,7 +248,7 @@ class SuperclassState(torch.nn.Module):
         self.active.fill_(1)
         self.read()
 
-    def _apply(self, *args: Any) -> SuperclassState:
+    def _apply(self, *args: Any) -> "SuperclassState":
         super()._apply(*args)
         self._seen = None
         self.read()

@@ -7,7 +7,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,16 +89,11 @@ def check_coarse_scale(base_loss: Callable[..., Any], scale: Any, is_chosen: boo
         )
 
 
-def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any, num_levels: int) -> None:
+def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any) -> None:
     """Raise unless these are settings of a base loss by level."""
     if not isinstance(level_kwargs, Mapping):
         raise TypeError(f"level_kwargs must be a mapping {{level: settings}}, got {level_kwargs!r}")
     for level, settings in level_kwargs.items():
-        if level not in range(num_levels):
-            raise ValueError(
-                f"level_kwargs has settings for level {level!r}, but the levels are "
-                f"0..{num_levels - 1} (0 is the finest)"
-            )
         if not isinstance(settings, Mapping):
             raise TypeError(
                 f"level_kwargs must hold mappings of keyword arguments, got {settings!r} for "
@@ -112,22 +106,6 @@ def check_engine(engine: FastPath | None, when: str) -> None:
     """Raise for settings of the fast path where the losses of PML are called instead."""
     if engine is not None and (engine.class_share < 1 or engine.save_memory):
         raise ValueError(f"engine={engine} has no effect: {when}, the loss is PML's. Leave it out")
-
-
-def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[float, ...]:
-    """One weight per level, of one number per level or of one for every coarse level."""
-    one = isinstance(weights, Real)
-    values = (1.0, *[weights] * (num_levels - 1)) if one else weights
-    values = tuple(values) if isinstance(values, Iterable) else (values,)
-    if not all(isinstance(value, Real) for value in values):
-        raise TypeError(f"level_weights must be a number or one per level, got {weights!r}{when}")
-    is_valid = all(0 <= value < math.inf for value in values) and any(values)
-    if len(values) != num_levels or not is_valid:
-        raise ValueError(
-            f"level_weights must hold one weight for each of the {num_levels} levels, finest "
-            f"first, finite, not negative and not all 0; got {len(values)}: {values}{when}"
-        )
-    return tuple(map(float, values))
 
 
 def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -> torch.Tensor:

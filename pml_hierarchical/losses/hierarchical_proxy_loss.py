@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from pytorch_metric_learning.reducers import MeanReducer
+from pytorch_metric_learning.reducers import ClassWeightedReducer, MeanReducer
 from pytorch_metric_learning.utils import common_functions as c_f
 
 from ..clustering import get_clusterer
 from ..core import hierarchical_proxy_loss as core
+from ..core.level_losses import checked_weights
 from ..core.superclasses import SuperclassState, from_signs, level_sizes
 from ..hierarchy import Hierarchy
 from . import checks
@@ -24,7 +25,6 @@ from .fast_path import get_engine
 from .growth import grown_table, replace_in_optimizer
 from .processes import from_first_process
 
-COARSE_PROXIES = ("fixed", "live", "learned")
 _OF_UPDATES = ("share_moved", "smallest_superclass", "largest_superclass", "update_seconds")
 _OF_EVERY_LEVEL = ("distance", "reducer", "embedding_regularizer", "embedding_reg_weight")
 _CHECKED_ON_GPU = 10  # calls; looking at values waits for the GPU
@@ -100,16 +100,18 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     """
 
     hierarchy_class = Hierarchy
-    make_clusterer = staticmethod(lambda spec: get_clusterer("kmeans" if spec is None else spec))
-    make_engine = staticmethod(get_engine)
+    kinds_of_coarse_proxies = ("learned", "fixed", "live")
 
     @functools.wraps(core.HierarchicalProxyLoss.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = checked_arguments(*args, **kwargs)
         schedule = given.pop("weight_schedule")
         super().__init__(**given)
+        if schedule and len(self.sizes) == 1:
+            raise ValueError("level_weights has no effect: with one level, this is the base loss")
         self.check_engine()
-        self.weight_schedule, self._counts_calls = schedule, True
+        self.weight_schedule = schedule
+        self._num_hooks = 0  # of optimizers, of which the last counts steps; without any, calls do
         self._is_sum = len(self.sizes) > 1 and type(self.reducer) is MeanReducer
         self.__dict__.update(dict.fromkeys(_OF_UPDATES, 0.0))
         self._warned: set[str] = set()
@@ -159,8 +161,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     def _set_weights(self, step: int) -> None:
         if self.weight_schedule is not None:
             weights, num_levels = self.weight_schedule(step), len(self.sizes)
-            weights = checks.checked_weights(weights, num_levels, f" at step {step}")
-            self.__dict__["level_weights"] = weights
+            weights = checked_weights(weights, num_levels, f" at step {step}")
+            self.__dict__["_level_weights"] = weights
 
     def _check_call(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
         if not embeddings.is_cuda or self._checks_left > 0:
@@ -226,7 +228,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
     def _before_training_step(self) -> None:
         if self.weight_schedule is not None:
             self._set_weights(self.step)
-        if self._counts_calls:
+        if self._num_hooks == 0:
             super()._before_training_step()
         elif self.recluster_every is not None and self.is_due(self.recluster_every):
             self.recluster()
@@ -235,7 +237,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         """Count the steps of an optimizer from now on, instead of the calls of this loss.
 
         For gradient accumulation, activation checkpointing, and optimizers that call the loss
-        several times per step (SAM, L-BFGS). Copies of the loss do not count.
+        several times per step (SAM, L-BFGS). Of several optimizers, or calls, the last one counts;
+        copies of the loss do not count.
 
         Example:
             >>> loss_func = HierarchicalProxyLoss(100, 64)
@@ -246,8 +249,13 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             >>> loss_func.step
             1
         """
-        self._counts_calls = False
-        optimizer.register_step_post_hook(lambda *_: self.superclasses.count_step())
+        self._num_hooks = number = self._num_hooks + 1
+
+        def count(*_: Any) -> None:
+            if self._num_hooks == number:
+                self.superclasses.count_step()
+
+        optimizer.register_step_post_hook(count)
 
     def class_vectors(self) -> torch.Tensor:
         """One vector per fine class; an error if processes of a training hold different ones."""
@@ -305,7 +313,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             optimizer: which trains the loss; its statistics of the old proxies are kept.
 
         Raises ``TypeError`` if ``parents`` is missing or of the wrong type, and ``ValueError`` if
-        something does not fit; nothing has changed then.
+        something does not fit, such as the weights of a reducer; nothing has changed then.
 
         Example:
             >>> tree = Hierarchy.from_parents([[0, 0, 1, 1]])
@@ -346,8 +354,16 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
 
     def _grown_loss(self, level: int, size: int, old: torch.Tensor, proxies: Any) -> Any:
         """A larger loss for a level, with the old proxies, and the new ones where given."""
-        loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
         before, attribute = self.level_loss(level), self.layout.attribute
+        for one in before.reducer.modules():
+            if isinstance(one, ClassWeightedReducer) and len(one.weights) < size:
+                raise ValueError(
+                    f"a ClassWeightedReducer of level {level} has {len(one.weights)} weights, but "
+                    f"there would be {size} classes: first set the weights of "
+                    f"loss_func.level_loss({level}).reducer to one for each of these"
+                )
+        loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
+        loss.reducer = before.reducer  # its weights may have changed
         new = getattr(loss, attribute)
         new.requires_grad_(old.requires_grad)
         rows, old_rows = self.layout.rows(new.data), self.layout.rows(old)
@@ -530,32 +546,24 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
         given[name] = checks.check_integer(name, given[name], least)
     if given["recluster_every"] is not None:
         checks.check_integer("recluster_every", given["recluster_every"], 1)
-    if given["coarse_proxies"] not in COARSE_PROXIES:
-        raise ValueError(
-            f"coarse_proxies must be one of {COARSE_PROXIES}, got {given['coarse_proxies']!r}"
-        )
+    clusterer = "kmeans" if given["clusterer"] is None else given["clusterer"]
+    given["clusterer"], given["engine"] = get_clusterer(clusterer), get_engine(given["engine"])
     checks.check_coarse_scale(base_loss, given["coarse_scale"], is_scaled)
     if given["hierarchy"] is not None:
         given["hierarchy"] = Hierarchy.of(given["hierarchy"])
-    flat, wanted = given["hierarchy"] is None, given["num_superclasses"]
-    coarse = () if flat else given["hierarchy"].sizes[1:]
-    wanted = ("auto" if flat else ()) if wanted is None else wanted
+    wanted = given["num_superclasses"]
+    if wanted is None and given["hierarchy"] is None:
+        wanted = "auto"
     if isinstance(wanted, str) and wanted == "auto" and given["num_classes"] < 3:
         raise ValueError(
             f"num_classes={given['num_classes']} is too few to discover superclasses: give a "
             "hierarchy, or num_superclasses=() for the base loss itself"
         )
-    num_levels = len(level_sizes(given["num_classes"], coarse, wanted)[0])
     given["level_kwargs"] = given["level_kwargs"] or {}
-    checks.check_level_kwargs(base_loss, given["level_kwargs"], num_levels)
-    weights, schedule = given["level_weights"], None
-    if callable(weights):
-        weights, schedule = weights(0), weights
-    given["level_weights"] = checks.checked_weights(weights, num_levels)
-    if num_levels == 1 and (schedule or given["level_weights"] != (1.0,)):
-        raise ValueError(
-            f"level_weights={weights!r} has no effect: with one level, this loss is its base loss"
-        )
+    checks.check_level_kwargs(base_loss, given["level_kwargs"])
+    schedule = given["level_weights"] if callable(given["level_weights"]) else None
+    if schedule is not None:
+        given["level_weights"] = schedule(0)
     return {**given, **extra, "weight_schedule": schedule}
 
 

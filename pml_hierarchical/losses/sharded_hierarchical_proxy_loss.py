@@ -15,7 +15,7 @@ from ..hierarchy import Hierarchy
 from ..kernels import AllLevels, Settings, Share
 from . import processes
 from .checks import check_values, checked_labels
-from .fast_path import FAST_LOSSES, FastPath, get_engine, settings_of
+from .fast_path import FAST_LOSSES, settings_of
 from .hierarchical_proxy_loss import SIGNATURE, HierarchicalProxyLoss, checked_arguments
 
 
@@ -84,6 +84,12 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
                 "coarse_proxies can only be 'fixed' in ShardedHierarchicalProxyLoss, got "
                 f"{arguments['coarse_proxies']!r}; HierarchicalProxyLoss has the other choices"
             )
+        engine = arguments["engine"]
+        if engine is None or engine.class_share < 1:
+            raise ValueError(
+                f"engine must be a FastPath with class_share=1, got {engine or 'pml'!r}: classes "
+                "that are divided among processes are neither left to PML's losses nor sampled"
+            )
         mesh = processes.checked_mesh(device_mesh, arguments["num_classes"])
         super().__init__(*args, **kwargs)
         self.share = processes.share_of(self.num_classes, mesh.get_local_rank(), mesh.size())
@@ -96,17 +102,6 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         # the numbers of the classes that are here: a checkpoint of another process is noticed
         numbers = torch.arange(self.num_classes)
         self.register_buffer("class_numbers", processes.divided(numbers, mesh))
-
-    @staticmethod
-    def make_engine(spec: Any) -> FastPath:
-        """The settings of the kernels."""
-        engine = get_engine(spec)
-        if engine is None or engine.class_share < 1:
-            raise ValueError(
-                f"engine must be a FastPath with class_share=1, got {spec!r}: classes that are "
-                "divided among processes are neither left to PML's losses nor sampled"
-            )
-        return engine
 
     def check_engine(self) -> None:
         """Raise if the classes of these losses cannot be divided."""

@@ -195,6 +195,16 @@ def test_what_the_loss_takes_as_a_hierarchy(parents):
     assert Hierarchy.of(pd.Series(mapping)) == Hierarchy.from_mapping(mapping)
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT], ids=repr)
+def test_a_missing_parent_is_none(missing):
+    """As pandas has it, whose ``NA`` is neither true nor false."""
+    mapping = {"apple": "fruit", "milk": "dairy", "fruit": missing, "dairy": missing}
+    tree = Hierarchy.from_parents([[0, 1]], [["apple", "milk"], ["fruit", "dairy"]])
+    assert Hierarchy.of(mapping) == tree
+    for dtype in ("object", "string", "category"):
+        assert Hierarchy.of(pd.Series(mapping, dtype=dtype)) == tree, dtype
+
+
 def test_names_are_encoded_as_by_scikit_learn():
     from sklearn.preprocessing import LabelEncoder
 

@@ -88,6 +88,26 @@ def test_the_core_gives_the_numbers_of_the_cpu(base_loss):
     assert train(losses[1], "cuda") == pytest.approx(train(losses[0], "cpu"), rel=1e-9)
 
 
+@pytest.mark.parametrize("loss_class", [HierarchicalProxyLoss, core.HierarchicalProxyLoss])
+@pytest.mark.parametrize("base_loss", [pml.ProxyAnchorLoss, pml.CosFaceLoss])
+def test_a_loss_on_the_cpu_follows_the_embeddings(base_loss, loss_class):
+    """As PML's proxy losses do, and the optimizer goes on."""
+    found = []
+    for is_moved in (True, False):
+        loss_func = make_loss(base_loss, loss_class, **LEVELS["given"])
+        optimizer = torch.optim.SGD(loss_func.parameters(), lr=0.1)
+        for _ in range(5):
+            embeddings, labels = torch.eye(BATCH, SIZE), torch.arange(BATCH)
+            value = loss_func(embeddings.cuda() if is_moved else embeddings, labels)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        found.append([value, *loss_func.parameters()])
+        assert {one.is_cuda for one in loss_func.state_dict().values()} == {is_moved}
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one.cpu(), other, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("base_loss", FAST)
 def test_single_precision_is_that_of_pml(base_loss):
     values = [

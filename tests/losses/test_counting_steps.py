@@ -1,6 +1,7 @@
 """What counts as a training step where a loss is called more often than the optimizer steps."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -84,6 +85,20 @@ def test_gradients_of_a_checkpointed_loss_are_those_without():
         assert loss_func.is_active
         found.append([embeddings.grad, loss_func.proxies.grad, loss_func.proxies.detach()])
     torch.testing.assert_close(*found)
+
+
+def test_the_last_optimizer_counts():
+    """Also if it is the same one again, as in a function that is called for every epoch."""
+    loss_func, optimizer = make()
+    other = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    seen = []
+    for counted in (optimizer, optimizer, other):
+        loss_func.count_steps_of(counted)
+        for each in (optimizer, other, other):
+            each.step()
+        seen.append(loss_func.step)
+    assert seen == [1, 2, 4]
+    assert pickle.loads(pickle.dumps(loss_func)).step == 4
 
 
 def test_a_copy_does_not_count():

@@ -469,6 +469,27 @@ def test_bad_new_classes_change_nothing(tree, args, error, message):
     assert loss_func.num_classes == C
 
 
+@pytest.mark.parametrize("base", [losses.ProxyNCALoss, losses.ProxyAnchorLoss])
+def test_class_weights_are_extended_before_new_classes_come(base):
+    """Proxy-Anchor has a copy of the reducer for each of its two terms."""
+    weights = torch.rand(C)
+    reducer = reducers.ClassWeightedReducer(weights)
+    loss_func = HierarchicalProxyLoss(C, D, base, TREE, warmup=0, reducer=reducer)
+    before = {k: v.clone() for k, v in loss_func.state_dict().items()}
+    with pytest.raises(ValueError, match=r"level 0 has 12 weights.* 14 classes.*reducer"):
+        loss_func.add_classes(2, parents=[0, 3])
+    assert all(map(torch.equal, loss_func.state_dict().values(), before.values()))
+    assert loss_func.num_classes == C
+    own = [one for one in loss_func.level_loss(0).reducer.modules() if hasattr(one, "weights")]
+    for one in own:
+        one.weights = torch.cat([weights, torch.ones(2)])
+    loss_func.add_classes(2, parents=[0, 3])
+    labels = torch.arange(C + 2)
+    loss_func(torch.randn(C + 2, D), labels)
+    kept = [one for one in loss_func.level_loss(0).reducer.modules() if hasattr(one, "weights")]
+    assert [len(one.weights) for one in kept] == [C + 2] * len(own)
+
+
 def test_miners_weigh_every_level_and_distances_reach_them():
     distance = distances.LpDistance(power=2)
     kwargs = {"base_loss": losses.ProxyNCALoss, "distance": distance, "coarse_scale": 1}

@@ -40,6 +40,14 @@ def test_calculator_is_pmls_at_every_level(api, data, options, own):
             assert found[f"{name}_level{level}"] == pytest.approx(value, abs=1e-6), name
 
 
+@pytest.mark.parametrize("levels", [[-1], [0, 3], range(-1, 1)])
+def test_levels_that_are_none(api, data, levels):
+    """Which are no positions from the end, as of a list."""
+    calculator = api.HierarchicalAccuracyCalculator(include=METRICS)
+    with pytest.raises(ValueError, match=r"levels must be some of 0\.\.2.*0 .*the finest.* got "):
+        calculator.get_accuracy(*data, levels=levels)
+
+
 def test_tester_records_what_pmls_tester_records(api, data):
     dataset = {"val": c_f.EmbeddingDataset(*data)}
     options = {"label_hierarchy_level": "all", "dataloader_num_workers": 0}

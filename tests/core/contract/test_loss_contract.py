@@ -228,10 +228,60 @@ def test_labels_that_are_floats_are_refused_as_by_the_base_loss(api):
             loss_func(embeddings, labels + 0.7)
 
 
-def test_a_weight_for_each_level(api):
-    for weights in (WEIGHTS[:2], (*WEIGHTS, 0.1)):
-        with pytest.raises(ValueError, match="level_weights"):
-            three_levels(api, level_weights=weights)
+BAD_WEIGHTS = [
+    (WEIGHTS[:2], ValueError, "each of the 3 levels.*got 2"),
+    ((*WEIGHTS, 0.1), ValueError, "each of the 3 levels.*got 4"),
+    (-1.0, ValueError, "not negative"),
+    ("heavy", TypeError, "must be a number or one per level, got 'heavy'"),
+    (None, TypeError, "must be a number or one per level, got None"),
+]
+
+
+@pytest.mark.parametrize(("weights", "error", "message"), BAD_WEIGHTS)
+def test_a_weight_for_each_level(api, weights, error, message):
+    with pytest.raises(error, match=f"level_weights .*{message}"):
+        three_levels(api, level_weights=weights)
+    loss_func = three_levels(api)
+    with pytest.raises(error, match=f"level_weights .*{message}"):
+        loss_func.level_weights = weights
+    assert loss_func.level_weights == WEIGHTS
+
+
+@pytest.mark.parametrize("weights", [0.5, np.float32(0.5), [1, 0.5, 0.5]])
+def test_weights_are_set_as_on_construction(api, weights):
+    new, changed = three_levels(api, level_weights=weights), three_levels(api)
+    changed.load_state_dict(new.state_dict())
+    embeddings, labels = batch()
+    value = changed(embeddings, labels)
+    changed.level_weights = weights
+    assert new.level_weights == changed.level_weights == (1, 0.5, 0.5)
+    assert torch.equal(new(embeddings, labels), changed(embeddings, labels))
+    assert not torch.equal(value, changed(embeddings, labels))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"coarse_proxies": "lerned"}, ValueError, "coarse_proxies must be .*'learned'.*'lerned'"),
+        ({"level_kwargs": {3: {"margin": 0.2}}}, ValueError, r"level_kwargs .*level 3.*0\.\.2"),
+        ({"level_kwargs": {-1: {}}}, ValueError, r"level_kwargs .*level -1.*0 is the finest"),
+    ],
+)
+def test_bad_arguments(api, kwargs, error, message):
+    with pytest.raises(error, match=message):
+        three_levels(api, **kwargs)
+
+
+def test_weights_without_coarse_levels(api):
+    with pytest.raises(ValueError, match=r"level_weights .*has no effect; got 1: \(0.5,\)"):
+        api.HierarchicalProxyLoss(C, D, num_superclasses=(), level_weights=(0.5,))
+    assert one_level(api, "ProxyAnchorLoss")[0].level_weights == (1,)
+
+
+@pytest.mark.parametrize("tree", [3, {0, 1}, "a tree"])
+def test_a_hierarchy_that_is_none(api, tree):
+    with pytest.raises(TypeError, match=f"hierarchy must be .*Hierarchy.*got {tree!r}"):
+        api.HierarchicalProxyLoss(C, D, hierarchy=tree)
 
 
 # ---------------------------------------------------------------- trees
@@ -331,6 +381,18 @@ def test_copies_are_independent(api):
     twin = copy.deepcopy(loss_func)
     assert torch.equal(twin(embeddings, labels), value)
     assert (step_of(twin), step_of(loss_func)) == (2, 1)
+
+
+def test_a_loss_follows_the_embeddings_to_their_device(api, monkeypatch):
+    """As PML's proxy losses do; ``tests/cuda`` has the same on a GPU, with values."""
+    if api.HierarchicalProxyLoss.__module__ == "pml_hierarchical.losses.hierarchical_proxy_loss":
+        pytest.skip("the plugin reads the values of a batch, and meta tensors have none")
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    loss_func = three_levels(api, "NormalizedSoftmaxLoss", coarse_proxies="fixed")
+    embeddings, labels = batch()
+    loss_func.eval()(embeddings.to("meta"), labels)
+    tensors = [*loss_func.parameters(), *loss_func.buffers()]
+    assert {one.device.type for one in tensors} == {"meta"}
 
 
 # ---------------------------------------------------------------- PML's trainer and recorder
