@@ -32,11 +32,7 @@ class ClassNames:
             [_without_parent(name, self._above(level, node)) for node, name in enumerate(own)]
             for level, own in enumerate(names)
         ]
-        self._offered = [
-            [short if uses[short] == 1 else name for short, name in zip(shown, own, strict=True)]
-            for shown, own in zip(self._shown, names, strict=True)
-            for uses in [Counter(shown)]
-        ]
+        self._offered = list(map(_told_apart, self._shown, names))
         self._folded = [[name.casefold() for name in own] for own in names]
 
     @property
@@ -54,10 +50,15 @@ class ClassNames:
         return int(self.classes[row]) if self.known[row] else UNKNOWN
 
     def shown(self, class_: int) -> list[str | None]:
-        """The name of a fine class and of its superclasses, the finest first."""
+        """The name of a fine class and of its superclasses, the finest first.
+
+        Those of superclasses are whole where several of a level are shown alike: the page groups
+        and colours by them.
+        """
         if class_ < 0:
             return [None] * self.num_levels
-        return [own[node] for own, node in zip(self._shown, self.labels[class_], strict=True)]
+        levels = [self._shown[0], *self._offered[1:]]
+        return [own[node] for own, node in zip(levels, self.labels[class_], strict=True)]
 
     def find(self, name: str) -> int:
         """The fine class of a name as given or as shown.
@@ -118,6 +119,14 @@ class ClassNames:
 def _without_parent(name: str, parent: str) -> str:
     """``fruit/apple`` below ``fruit`` is shown as ``apple``."""
     return name.removeprefix(parent + "/") if parent else name
+
+
+def _told_apart(shown: list[str], names: list[str]) -> list[str]:
+    """The names of a level as shown, but whole where several are shown alike."""
+    uses = Counter(shown)
+    mixed = [short if uses[short] == 1 else own for short, own in zip(shown, names, strict=True)]
+    # a whole name can be what another class is shown as
+    return mixed if len(set(mixed)) == len(mixed) else names
 
 
 def names_of(hierarchy: Any) -> list[list[str]]:
