@@ -70,6 +70,6 @@ def search(
     loaded = load_model(index, gallery, model, checked_device(device))
     queries = find_pictures(pictures)
     found = find_answers(index, loaded, queries, k, level, only or ())
-    if check and (warning := age_warning(index, gallery)):
+    if check and (warning := age_warning(index, gallery, model)):
         warnings.warn(warning, stacklevel=2)
     write_answers(found, output_format.value, out)

@@ -30,12 +30,14 @@ class Gallery:
     Attributes:
         title: what the page calls it, e.g. the loss.
         rows: for each row of the index its row in the gallery that is shown, ``int64``.
+        model_folder: where the model is, if that is not where the pictures were embedded.
     """
 
     index: Index
     model: RetrievalModel | None
     title: str
     rows: np.ndarray
+    model_folder: Path | None = None
 
     def __post_init__(self) -> None:
         self._own_row = np.argsort(self.rows)  # for each row that is shown that of the index

@@ -47,7 +47,7 @@ def load(
         raise ValueError("--compare-model is the model of a second gallery: give it by --compare")
     index = Index.load(gallery)
     loaded = _model(model, index, gallery, "--model")
-    searched = [Gallery(index, loaded, _title(gallery, loaded), np.arange(len(index)))]
+    searched = [Gallery(index, loaded, _title(gallery, loaded), np.arange(len(index)), model)]
     if compare is not None:
         other = Index.load(compare)
         _check_order(index, other)
@@ -76,7 +76,7 @@ def check_files(found: SearchedPictures, gallery: Path) -> str | None:
             "their folder was moved, give it with --pictures"
         )
     if is_noted(index) and files.root == Path(index.about["root"]):
-        return age_warning(index, gallery)
+        return age_warning(index, gallery, found.galleries[0].model_folder)
     if missing:  # in a folder that was moved, or an index that was built in Python
         return (
             f"{missing:,} of {len(index):,} pictures of the gallery are not in "

@@ -194,6 +194,36 @@ def test_a_gallery_that_is_older_than_its_pictures(own_gallery, call):
     assert "older" not in call(*words)[2]
 
 
+def test_the_update_of_a_gallery_whose_folders_were_moved(own_gallery, call):
+    (own_gallery / "model").rename("moved")
+    os.utime(own_gallery / "pictures/dairy/milk/0.png", (1, 1))
+    words = ("search", "gallery", "pictures/fruit/pear/1.png", "--model", "moved")
+    code, _, errors = call(*words)
+    assert code == 0
+    commands = errors.partition("Update it: ")[2]
+    assert f"embed moved {own_gallery / 'pictures'} --out" in commands
+    for command in commands.split("&&"):
+        assert call(*shlex.split(command)[1:])[0] == 0
+    assert "older" not in call(*words)[2]
+
+    (own_gallery / "embeddings").rename("vectors")
+    shutil.copytree("pictures", "photos")
+    shutil.rmtree("pictures")
+    errors = call("search", "gallery", "photos/fruit/pear/1.png", "--model", "moved")[2]
+    assert "pml-hierarchical embed moved PICTURES --out EMBEDDINGS && pml-hierarchical" in errors
+    assert f"(PICTURES is no longer {own_gallery / 'pictures'}, EMBEDDINGS is no longer " in errors
+    assert f"{own_gallery / 'embeddings'}: write where they are now)" in errors
+
+
+def test_the_update_of_a_gallery_one_of_whose_folders_is_gone(own_gallery, call):
+    words = ("pictures/fruit", "pictures/dairy", "--out", "both")
+    assert call("embed", "model", *words)[0] == 0
+    assert call("index", "both", "--out", "both-gallery")[0] == 0
+    shutil.rmtree("pictures/dairy")
+    errors = call("search", "both-gallery", "pictures/fruit/pear/1.png")[2]
+    assert f"embed {own_gallery / 'model'} {own_gallery / 'pictures/fruit'} PICTURES" in errors
+
+
 def test_galleries_of_other_models(own_gallery, call):
     make_model(seed=1).save("other")
     make_model(size=7).save("larger")

@@ -118,3 +118,9 @@ def test_pictures_that_changed(folders, tmp_path):
     shutil.copyfile(root / folders.paths[1], root / "new.png")
     warning = check_files(found, tmp_path)
     assert "is older than its 30 pictures (1 changed, 1 gone, 1 new)" in warning
+    assert f" embed {folders.model} {root} --out" in warning
+    moved = tmp_path / "moved"
+    shutil.copytree(folders.model, moved)
+    assert f" embed {moved} {root} --out" in check_files(
+        load(tmp_path / "gallery", model=moved), tmp_path
+    )
