@@ -14,7 +14,7 @@ import numpy as np
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import RetrievalModel
 
-from ..names import printable
+from ..names import meant_by, printable
 from .embed_folder import tree_of
 from .embed_pictures import NAMED, FoundPictures
 from .gallery_index import Index
@@ -165,18 +165,26 @@ def _rows_of(index: Index, level: int, only: Sequence[str]) -> np.ndarray:
     """The rows of the gallery that are of one of these classes."""
     assert index.hierarchy is not None
     every = [_names(index.hierarchy, one) for one in range(index.hierarchy.num_levels)]
-    names = every[level]
-    for name in only:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=NAMED, cutoff=0.0)
-            others = [one for one, known in enumerate(every) if name in known]
-            hint = f"Level {others[0]} has one: add --level {others[0]}" if others else ""
-            raise ValueError(
-                f"--only {name}: no class of level {level} has this name. "
-                + (hint or f"The nearest of {len(names)} are {', '.join(near)}")
-            )
     nodes = index.hierarchy.ancestors(index.classes, level)
-    rows = np.flatnonzero(np.isin(nodes, [names.index(name) for name in only]))
+    rows = np.flatnonzero(np.isin(nodes, [_named_node(name, every, level) for name in only]))
     if not len(rows):
         raise ValueError(f"the gallery has no picture of {', '.join(only)}")
     return rows
+
+
+def _named_node(name: str, every: Sequence[list[str]], level: int) -> int:
+    """The class of a level that is meant by a name; ``every`` has the names of all levels."""
+    names = every[level]
+    found = meant_by(name, names)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = " or ".join(names[node] for node in found)
+        raise ValueError(f"--only {name}: several classes of level {level} end so: give {several}")
+    near = difflib.get_close_matches(name, names, n=NAMED, cutoff=0.0)
+    others = [one for one, known in enumerate(every) if meant_by(name, known)]
+    hint = f"Level {others[0]} has one: add --level {others[0]}" if others else ""
+    raise ValueError(
+        f"--only {name}: no class of level {level} has this name. "
+        + (hint or f"The nearest of {len(names)} are {', '.join(near)}")
+    )

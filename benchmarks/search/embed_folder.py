@@ -19,7 +19,7 @@ from pml_hierarchical.search import BrokenPicturesError, RetrievalModel
 from pml_hierarchical.search.model import WEIGHTS_FILE
 
 from ..files import DamagedFileError, mismatch, read_json, write_whole
-from ..names import printable
+from ..names import composed, printable
 from .embed_pictures import FoundPictures, counted, named
 from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE, read_list
 from .embeddings_on_disk import embed as embed_files
@@ -129,17 +129,17 @@ def classes_of(
     """The class of each picture: that of its folder's name, otherwise that of the nearest proxy.
 
     A class is known by its whole name, such as ``fruit/apple``, or by the last part of it if that
-    is the only one.
+    is the only one. How accents are written, see :func:`~benchmarks.names.composed`, counts only
+    if two classes differ by nothing else.
 
     Returns:
         ``int64 (n,)``, or ``None`` for a model without classes; and whether the folder told it.
     """
-    ends = Counter(name.rpartition("/")[2] for name in model.class_names)
-    number = {
-        name.rpartition("/")[2]: i
-        for i, name in enumerate(model.class_names)
-        if ends[name.rpartition("/")[2]] == 1
-    }
+    whole = [composed(name) for name in model.class_names]
+    ends = [name.rpartition("/")[2] for name in whole]
+    uses = Counter(ends)
+    number = {end: i for i, end in enumerate(ends) if uses[end] == 1}
+    number |= {name: i for i, name in enumerate(whole)}
     number |= {name: i for i, name in enumerate(model.class_names)}
     folders = {str(Path(path).parent) for path in paths}
     number_of = {folder: _number(Path(root, folder), number) for folder in folders}
@@ -227,4 +227,5 @@ def _number(folder: Path, number: dict[str, int]) -> int:
     """The number of the class that the last parts of a path name; -1 for none."""
     parts = [printable(part) for part in folder.parts]
     names = ("/".join(parts[start:]) for start in range(len(parts)))  # the longest first
-    return next((number[name] for name in names if name in number), -1)
+    forms = (form for name in names for form in (name, composed(name)))
+    return next((number[form] for form in forms if form in number), -1)

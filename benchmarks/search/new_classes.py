@@ -17,6 +17,7 @@ from pml_hierarchical.search import RetrievalModel
 from ..datasets.classes import keep_images
 from ..datasets.folder import list_folder
 from ..datasets.photographs import Photographs, usable
+from ..names import composed
 from .all_classes import means_of_classes
 from .same_classes import class_paths, new_names
 
@@ -141,11 +142,13 @@ def _named_superclass(tree: Hierarchy, above: Sequence[str]) -> tuple[str | None
     """
     assert tree.names is not None
     ends = [(i, end) for i in range(len(above)) for end in range(len(above), i, -1)]
-    paths = ["/".join(reversed(above[i:end])) for i, end in ends]
+    paths = [composed("/".join(reversed(above[i:end]))) for i, end in ends]
     for level in range(1, tree.num_levels):
-        names = tree.names[level] or ()
+        own = tree.names[level] or ()
+        names = list(map(composed, own))
         for name in paths:
             if name in names:
-                members = tree.members(level, names.index(name))
-                return name, np.unique(tree.class_labels[members, 1]).tolist()
+                node = names.index(name)
+                members = tree.members(level, node)
+                return own[node], np.unique(tree.class_labels[members, 1]).tolist()
     return None, list(range(tree.sizes[1]))

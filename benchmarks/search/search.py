@@ -34,7 +34,10 @@ def search(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Names of classes of the level; all others are not searched."),
+        typer.Option(
+            help="Names of classes of the level, such as apple for fruit/apple; all others are not "
+            "searched."
+        ),
     ] = None,
     output_format: Annotated[
         Format,

@@ -16,7 +16,8 @@ from PIL import Image
 from small_gallery import make_model, write_pictures
 
 from benchmarks import command_line
-from pml_hierarchical.search import RetrievalModel
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.search import Index, RetrievalModel
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,34 @@ def test_levels_and_classes_alone(gallery, call):
         code, _, errors = call(*words, *wrong)
         assert code == 2
         assert message in errors
+
+
+def test_classes_by_short_names_and_in_other_cases(gallery, call):
+    query = gallery / "pictures/dairy/milk/1.png"
+    words = ("search", gallery / "gallery", query, "--format", "json", "-k", 20)
+    for typed in ("milk", "Dairy/MILK"):
+        (found,) = json.loads(call(*words, "--level", 0, "--only", typed)[1])["queries"]
+        assert {answer["classes"][0] for answer in found["answers"]} == {"dairy/milk"}
+    (found,) = json.loads(call(*words, "--only", "FRUIT")[1])["queries"]
+    assert len(found["answers"]) == 8
+    assert "Level 0 has one: add --level 0" in call(*words, "--only", "Milk")[2]
+
+
+def test_a_short_name_of_several_classes(call, tmp_path):
+    model = make_model()
+    names = ["fruit/apple", "toys/Apple", "toys/kite", "apple pie"]
+    tree = Hierarchy(model.hierarchy.class_labels, [names, ["fruit", "toys"]])
+    Index.build(np.eye(4, 6, dtype=np.float32), names, range(4), tree).save(tmp_path / "gallery")
+    model.save(tmp_path / "model")
+    Image.new("RGB", (8, 8)).save(tmp_path / "query.png")
+    words = ("search", tmp_path / "gallery", tmp_path / "query.png", "--model", tmp_path / "model")
+    code, _, errors = call(*words, "--level", 0, "--only", "APPLE")
+    assert code == 2
+    assert (
+        "--only APPLE: several classes of level 0 end so: give fruit/apple or toys/Apple" in errors
+    )
+    code, out, _ = call(*words, "--level", 0, "--only", "apple", "--format", "csv")
+    assert (code, out.count("\n")) == (0, 2)  # as it is written there is one
 
 
 def test_table_and_csv(gallery, call):
