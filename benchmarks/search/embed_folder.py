@@ -6,7 +6,7 @@ import json
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -20,7 +20,7 @@ from pml_hierarchical.search.model import WEIGHTS_FILE
 
 from ..files import DamagedFileError, mismatch, read_json, write_whole
 from ..names import composed, printable
-from .embed_pictures import FoundPictures, counted, named
+from .embed_pictures import FoundPictures, counted, named, state_of
 from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE, read_list
 from .embeddings_on_disk import embed as embed_files
 
@@ -79,7 +79,8 @@ def embed_into(
         ValueError, OSError: see :func:`pml_hierarchical.search.embed` and :func:`check_no_model`.
     """
     check_no_model(settings.out)
-    paths, left_out = list(pictures.paths), [str(file) for file in pictures.left_out]
+    paths = list(pictures.paths)
+    left_out = {str(file): state_of(file) for file in pictures.left_out}
 
     def embed_them() -> np.ndarray:
         return embed_files(
@@ -104,7 +105,7 @@ def embed_into(
                 "--skip-broken, and start the same command again"
             ) from error
         warnings.warn(f"left out: {wrong}", stacklevel=2)
-        left_out += [str(pictures.root / path) for path in broken]
+        left_out |= _states_of(broken, settings.out)
         paths = [path for path in paths if path not in broken]
         embeddings = embed_them()
     classes, known = classes_of(model, paths, pictures.root, embeddings)
@@ -113,7 +114,8 @@ def embed_into(
         "known": known.tolist(),
         "model": str(folder.resolve()),
         "inputs": [str(path) for path in pictures.inputs],
-        "left_out": left_out,
+        "left_out": list(left_out),
+        "left_out_states": list(left_out.values()),
     }
     write_whole(settings.out / LIST_FILE, json.dumps(described))
     shutil.copyfile(folder / MODEL_FILE, settings.out / MODEL_FILE)
@@ -121,6 +123,14 @@ def embed_into(
     of_classes = "" if classes is None else f", {known.sum():,} of them in folders of known classes"
     size = embeddings.nbytes / 2**20
     return f"{counted(n, 'picture')}, {d} dimensions, {size:.1f} MiB{of_classes}"
+
+
+def _states_of(paths: Collection[str], folder: Path) -> dict[str, list[int] | None]:
+    """The states of some pictures before they were embedded: they may be other ones by now."""
+    listed = read_list(folder / LIST_FILE)
+    noted = zip(listed["paths"], listed["sizes"], listed["times"], strict=True)
+    root = Path(listed["root"])
+    return {str(root / path): [size, when] for path, size, when in noted if path in paths}
 
 
 def classes_of(

@@ -81,6 +81,15 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
     return FoundPictures(root, paths, tuple(map(_absolute, inputs)), tuple(broken))
 
 
+def state_of(file: str | Path) -> list[int] | None:
+    """Size and time of a file, which tell later if it was changed; ``None`` if it is not there."""
+    try:
+        state = os.stat(file)
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
+
+
 def named(files: Iterable[str | Path]) -> str:
     """The first of some files, for a message, and how many more there are."""
     shown = [printable(file) for file in files]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..names import printable
-from .embed_pictures import counted, find_pictures, named
+from .embed_pictures import counted, find_pictures, named, state_of
 from .gallery_index import Index
 
 NOTED = ("root", "sizes", "times", "inputs")  # an index built in Python, or an old one, lacks some
@@ -73,8 +73,17 @@ def _number_of_new(index: Index, root: Path) -> int:
     if not inputs:
         return 0
     found = find_pictures(inputs, skip_broken=None)
-    known = {str(root / path) for path in index.paths} | set(index.about.get("left_out", ()))
+    known = {str(root / path) for path in index.paths} | _still_left_out(index)
     return sum(str(found.root / path) not in known for path in found.paths)
+
+
+def _still_left_out(index: Index) -> set[str]:
+    """The files that were left out and have not been changed since, as far as that is noted."""
+    left_out: list[str] = index.about.get("left_out", [])
+    states = index.about.get("left_out_states", [])
+    if not isinstance(states, list) or len(states) != len(left_out):  # earlier versions noted none
+        return set(left_out)
+    return {file for file, was in zip(left_out, states, strict=True) if state_of(file) == was}
 
 
 def age_warning(index: Index, gallery: Path, model: Path | None = None) -> str | None:

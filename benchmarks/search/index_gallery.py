@@ -12,6 +12,7 @@ from .embed_pictures import counted
 from .gallery_index import Index
 
 KEPT = ("root", "sizes", "times", "fingerprint", "model", "inputs", "known", "left_out")
+KEPT += ("left_out_states",)  # which earlier versions did not note
 NUM_QUERIES = 200  # to measure the recall
 
 
@@ -40,7 +41,7 @@ def index_gallery(folder: Path, out: Path, kind: str) -> str:
         tree,
         kind,
         embeddings_folder=str(folder.resolve()),
-        **{key: pictures[key] for key in KEPT},
+        **{key: pictures[key] for key in KEPT if key in pictures},
     )
     index.save(out)
     size = (out / "index.faiss").stat().st_size / 2**20

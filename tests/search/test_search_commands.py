@@ -206,6 +206,35 @@ def test_broken_pictures(own_gallery, call):
     assert call("search", "new-gallery", query)[2] == ""
 
 
+@pytest.mark.parametrize("content", [b"no picture", None])
+def test_a_picture_that_was_left_out_and_is_repaired(own_gallery, call, content):
+    """Such as one that could not be opened, or one of which the second half was missing."""
+    whole = (own_gallery / "pictures/fruit/pear/0.png").read_bytes()
+    file = own_gallery / "pictures/fruit/pear/bad.png"
+    file.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    words = ("search", "new-gallery", "pictures/fruit/pear/1.png")
+    assert call("embed", "model", "pictures", "--out", "new", "--skip-broken")[0] == 0
+    assert call("index", "new", "--out", "new-gallery")[0] == 0
+    assert call(*words)[2] == ""
+    file.write_bytes(whole)
+    errors = call(*words)[2]
+    assert "new-gallery is older than its 17 pictures (1 new)" in errors
+    for command in errors.partition("Update it: ")[2].split("&&"):
+        assert call(*shlex.split(command)[1:])[0] == 0
+    assert call(*words)[2] == ""
+
+
+def test_a_gallery_that_notes_no_states_of_what_was_left_out(own_gallery, call):
+    """As earlier versions made them."""
+    (own_gallery / "pictures/bad.jpg").write_text("no picture")
+    assert call("embed", "model", "pictures", "--out", "new", "--skip-broken")[0] == 0
+    listed = json.loads((own_gallery / "new/pictures.json").read_text())
+    del listed["left_out_states"]
+    (own_gallery / "new/pictures.json").write_text(json.dumps(listed))
+    assert call("index", "new", "--out", "new-gallery")[0] == 0
+    assert call("search", "new-gallery", "pictures/fruit/pear/1.png")[2] == ""
+
+
 def test_a_gallery_that_is_older_than_its_pictures(own_gallery, call):
     words = ("search", "gallery", "pictures/fruit/pear/1.png")
     assert "older" not in call(*words)[2]
