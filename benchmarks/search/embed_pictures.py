@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..datasets.folder import is_picture, search
+from ..datasets.folder import search, why_not_read
 from ..names import printable
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -61,14 +61,13 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
         else:
             raise FileNotFoundError(f"there is no file or folder {printable(given)}")
     files = list(dict.fromkeys(files))
-    broken = [] if skip_broken is None else _broken(files)
+    broken = {} if skip_broken is None else _broken(files)
     if broken:
         wrong = _what_is_wrong(broken, len(files))
         if not skip_broken:
             raise ValueError(wrong)
         warnings.warn(f"left out: {wrong}", stacklevel=2)
-        without = set(broken)
-        files = [file for file in files if file not in without]
+        files = [file for file in files if file not in broken]
     if not files:
         places = ", ".join(map(printable, inputs))
         raise FileNotFoundError(
@@ -128,33 +127,22 @@ def _listed(folder: Path, line: str) -> Path:
     return as_given if os.path.lexists(as_given) else _absolute(folder / line.strip())
 
 
-def _broken(files: list[Path]) -> list[Path]:
-    """Those that are missing, or do not begin as pictures do."""
+def _broken(files: list[Path]) -> dict[Path, str]:
+    """Those that are missing, too large or do not begin as pictures do, with the reasons."""
     with ThreadPool(THREADS) as pool:
-        checks = pool.imap(is_picture, files, chunksize=256)
+        checks = pool.imap(why_not_read, files, chunksize=256)
         bar = tqdm(checks, "checking files", len(files), unit="file", delay=2)
-        return [file for file, is_usable in zip(files, bar, strict=True) if not is_usable]
+        return {file: why for file, why in zip(files, bar, strict=True) if why is not None}
 
 
-def _what_is_wrong(broken: Sequence[Path], total: int) -> str:
+def _what_is_wrong(broken: Mapping[Path, str], total: int) -> str:
     reasons: dict[str, list[Path]] = {}
-    for file in broken:
-        reason = "no permission to read" if _is_locked(file) else "missing or no picture"
-        reasons.setdefault(reason, []).append(file)
+    for file, why in broken.items():
+        reasons.setdefault(why, []).append(file)
     return "; ".join(
-        f"{named(files)}: {reason} ({len(files):,} of {counted(total, 'file')})"
-        for reason, files in reasons.items()
+        f"{named(files)}: {why} ({len(files):,} of {counted(total, 'file')})"
+        for why, files in reasons.items()
     )
-
-
-def _is_locked(file: Path) -> bool:
-    """Whether it is there, but may not be read."""
-    try:
-        if os.path.isfile(file):  # a pipe would never end
-            file.open("rb").close()
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return False
 
 
 def _folder_of_all(files: Sequence[Path]) -> Path:

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import struct
 import tempfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,6 +89,36 @@ def test_of_a_picture_of_one_line_the_middle_is_embedded():
         picture = open_picture(f"{folder}/line.png")
     assert picture.size == (1, 100)
     assert picture.getextrema() == ((255, 255),) * 3
+
+
+def write_png_of_size(file, width, height):
+    """A PNG whose header says so; what follows is not enough."""
+    parts = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT", b"IEND"
+    chunks = [struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def test_pictures_that_are_too_large(workspace, call):
+    write_png_of_size(workspace / "photos/fruit/pear/poster.png", 20000, 10000)
+    shutil.copy("photos/fruit/pear/poster.png", "photos/fruit/pear/no_suffix")
+    (workspace / "photos/fruit/pear/text.png").write_text("no picture")
+    code, _, errors = call("embed", "model", "photos", "--out", "new")
+    assert code == 2
+    assert "pear/poster.png: too large, at most 178 million pixels are read (2 of 11" in errors
+    assert "pear/text.png: missing or no picture (1 of 11 files)" in errors
+    assert "DOS attack" not in errors
+    (workspace / "photos/fruit/pear/text.png").unlink()
+    code, _, errors = call("describe", "folder", "--data-root", "photos")
+    assert code == 2
+    assert "(too large, at most 178 million pixels are read)" in errors
+
+
+def test_a_large_picture_is_taken_without_a_warning(workspace, call):
+    Image.new("1", (10000, 9000)).save("photos/fruit/pear/large.png")
+    code, out, errors = call("embed", "model", "photos", "--out", "new")
+    assert (code, "9 pictures" in out) == (0, True)
+    assert "warning" not in errors
+    assert "bomb" not in errors
 
 
 # ---------------------------------------------------------------- lists
