@@ -63,7 +63,7 @@ def load(
 
 
 def check_files(found: SearchedPictures, gallery: Path) -> str | None:
-    """A warning if the pictures are not as they were when they were embedded.
+    """A warning if pictures are not as they were when they were embedded, or cannot be shown.
 
     Raises:
         FileNotFoundError: if none is there.
@@ -75,14 +75,21 @@ def check_files(found: SearchedPictures, gallery: Path) -> str | None:
             f"none of the {missing:,} pictures of the gallery is in {printable(files.root)}: if "
             "their folder was moved, give it with --pictures"
         )
+    told = []
     if is_noted(index) and files.root == Path(index.about["root"]):
-        return age_warning(index, gallery, found.galleries[0].model_folder)
-    if missing:  # in a folder that was moved, or an index that was built in Python
-        return (
+        told.append(age_warning(index, gallery, found.galleries[0].model_folder))
+    elif missing:  # in a folder that was moved, or an index that was built in Python
+        told.append(
             f"{missing:,} of {len(index):,} pictures of the gallery are not in "
             f"{printable(files.root)}: they are found, but cannot be shown"
         )
-    return None
+    if not_shown := files.not_shown():
+        reasons = ", ".join(f"{number:,} {what}" for what, number in not_shown.items())
+        told.append(
+            f"{sum(not_shown.values()):,} of {len(index):,} pictures of the gallery are found, but "
+            f"cannot be shown: {reasons}"
+        )
+    return ". ".join(filter(None, told)) or None
 
 
 def _title(folder: Path, model: RetrievalModel | None) -> str:

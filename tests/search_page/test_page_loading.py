@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from page_gallery import TREE, make_gallery, make_model
+from PIL import Image
 
 from benchmarks.search.embed_folder import EmbedSettings, embed_into
 from benchmarks.search.embed_pictures import find_pictures
@@ -102,6 +103,24 @@ def test_pictures_that_are_missing(folders, tmp_path):
     assert f"15 of 30 pictures of the gallery are not in {moved}" in check_files(some, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"none of the 30 pictures .* --pictures"):
         check_files(load(folders.gallery, pictures=tmp_path), folders.gallery)
+
+
+def test_pictures_that_cannot_be_shown(folders, tmp_path):
+    root, out = tmp_path / "pictures", tmp_path / "embeddings"
+    (root / "a").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(root / "a/0.png")
+    Image.new("RGB", (9, 9)).save(root / "a/1.ppm")
+    model = RetrievalModel.load(folders.model)
+    embed_into(EmbedSettings(out), folders.model, model, find_pictures([root]))
+    index_gallery(out, tmp_path / "gallery", "exact")
+    warning = check_files(load(tmp_path / "gallery"), tmp_path / "gallery")
+    assert warning.startswith(
+        "1 of 2 pictures of the gallery are found, but cannot be shown: 1 in a"
+    )
+    (root / "a/0.png").write_bytes((root / "a/0.png").read_bytes() + b" ")
+    warning = check_files(load(tmp_path / "gallery"), tmp_path / "gallery")
+    assert "is older than its 2 pictures (1 changed)" in warning
+    assert "1 of 2 pictures of the gallery are found, but cannot be shown" in warning
 
 
 def test_pictures_that_changed(folders, tmp_path):
