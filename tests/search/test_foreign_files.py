@@ -81,6 +81,25 @@ def test_two_commands_in_one_folder(workspace, call):
     assert "another command is running in embeddings" in errors
 
 
+def test_two_commands_that_index_into_one_folder(workspace, call):
+    with only_one_in(workspace / "gallery"):
+        code, _, errors = call("index", "embeddings")
+    assert code == 2
+    assert "another command is running in gallery" in errors
+    assert call("index", "embeddings")[0] == 0
+
+
+def test_a_command_that_is_refused_leaves_no_folder(workspace, call):
+    vectors = np.load("embeddings/embeddings.npy")
+    vectors[0] = np.nan
+    np.save("embeddings/embeddings.npy", vectors)
+    code, _, errors = call("index", "embeddings", "--out", "new")
+    assert (code, "must be finite" in errors) == (2, True)
+    assert not (workspace / "new").exists()
+    assert call("index", "embeddings")[0] == 2
+    assert len(Index.load("gallery")) == 8  # the old one stays
+
+
 def test_of_a_picture_of_one_line_the_middle_is_embedded():
     line = np.zeros((60000, 1), np.uint8)
     line[29950:30050] = 255
