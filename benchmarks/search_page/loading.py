@@ -58,7 +58,9 @@ def load(
             searched[0].title, searched[1].title = printable(gallery), printable(compare)
     root = Path(index.about.get("root", ".")) if pictures is None else pictures
     return SearchedPictures(
-        searched, PictureFiles(root, index.paths, follow_links), classes_of(index)
+        searched,
+        PictureFiles(root, index.paths, follow_links),
+        classes_of(index, searched[0].model),
     )
 
 

@@ -143,3 +143,22 @@ def test_pictures_that_changed(folders, tmp_path):
     assert f" embed {moved} {root} --out" in check_files(
         load(tmp_path / "gallery", model=moved), tmp_path
     )
+
+
+def test_a_gallery_built_in_python_says_nothing_of_what_is_known(folders, tmp_path):
+    """The classes of nearest proxies are guesses, unless the folder says the same."""
+    parts = RetrievalModel.load(folders.model)
+    files = [folders.root / path for path in folders.paths]
+    embeddings = parts.embed(files)
+    proxies = embeddings[:: len(files) // 6]
+    model = RetrievalModel(*parts.description.values(), TREE.names[0], proxies, TREE)
+    model.save(tmp_path / "model")
+    paths = [f"{row}.png" for row in range(29)] + ["Dairy/Milk/4.png"]
+    guessed = model.nearest_classes(embeddings)
+    given = np.where(np.arange(30) == 3, (guessed + 1) % 6, guessed)
+    given[29] = 5
+    Index.build(embeddings, paths, given, TREE).save(tmp_path / "gallery")
+    found = load(tmp_path / "gallery", model=tmp_path / "model", pictures=folders.root)
+    assert np.flatnonzero(found.classes.known).tolist() == [3, 29]
+    Index.build(embeddings, paths, given, TREE, known=[True] * 30).save(tmp_path / "gallery")
+    assert load(tmp_path / "gallery", model=tmp_path / "model").classes.known.all()
