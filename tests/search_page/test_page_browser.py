@@ -138,6 +138,32 @@ def test_an_answer_is_the_next_query_and_back_returns(open_page):
     expect(page.locator("#query-name")).to_contain_text("Fruit/Apple/0.png")
 
 
+def test_back_returns_to_an_upload(open_page, folders):
+    page = open_page()
+    for name in ("Fruit/Pear/2.png", "Dairy/Milk/1.png"):
+        page.set_input_files("#file", picture(folders, name))
+        expect(page.locator("#query-name")).to_contain_text(name[-5:])
+        page.fill("#class-name", name.split("/")[1])
+        page.keyboard.press("Enter")
+        expect(page.locator(f"{TILES} .verdict")).to_have_count(24)
+    page.locator(f"{TILES} .tile").nth(3).click()
+    expect(page.locator("#query-class")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#query-name")).to_contain_text("Milk, Dairy")
+    expect(page.locator("#query-name")).to_contain_text("Your picture; it is not stored")
+    page.go_back()
+    expect(page.locator("#query-name")).to_contain_text("Pear, Fruit")
+    expect(page.locator("#class-name")).to_have_value("Pear")
+    assert page.locator("#query-picture img").evaluate("(image) => image.naturalWidth") == 32
+    page.go_back()
+    expect(page.locator("#results")).to_be_hidden()
+    page.go_forward()
+    expect(page.locator("#query-name")).to_contain_text("Pear, Fruit")
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("Choose your picture again")
+    expect(page.locator("#results")).to_be_hidden()
+
+
 def test_drop_and_paste(open_page, folders):
     page = open_page()
     content = list((folders.root / "Dairy/Milk/1.png").read_bytes())
