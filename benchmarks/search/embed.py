@@ -45,13 +45,13 @@ def embed(
     from ..locking import only_one_in
     from ..progress import print_written
     from .embed_folder import EmbedSettings, check_no_model, embed_into
-    from .embed_pictures import find_pictures
+    from .embed_pictures import BrokenFilesError, find_pictures
 
     check_no_model(out)
     loaded = RetrievalModel.load(model, checked_device(device))
     try:
         found = find_pictures(pictures, skip_broken)
-    except ValueError as error:
+    except BrokenFilesError as error:
         raise ValueError(f"{error}. Leave such files out with --skip-broken") from error
     settings = EmbedSettings(out, skip_broken, batch_size, workers)
     console = Console()

@@ -20,6 +20,10 @@ NAMED = 5  # files, in a message
 THREADS = 4
 
 
+class BrokenFilesError(ValueError):
+    """Files that were given are missing or no pictures; the message names some."""
+
+
 @dataclass(frozen=True)
 class FoundPictures:
     """Pictures in the order in which they were given, each once.
@@ -48,7 +52,8 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
 
     Raises:
         FileNotFoundError: if an input does not exist, or there are no pictures.
-        ValueError: unless ``skip_broken``, for files that are missing or no pictures; names some.
+        BrokenFilesError: unless ``skip_broken``, for files that are missing or no pictures.
+        ValueError: for a list that is no text.
     """
     files: list[Path] = []
     for given in map(_absolute, inputs):
@@ -65,7 +70,7 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
     if broken:
         wrong = _what_is_wrong(broken, len(files))
         if not skip_broken:
-            raise ValueError(wrong)
+            raise BrokenFilesError(wrong)
         warnings.warn(f"left out: {wrong}", stacklevel=2)
         files = [file for file in files if file not in broken]
     if not files:
@@ -117,7 +122,19 @@ def _in_folder(folder: Path, warn: bool) -> list[Path]:
 
 
 def _in_list(file: Path) -> list[Path]:
-    text = os.fsdecode(file.read_bytes().removeprefix(codecs.BOM_UTF8))  # of editors on Windows
+    content = file.read_bytes()
+    try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes
+            text = content.decode("utf-16")
+        else:
+            text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))  # of editors on Windows
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # as in UTF-16 without its mark, and in files that are no text
+        raise ValueError(
+            f"{printable(file)} is no list of pictures in UTF-8 or UTF-16: save it as UTF-8, with "
+            "the path of a picture per line"
+        )
     return [_listed(file.parent, line) for line in text.splitlines() if line.strip()]
 
 

@@ -150,6 +150,29 @@ def test_a_list_of_a_windows_editor(workspace, call):
     assert listed["paths"] == ["fruit/pear/0.png", "fruit/apple/1.png", "dairy/milk/0.png"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_list_in_utf_16(workspace, call, encoding):
+    """As PowerShell and Notepad write it: with a mark at its start, by which it is known."""
+    shutil.copy(QUERY, "photos/thé.png")
+    text = "fruit/pear/0.png\r\nthé.png\r\n"
+    (workspace / "photos/list.txt").write_bytes(text.encode(encoding))
+    code, _, errors = call("embed", "model", "photos/list.txt", "--out", "few")
+    if encoding == "utf-16":
+        assert code == 0, errors
+        listed = json.loads((workspace / "few/pictures.json").read_text())
+        assert listed["paths"] == ["fruit/pear/0.png", "thé.png"]
+    else:
+        assert code == 2
+        assert "list.txt is no list of pictures in UTF-8 or UTF-16: save it as UTF-8" in errors
+        assert "--skip-broken" not in errors
+
+
+def test_a_list_in_utf_16_that_is_cut_off(workspace, call):
+    (workspace / "list.txt").write_bytes("photos/fruit".encode("utf-16")[:-1])
+    code, _, errors = call("embed", "model", "list.txt", "--out", "few")
+    assert (code, "save it as UTF-8" in errors) == (2, True)
+
+
 def test_a_name_that_ends_in_a_blank(workspace):
     shutil.copy(QUERY, "a.png ")
     shutil.copy(QUERY, "a.png")
