@@ -19,6 +19,7 @@ from ..datasets.folder import list_folder
 from ..datasets.photographs import Photographs, usable
 from ..names import composed
 from .all_classes import means_of_classes
+from .contradictions import warn_of_namesakes, warn_of_other_places
 from .same_classes import class_paths, new_names
 
 PICTURES_AT_A_TIME = 64
@@ -64,6 +65,7 @@ def with_classes_of(
     new = new_names(model, paths)
     if not new:
         raise ValueError(f"the model has all classes of {folder} ({len(paths)}): nothing to add")
+    warn_of_namesakes(model, paths, new)
     photographs = usable(_only(photographs, new), skip_broken)
     names = photographs.class_names[0]
     folder_of = {name: "/".join(paths[number]) for number, name in new.items()}
@@ -115,18 +117,21 @@ def _grown(
     nodes = means_of_classes(proxies, torch.from_numpy(tree.class_labels[:, 1].copy()))
     similarities = means @ nodes.T
     paths = {row[0]: row[1:] for row in photographs.labels.tolist()}
-    parents, named = [], []
+    parents, named, folders = [], [], []
     for number in range(len(means)):
         above = [
             photographs.class_names[level][node]
             for level, node in enumerate(paths[number], start=1)
         ]
+        folders.append(above)
         known, candidates = _named_superclass(tree, above)
         parents.append(max(candidates, key=similarities[number].__getitem__))
         named.append(known)
     given = range(1, tree.num_levels)
     table = grown_table(tree.class_labels, len(means), np.array(parents), list(given))
     names = photographs.class_names[0]
+    placed = zip(parents, folders, strict=True)
+    warn_of_other_places(tree, dict(zip(names, placed, strict=True)))
     grown = Hierarchy(table, [[*(tree.names[0] or ()), *names], *tree.names[1:]])
     superclasses = tree.names[1] or ()
     return grown, [

@@ -56,7 +56,7 @@ def new_names(model: RetrievalModel, paths: Sequence[Parts]) -> dict[int, str]:
     Raises:
         ValueError: if several classes have the name of one of which the superclass is not known.
     """
-    places = _places(model)
+    places = places_of(model)
     superclasses = frozenset[str]().union(*(place.superclasses for place in places))
     namesakes: dict[str, list[Place]] = {}
     for place in places:
@@ -113,7 +113,8 @@ def _check_one_each(paths: Sequence[Parts]) -> None:
             )
 
 
-def _places(model: RetrievalModel) -> list[Place]:
+def places_of(model: RetrievalModel) -> list[Place]:
+    """What is known of the folders of a model's classes, in their order."""
     added = _added_folders(model)
     num_trained = len(model.class_names) - len(added)
     above = _given_superclasses(model, num_trained)
