@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_gallery import make_model, write_pictures
 
 from benchmarks.search import embeddings_on_disk as module
