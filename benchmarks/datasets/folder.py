@@ -138,8 +138,9 @@ def list_folder(data_root: Path | None) -> Photographs:
         raise ValueError(f"the image {files[shallowest]} is in no class. {LAYOUT.expected}")
     if len(paths[shallowest]) != len(paths[deepest]):
         raise ValueError(
-            f"{files[shallowest]} is {len(paths[shallowest])} levels deep in {root}, but "
-            f"{files[deepest]} {len(paths[deepest])}. {LAYOUT.expected}"
+            f"{files[shallowest]} is {len(paths[shallowest])} "
+            f"level{'s' if len(paths[shallowest]) > 1 else ''} deep in {root}, but "
+            f"{files[deepest]} is {len(paths[deepest])} levels deep. {LAYOUT.expected}"
         )
     superclasses = [f"superclass {level}" for level in range(1, len(paths[0]))]
     photographs = list_photographs("folder", root, files, paths, ("class", *superclasses))

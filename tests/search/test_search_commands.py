@@ -159,6 +159,7 @@ def test_page(own_gallery, call):
     assert [one.text for one in page.findall(".//h2")] == ["query <b>.png"]
     assert [one.text.strip() for one in page.findall(".//h3")] == ["dairy", "fruit"]
     assert "http" not in text
+    assert [one.text for one in page.findall(".//title")] == ["1 searched picture"]
 
 
 def test_a_model_without_a_tree(tmp_path, monkeypatch, call):

@@ -1,6 +1,6 @@
 // Takes a picture by upload, drop, paste or click, and asks the server for its neighbours.
 
-import { ask, byId, className, galleryPicture, make, picture, suggest } from "./dom.js";
+import { ask, byId, className, counted, galleryPicture, make, picture, suggest } from "./dom.js";
 import { showComparison } from "./comparison.js";
 import { showGallery } from "./gallery.js";
 import { showResults, summary } from "./results.js";
@@ -185,7 +185,7 @@ async function start() {
   const { info } = page;
   if (!info) return;
   const titles = info.galleries.map((gallery) => gallery.title).join(" compared with ");
-  byId("about").textContent = `${info.pictures.toLocaleString("en")} pictures, searched by ${titles}`;
+  byId("about").textContent = `${counted(info.pictures, "picture")}, searched by ${titles}`;
   for (let level = 1; level < info.levels; level++) byId("level").append(make("option", {}, level));
   byId("level-label").hidden = info.levels < 3;
   byId("group-label").hidden = info.levels < 2;
