@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,7 @@ def find_answers(
     k: int,
     level: int | None = None,
     only: Sequence[str] = (),
+    skip_broken: bool = False,
 ) -> Answers:
     """Search for pictures.
 
@@ -100,10 +102,11 @@ def find_answers(
         k: how many answers for each.
         level: of the tree, for the groups; by default the first above the classes, if there is one.
         only: names of classes of this level; all others are not searched.
+        skip_broken: leave out queries that cannot be read, with a warning.
 
     Raises:
         ValueError: for a level or a class that the gallery's tree does not have.
-        OSError: if a picture cannot be read.
+        OSError: if a picture cannot be read, or with ``skip_broken`` none can.
     """
     tree = None if index.classes is None else index.hierarchy
     level = _checked_level(tree, level, bool(only))
@@ -120,7 +123,9 @@ def find_answers(
 
     for start in range(0, len(pictures.paths), BLOCK):
         files = [pictures.root / path for path in pictures.paths[start : start + BLOCK]]
-        embeddings = model.embed(files)
+        files, embeddings = _embedded(model, files, skip_broken)
+        if not files:
+            continue
         similarities, rows = index.search(embeddings, k, among)
         guessed: Sequence[Any] = [None] * len(files)
         if tree is not None and tree == tree_of(model.class_names, model.hierarchy):
@@ -139,7 +144,28 @@ def find_answers(
                 )
             )
             queries.append(Query(file, classes(guessed[number]), answers))
+    if not queries:
+        raise OSError("no picture is left to search for: give one that can be read")
     return Answers(tuple(queries), level, root)
+
+
+def _embedded(
+    model: RetrievalModel, files: list[Path], skip_broken: bool
+) -> tuple[list[Path], np.ndarray]:
+    """The files that can be read, and their embeddings."""
+    try:
+        return files, model.embed(files)
+    except OSError as error:
+        if not skip_broken:
+            raise OSError(f"{error}. Or leave such pictures out with --skip-broken") from error
+    found: list[tuple[Path, np.ndarray]] = []
+    for file in files:
+        try:
+            found.append((file, model.embed([file])))
+        except OSError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+    parts = [part for _, part in found]
+    return [file for file, _ in found], np.concatenate(parts) if parts else np.empty((0, 0))
 
 
 def _checked_level(tree: Hierarchy | None, level: int | None, is_needed: bool) -> int | None:

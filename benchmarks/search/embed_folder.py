@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from collections import Counter
@@ -62,6 +63,24 @@ def check_no_model(out: Path) -> None:
     if (out / WEIGHTS_FILE).exists():
         raise FileExistsError(
             f"--out {printable(out)} holds a model: choose another folder for the embeddings"
+        )
+
+
+def check_apart(out: Path, pictures: FoundPictures) -> None:
+    """Refuse a folder of the pictures, among which the embeddings would be no pictures.
+
+    Raises:
+        ValueError: if ``out`` is one that was given, or that holds some of the pictures. Not if
+            there are embeddings in it, which earlier versions wrote there.
+    """
+    if (out / LIST_FILE).exists():
+        return
+    folders = {os.path.dirname(path) for path in pictures.paths}
+    places = [pictures.root / folder for folder in folders] + list(pictures.inputs)
+    if out.resolve() in {place.resolve() for place in places}:
+        raise ValueError(
+            f"--out {printable(out)} is a folder of the pictures: choose another one, such as "
+            "one beside it"
         )
 
 

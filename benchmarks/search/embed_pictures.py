@@ -118,6 +118,11 @@ def _in_folder(folder: Path, warn: bool) -> list[Path]:
             f"({counted(len(found.others), 'file')})",
             stacklevel=3,
         )
+    if found.unread and warn:
+        warnings.warn(
+            f"not read: hidden folders, and links to what is read elsewhere: {named(found.unread)}",
+            stacklevel=3,
+        )
     return found.images
 
 

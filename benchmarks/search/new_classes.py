@@ -101,11 +101,12 @@ def _only(photographs: Photographs, classes: Mapping[int, str]) -> Photographs:
 
 
 def _embedded(model: RetrievalModel, files: Sequence[Path]) -> torch.Tensor:
-    blocks = range(0, len(files), PICTURES_AT_A_TIME)
-    parts = [
-        model.embed(files[start : start + PICTURES_AT_A_TIME])
-        for start in tqdm(blocks, desc="new classes", unit=f"{PICTURES_AT_A_TIME} pictures")
-    ]
+    parts = []
+    with tqdm(desc="new classes", total=len(files), unit="picture") as bar:
+        for start in range(0, len(files), PICTURES_AT_A_TIME):
+            some = files[start : start + PICTURES_AT_A_TIME]
+            parts.append(model.embed(some))
+            bar.update(len(some))
     return torch.from_numpy(np.concatenate(parts))
 
 

@@ -162,6 +162,72 @@ def test_page(own_gallery, call):
     assert [one.text for one in page.findall(".//title")] == ["1 searched picture"]
 
 
+def test_broken_queries_are_left_out_if_asked(own_gallery, call):
+    whole = (own_gallery / "pictures/fruit/pear/0.png").read_bytes()
+    (own_gallery / "half.png").write_bytes(whole[: len(whole) // 2])
+    (own_gallery / "text.png").write_text("no picture")
+    good = ("pictures/fruit/pear/0.png", "pictures/dairy/milk/1.png")
+    words = ("search", "gallery", *good, "--format", "json")
+    for bad in ("half.png", "text.png"):
+        code, out, errors = call(*words[:-2], bad, *words[-2:])
+        assert (code, out) == (2, "")
+        assert bad in errors
+        assert "with --skip-broken" in errors
+    code, out, errors = call(*words[:-2], "half.png", "text.png", "--skip-broken", *words[-2:])
+    assert code == 0
+    assert [one["picture"] for one in json.loads(out)["queries"]] == [
+        str(own_gallery / one) for one in good
+    ]
+    assert "left out: " in errors
+    assert "half.png" in errors
+    assert "text.png" in errors
+    code, _, errors = call("search", "gallery", "half.png", "--skip-broken")
+    assert (code, "no picture is left to search for" in errors) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("pictures", "--out pictures is a folder: name a file in it"),
+        ("gone/answers.csv", "--out gone/answers.csv: there is no folder gone: make it"),
+    ],
+)
+def test_where_answers_go_is_checked_before_the_work(own_gallery, call, monkeypatch, out, message):
+    monkeypatch.setattr(RetrievalModel, "load", None)
+    words = ("search", "gallery", "pictures/fruit/pear/0.png", "--format", "csv", "--out", out)
+    code, _, errors = call(*words)
+    assert code == 2
+    assert message in errors
+
+
+def test_a_gpu_is_called_cuda(own_gallery, call):
+    for name in ("gpu", "GPU:0", "nvidia"):
+        code, _, errors = call("embed", "model", "pictures", "--device", name)
+        assert code == 2
+        assert f"--device {name} is not available here" in errors
+        assert "A GPU is called cuda" in errors
+
+
+@pytest.mark.parametrize("out", ["pictures", "pictures/fruit/pear", "linked"])
+def test_embeddings_do_not_go_among_the_pictures(own_gallery, call, out):
+    (own_gallery / "linked").symlink_to("pictures")
+    before = sorted(own_gallery.rglob("*"))
+    code, _, errors = call("embed", "model", "pictures", "--out", out)
+    assert code == 2
+    assert f"--out {out} is a folder of the pictures: choose another one" in errors
+    assert sorted(own_gallery.rglob("*")) == before
+
+
+def test_folders_that_embed_leaves_out_are_named(own_gallery, call):
+    shutil.copytree("pictures/fruit", "pictures/.trash")
+    (own_gallery / "pictures/again").symlink_to("fruit")
+    code, out, errors = call("embed", "model", "pictures", "--out", "new")
+    assert (code, "17 pictures" in out) == (0, True)
+    assert "not read: hidden folders, and links to what is read elsewhere: " in errors
+    assert "pictures/.trash" in errors
+    assert "pictures/again" in errors
+
+
 def test_a_model_without_a_tree(tmp_path, monkeypatch, call):
     monkeypatch.chdir(tmp_path)
     plain = make_model()
