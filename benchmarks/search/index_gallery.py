@@ -13,7 +13,7 @@ from .embed_pictures import counted
 from .gallery_index import Index
 
 KEPT = ("root", "sizes", "times", "fingerprint", "model", "inputs", "known", "left_out")
-KEPT += ("left_out_states",)  # which earlier versions did not note
+NEWER = ("left_out_states",)  # kept too; earlier versions did not note it
 NUM_QUERIES = 200  # to measure the recall
 
 
@@ -42,7 +42,7 @@ def index_gallery(folder: Path, out: Path, kind: str) -> str:
             tree,
             kind,
             embeddings_folder=str(folder.resolve()),
-            **{key: pictures[key] for key in KEPT if key in pictures},
+            **{key: pictures[key] for key in (*KEPT, *NEWER) if key in pictures},
         )
         index.save(out)
     size = (out / "index.faiss").stat().st_size / 2**20
