@@ -16,5 +16,7 @@ def checked_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {name} is not available here: {reason}") from error
+        is_gpu = name.lower().startswith(("gpu", "nvidia", "amd", "rocm"))
+        hint = ". A GPU is called cuda, the second of several cuda:1" if is_gpu else ""
+        raise ValueError(f"--device {name} is not available here: {reason}{hint}") from error
     return device

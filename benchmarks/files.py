@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -42,6 +43,22 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
+def write_together(writers: Mapping[Path, Callable[[IO[bytes]], object]]) -> None:
+    """Write files that belong together: none of them is replaced before all are on the disk.
+
+    Arguments:
+        writers: for each file what writes its content.
+
+    Raises:
+        OSError: see :func:`written_whole`.
+    """
+    with ExitStack() as renamed:
+        for path, write in writers.items():
+            temporary = renamed.enter_context(_renamed_in_the_end(path))
+            with _open_to_the_disk(temporary, path) as file:
+                write(file)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Write beside the target and rename, so that neither a reader nor a crash meets half a file.
@@ -49,17 +66,37 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: if the disk is full or cannot be written to; what stood at ``path`` is still there.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    with _renamed_in_the_end(path) as temporary, _open_to_the_disk(temporary, path) as file:
+        yield file
+
+
+@contextmanager
+def _renamed_in_the_end(path: Path) -> Iterator[Path]:
+    """The name of a file beside ``path``, which takes its place unless there is an error."""
+    temporary = path.with_name(f"{path.name}.{uuid4().hex[:12]}{TEMPORARY}")
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
+        yield temporary
+        with _errors_name(path):
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_to_the_disk(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
+    """A file whose content is on the disk in the end; errors name ``path``."""
+    with _errors_name(path), temporary.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror} while writing", str(path)) from error
 
 
 def check_members(path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from .files import LEFTOVERS
+
+LOCK = ".lock"
 
 
 @contextmanager
@@ -18,14 +20,15 @@ def only_one_in(folder: Path, below: bool = True) -> Iterator[None]:
     What a process that was killed left half written is removed.
 
     Arguments:
-        folder: is made if it is missing.
+        folder: is made if it is missing, and removed after an error if nothing was put into it.
         below: whether leftovers are looked for in the folders below, too.
 
     Raises:
         OSError: if another process holds it.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -37,5 +40,18 @@ def only_one_in(folder: Path, below: bool = True) -> Iterator[None]:
         for leftover in folder.rglob(LEFTOVERS) if below else folder.glob(LEFTOVERS):
             leftover.unlink()
         yield
+    except BaseException:
+        if is_new:
+            _remove_empty(folder)
+        raise
     finally:
         lock.release()
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing but the lock, which this process still holds."""
+    if [one.name for one in folder.iterdir()] != [LOCK]:
+        return
+    (folder / LOCK).unlink()
+    with suppress(OSError):  # another process has put something there meanwhile
+        folder.rmdir()

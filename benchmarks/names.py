@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Sequence
 
 # controls, lone surrogates, private use, unassigned, separators of lines and paragraphs
 _NOT_PRINTED = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -22,6 +23,39 @@ def printable(name: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(map(_escaped, text))
+
+
+def composed(name: str) -> str:
+    """A name whose accented letters are one character each (NFC), to be compared with another.
+
+    Other systems have other habits: a Mac hands out names of files whose accents follow their
+    letters (NFD), which look the same and are unequal.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def folded(name: str) -> str:
+    """A name as it is compared where neither case nor the form of accents counts."""
+    return composed(composed(name).casefold())
+
+
+def meant_by(typed: str, names: Sequence[str]) -> list[int]:
+    """The numbers of the names that someone may mean who types one of them.
+
+    That is the name itself or the last parts of it, such as ``apple`` for ``fruit/apple``; only if
+    there is none, the forms of accents and then the case are ignored. Empty if there is none.
+
+    Example:
+        >>> meant_by("Apple", ["fruit/apple", "toys/apple", "fruit/pear"])
+        [0, 1]
+    """
+    for form in (str, composed, folded):
+        wanted, own = form(typed), [form(name) for name in names]
+        whole = [number for number, name in enumerate(own) if name == wanted]
+        ends = [number for number, name in enumerate(own) if name.endswith(f"/{wanted}")]
+        if whole or ends:
+            return whole or ends
+    return []
 
 
 def _escaped(character: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,8 @@ _DISTANCES: dict[str, Callable[[], distances.BaseDistance]] = {
     "euclidean": lambda: distances.LpDistance(normalize_embeddings=False),
     "manhattan": lambda: distances.LpDistance(normalize_embeddings=False, p=1),
 }
+_OPTIONS = {"at_k": "--at-k", "block_size": "--block-size"}
+_OPTIONS |= {"ref_includes_query": "--gallery-includes-queries"}
 # how the arrays are called in the test.npz of a run, beside their plain names
 _OF_QUERIES, _OF_GALLERY = ("", "test_"), ("", "gallery_", "test_")
 
@@ -46,13 +49,16 @@ def evaluate(options: EvaluateOptions) -> None:
     elif "gallery_embeddings" in array_names(options.embeddings):
         gallery = load_array(options.embeddings, "embeddings", prefixes=("gallery_",))
         gallery_labels = load_array(options.embeddings, "labels", prefixes=("gallery_",))
-    calculator = _calculator(options)
+    try:
+        calculator = _calculator(options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(_with_options(str(error))) from error
     try:
         metrics = calculator.get_accuracy(
             query, labels, gallery, gallery_labels, options.gallery_includes_queries
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(_with_files(str(error), options)) from error
+        raise ValueError(_with_files(_with_options(str(error)), options)) from error
     if gallery is not None and not options.gallery_includes_queries:
         _warn_if_queries_find_themselves(query, gallery)
     print(_table(metrics, calculator.num_lone_queries))
@@ -104,6 +110,14 @@ def _calculator(options: EvaluateOptions) -> HierarchicalAccuracyCalculator:
         progress_bar=not options.quiet,
         **{name: getattr(options, name) for name in same},
     )
+
+
+def _with_options(message: str) -> str:
+    """An error of the calculator, with options in place of the names of its arguments."""
+    for name, option in _OPTIONS.items():
+        message = re.sub(rf"\b{name}\b", option, message)
+    message = re.sub(r"^(include|exclude) names", r"--\1 names", message)
+    return message.replace(" or None", "")
 
 
 def _with_files(message: str, options: EvaluateOptions) -> str:
@@ -161,6 +175,6 @@ def _device(text: str) -> torch.device:
 def _k(text: str | None) -> int | str | None:
     if text is None or text == "max_bin_count":
         return text
-    if not text.isdecimal():
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"--k must be a positive integer or max_bin_count, got {text!r}")
     return int(text)

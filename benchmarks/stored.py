@@ -109,7 +109,7 @@ def describe_dataset(
 
 
 def same_images(
-    path: Path, data: RetrievalData, backbone: BackboneChoice
+    path: Path, data: RetrievalData, backbone: BackboneChoice, model: Path | None = None
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """What identifies the images of the runs in a folder, and what its file says of earlier runs.
 
@@ -117,6 +117,7 @@ def same_images(
         path: of the file; there may be none yet.
         data: the data set.
         backbone: the network that its images go through.
+        model: the folder that the user named, if these are no runs but a training below it.
 
     Raises:
         ValueError: if the earlier runs are on other images or another backbone, since they must
@@ -140,9 +141,12 @@ def same_images(
     del plain["num_left_out"]  # what is used is the same if the fingerprint is
     changed = [key for key in plain if found.get(key) != plain[key]]
     if changed:
+        others = f"on other images, classes or another backbone ({', '.join(changed)} differ)"
         raise ValueError(
-            f"the runs in {path.parent} are on other images, classes or another backbone "
-            f"({', '.join(changed)} differ): choose another --out"
+            f"the runs in {path.parent} are {others}: choose another --out"
+            if model is None
+            else f"{model} holds an unfinished training {others}: delete that folder, or choose "
+            "another --out"
         )
     return about, found
 

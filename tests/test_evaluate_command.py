@@ -141,7 +141,7 @@ def refused(capsys, folder, command):
         ("--embeddings @e.npy --labels @tree.json", "expected a .npy, .npz or .pt file"),
         ("--embeddings @e.npy --labels @l.npy --gallery-labels @l.npy", "without --gallery"),
         ("--embeddings @both.npz --gallery-includes-queries", "without --gallery"),
-        ("--embeddings @e.npy --labels @l.npy --include nothing", "is not a metric"),
+        ("--embeddings @e.npy --labels @l.npy --include nothing", "--include names 'nothing'"),
         ("--embeddings @e.npy --labels @e.npy", "must be integers, got dtype float32"),
         ("--embeddings @e.npy --labels @e.npy", "(query_labels is @e.npy)"),
         ("--embeddings @e.npy --labels @short.npy", "99 query_labels (query_labels is @short.npy)"),
@@ -158,9 +158,14 @@ def refused(capsys, folder, command):
         ("--embeddings @both.npz --device meta", "cannot compute on 'meta'"),
         ("--embeddings @both.npz --device cuda:99", "cannot compute on 'cuda:99'"),
         ("--embeddings @both.npz --device mps", "cannot compute on 'mps'"),
-        ("--embeddings @both.npz --at-k 99999999999999999999", "at_k must hold positive integers"),
+        (
+            "--embeddings @both.npz --at-k 99999999999999999999",
+            "--at-k must hold positive integers",
+        ),
         ("--embeddings @both.npz --include recall_at_99999999999", "is not a metric"),
-        ("--embeddings @both.npz --block-size 0", "block_size must be a positive integer"),
+        ("--embeddings @both.npz --block-size 0", "--block-size must be a positive integer, got 0"),
+        ("--embeddings @both.npz --exclude x", "--exclude names 'x', which is not a metric"),
+        ("--embeddings @both.npz --k 0", "--k must be a positive integer or max_bin_count, got"),
         ("--embeddings @huge.npy --labels @l.npy --distance dot", "scale the embeddings down"),
         ("--embeddings @huge.npy --labels @l.npy --distance manhattan", "(query is @huge.npy)"),
         ("--embeddings @both.npz --output @e.npy/x.json", "e.npy"),
@@ -222,6 +227,7 @@ def test_a_gallery_that_holds_the_queries(folder, sample, capsys, extra):
     np.savez(folder / "g.npz", embeddings=embeddings[::-1], labels=labels[::-1])
     message = refused(capsys, folder, f"{command} --gallery-includes-queries")
     assert "the first references must be the queries" in message
+    assert "with --gallery-includes-queries, the first" in message
 
 
 @pytest.mark.parametrize("kind", ["apart", "codes"])

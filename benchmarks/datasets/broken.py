@@ -18,6 +18,8 @@ from ..names import printable
 
 DIGEST_BYTES = 16
 MISSING = "it does not exist"
+MOST_PIXELS = 178_956_970  # of which Pillow decodes a picture
+TOO_LARGE = f"too large, at most {MOST_PIXELS // 10**6} million pixels are read"
 
 
 def open_photograph(file: Path) -> Image.Image:
@@ -41,6 +43,8 @@ def examine(file: Path) -> tuple[str | None, bytes]:
         content = file.read_bytes()
         digest = hashlib.sha256(content).digest()[:DIGEST_BYTES]
         read_picture(content, smallest=64)  # a JPEG is read to its end, but decoded in small
+    except Image.DecompressionBombError:
+        return TOO_LARGE, digest
     except Exception as error:  # what the decoders raise is not documented
         return str(error) or type(error).__name__, digest
     return None, digest

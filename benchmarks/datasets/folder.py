@@ -14,10 +14,12 @@ from PIL import Image
 from pml_hierarchical.search.pictures import readable_formats
 
 from ..names import printable
+from .broken import TOO_LARGE
 from .layout import Layout
 from .photographs import Photographs, list_photographs
 
 NAMED = 5  # folders, in a message
+NO_PICTURE, LOCKED = "missing or no picture", "no permission to read"
 
 LAYOUT = Layout(
     name="folder",
@@ -89,14 +91,26 @@ def readable_suffixes() -> frozenset[str]:
 
 
 def is_picture(file: Path) -> bool:
-    """Whether the first bytes of a file are those of a picture, whatever its name is."""
+    """Whether the first bytes of a file are those of a picture, whatever its name is.
+
+    It may still be damaged further on, or too large.
+    """
+    return why_not_read(file) in (None, TOO_LARGE)
+
+
+def why_not_read(file: Path) -> str | None:
+    """What the first bytes of a file say against reading it as a picture; ``None`` for nothing."""
     if not file.is_file():  # a pipe would never end
-        return False
+        return NO_PICTURE
     try:
         with Image.open(file, formats=readable_formats()):
-            return True
+            return None
+    except Image.DecompressionBombError:
+        return TOO_LARGE
+    except PermissionError:
+        return LOCKED
     except Exception:  # what the decoders raise is not documented
-        return False
+        return NO_PICTURE
 
 
 def list_folder(data_root: Path | None) -> Photographs:
@@ -124,8 +138,9 @@ def list_folder(data_root: Path | None) -> Photographs:
         raise ValueError(f"the image {files[shallowest]} is in no class. {LAYOUT.expected}")
     if len(paths[shallowest]) != len(paths[deepest]):
         raise ValueError(
-            f"{files[shallowest]} is {len(paths[shallowest])} levels deep in {root}, but "
-            f"{files[deepest]} {len(paths[deepest])}. {LAYOUT.expected}"
+            f"{files[shallowest]} is {len(paths[shallowest])} "
+            f"level{'s' if len(paths[shallowest]) > 1 else ''} deep in {root}, but "
+            f"{files[deepest]} is {len(paths[deepest])} levels deep. {LAYOUT.expected}"
         )
     superclasses = [f"superclass {level}" for level in range(1, len(paths[0]))]
     photographs = list_photographs("folder", root, files, paths, ("class", *superclasses))

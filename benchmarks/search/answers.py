@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import RetrievalModel
 
-from ..names import printable
+from ..names import meant_by, printable
 from .embed_folder import tree_of
 from .embed_pictures import NAMED, FoundPictures
 from .gallery_index import Index
@@ -90,6 +91,7 @@ def find_answers(
     k: int,
     level: int | None = None,
     only: Sequence[str] = (),
+    skip_broken: bool = False,
 ) -> Answers:
     """Search for pictures.
 
@@ -100,10 +102,11 @@ def find_answers(
         k: how many answers for each.
         level: of the tree, for the groups; by default the first above the classes, if there is one.
         only: names of classes of this level; all others are not searched.
+        skip_broken: leave out queries that cannot be read, with a warning.
 
     Raises:
         ValueError: for a level or a class that the gallery's tree does not have.
-        OSError: if a picture cannot be read.
+        OSError: if a picture cannot be read, or with ``skip_broken`` none can.
     """
     tree = None if index.classes is None else index.hierarchy
     level = _checked_level(tree, level, bool(only))
@@ -120,7 +123,9 @@ def find_answers(
 
     for start in range(0, len(pictures.paths), BLOCK):
         files = [pictures.root / path for path in pictures.paths[start : start + BLOCK]]
-        embeddings = model.embed(files)
+        files, embeddings = _embedded(model, files, skip_broken)
+        if not files:
+            continue
         similarities, rows = index.search(embeddings, k, among)
         guessed: Sequence[Any] = [None] * len(files)
         if tree is not None and tree == tree_of(model.class_names, model.hierarchy):
@@ -139,7 +144,28 @@ def find_answers(
                 )
             )
             queries.append(Query(file, classes(guessed[number]), answers))
+    if not queries:
+        raise OSError("no picture is left to search for: give one that can be read")
     return Answers(tuple(queries), level, root)
+
+
+def _embedded(
+    model: RetrievalModel, files: list[Path], skip_broken: bool
+) -> tuple[list[Path], np.ndarray]:
+    """The files that can be read, and their embeddings."""
+    try:
+        return files, model.embed(files)
+    except OSError as error:
+        if not skip_broken:
+            raise OSError(f"{error}. Or leave such pictures out with --skip-broken") from error
+    found: list[tuple[Path, np.ndarray]] = []
+    for file in files:
+        try:
+            found.append((file, model.embed([file])))
+        except OSError as error:
+            warnings.warn(f"left out: {error}", stacklevel=3)
+    parts = [part for _, part in found]
+    return [file for file, _ in found], np.concatenate(parts) if parts else np.empty((0, 0))
 
 
 def _checked_level(tree: Hierarchy | None, level: int | None, is_needed: bool) -> int | None:
@@ -165,18 +191,26 @@ def _rows_of(index: Index, level: int, only: Sequence[str]) -> np.ndarray:
     """The rows of the gallery that are of one of these classes."""
     assert index.hierarchy is not None
     every = [_names(index.hierarchy, one) for one in range(index.hierarchy.num_levels)]
-    names = every[level]
-    for name in only:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=NAMED, cutoff=0.0)
-            others = [one for one, known in enumerate(every) if name in known]
-            hint = f"Level {others[0]} has one: add --level {others[0]}" if others else ""
-            raise ValueError(
-                f"--only {name}: no class of level {level} has this name. "
-                + (hint or f"The nearest of {len(names)} are {', '.join(near)}")
-            )
     nodes = index.hierarchy.ancestors(index.classes, level)
-    rows = np.flatnonzero(np.isin(nodes, [names.index(name) for name in only]))
+    rows = np.flatnonzero(np.isin(nodes, [_named_node(name, every, level) for name in only]))
     if not len(rows):
         raise ValueError(f"the gallery has no picture of {', '.join(only)}")
     return rows
+
+
+def _named_node(name: str, every: Sequence[list[str]], level: int) -> int:
+    """The class of a level that is meant by a name; ``every`` has the names of all levels."""
+    names = every[level]
+    found = meant_by(name, names)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = " or ".join(names[node] for node in found)
+        raise ValueError(f"--only {name}: several classes of level {level} end so: give {several}")
+    near = difflib.get_close_matches(name, names, n=NAMED, cutoff=0.0)
+    others = [one for one, known in enumerate(every) if meant_by(name, known)]
+    hint = f"Level {others[0]} has one: add --level {others[0]}" if others else ""
+    raise ValueError(
+        f"--only {name}: no class of level {level} has this name. "
+        + (hint or f"The nearest of {len(names)} are {', '.join(near)}")
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,29 @@ from .answers_page import answers_page
 PAGE = Path("answers.html")
 COLUMNS = ("query", "rank", "similarity", "distance", "picture")
 DIGITS = 6  # of float32
+
+
+def check_out(form: str, out: Path | None) -> None:
+    """Refuse a file that answers cannot be written to, before they are searched for.
+
+    Arguments:
+        form, out: see :func:`write_answers`.
+
+    Raises:
+        OSError: if it is a folder, or the folder that it is in does not exist or is not writable.
+    """
+    file = PAGE if out is None and form == "page" else out
+    if file is None:
+        return
+    shown, folder = printable(file), file.parent
+    if file.is_dir():
+        raise IsADirectoryError(f"--out {shown} is a folder: name a file in it")
+    if not folder.is_dir():
+        where = printable(folder)
+        raise FileNotFoundError(f"--out {shown}: there is no folder {where}: make it first")
+    if not file.exists() and not os.access(folder, os.W_OK):
+        where = printable(folder.absolute())
+        raise PermissionError(f"--out {shown}: you may not write to {where}; choose another file")
 
 
 def write_answers(found: Answers, form: str, out: Path | None) -> None:

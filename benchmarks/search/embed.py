@@ -44,15 +44,16 @@ def embed(
     from ..device import checked_device
     from ..locking import only_one_in
     from ..progress import print_written
-    from .embed_folder import EmbedSettings, check_no_model, embed_into
-    from .embed_pictures import find_pictures
+    from .embed_folder import EmbedSettings, check_apart, check_no_model, embed_into
+    from .embed_pictures import BrokenFilesError, find_pictures
 
     check_no_model(out)
     loaded = RetrievalModel.load(model, checked_device(device))
     try:
         found = find_pictures(pictures, skip_broken)
-    except ValueError as error:
+    except BrokenFilesError as error:
         raise ValueError(f"{error}. Leave such files out with --skip-broken") from error
+    check_apart(out, found)
     settings = EmbedSettings(out, skip_broken, batch_size, workers)
     console = Console()
     with only_one_in(out, below=False):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -19,8 +20,8 @@ from pml_hierarchical.search import BrokenPicturesError, RetrievalModel
 from pml_hierarchical.search.model import WEIGHTS_FILE
 
 from ..files import DamagedFileError, mismatch, read_json, write_whole
-from ..names import printable
-from .embed_pictures import FoundPictures, counted, named
+from ..names import composed, printable
+from .embed_pictures import FoundPictures, counted, named, state_of
 from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE, read_list
 from .embeddings_on_disk import embed as embed_files
 
@@ -65,6 +66,24 @@ def check_no_model(out: Path) -> None:
         )
 
 
+def check_apart(out: Path, pictures: FoundPictures) -> None:
+    """Refuse a folder of the pictures, among which the embeddings would be no pictures.
+
+    Raises:
+        ValueError: if ``out`` is one that was given, or that holds some of the pictures. Not if
+            there are embeddings in it, which earlier versions wrote there.
+    """
+    if (out / LIST_FILE).exists():
+        return
+    folders = {os.path.dirname(path) for path in pictures.paths}
+    places = [pictures.root / folder for folder in folders] + list(pictures.inputs)
+    if out.resolve() in {place.resolve() for place in places}:
+        raise ValueError(
+            f"--out {printable(out)} is a folder of the pictures: choose another one, such as "
+            "one beside it"
+        )
+
+
 def embed_into(
     settings: EmbedSettings, folder: Path, model: RetrievalModel, pictures: FoundPictures
 ) -> str:
@@ -79,7 +98,8 @@ def embed_into(
         ValueError, OSError: see :func:`pml_hierarchical.search.embed` and :func:`check_no_model`.
     """
     check_no_model(settings.out)
-    paths, left_out = list(pictures.paths), [str(file) for file in pictures.left_out]
+    paths = list(pictures.paths)
+    left_out = {str(file): state_of(file) for file in pictures.left_out}
 
     def embed_them() -> np.ndarray:
         return embed_files(
@@ -104,7 +124,7 @@ def embed_into(
                 "--skip-broken, and start the same command again"
             ) from error
         warnings.warn(f"left out: {wrong}", stacklevel=2)
-        left_out += [str(pictures.root / path) for path in broken]
+        left_out |= _states_of(broken, settings.out)
         paths = [path for path in paths if path not in broken]
         embeddings = embed_them()
     classes, known = classes_of(model, paths, pictures.root, embeddings)
@@ -113,7 +133,8 @@ def embed_into(
         "known": known.tolist(),
         "model": str(folder.resolve()),
         "inputs": [str(path) for path in pictures.inputs],
-        "left_out": left_out,
+        "left_out": list(left_out),
+        "left_out_states": list(left_out.values()),
     }
     write_whole(settings.out / LIST_FILE, json.dumps(described))
     shutil.copyfile(folder / MODEL_FILE, settings.out / MODEL_FILE)
@@ -123,23 +144,31 @@ def embed_into(
     return f"{counted(n, 'picture')}, {d} dimensions, {size:.1f} MiB{of_classes}"
 
 
+def _states_of(paths: Collection[str], folder: Path) -> dict[str, list[int] | None]:
+    """The states of some pictures before they were embedded: they may be other ones by now."""
+    listed = read_list(folder / LIST_FILE)
+    noted = zip(listed["paths"], listed["sizes"], listed["times"], strict=True)
+    root = Path(listed["root"])
+    return {str(root / path): [size, when] for path, size, when in noted if path in paths}
+
+
 def classes_of(
     model: RetrievalModel, paths: list[str], root: Path, embeddings: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """The class of each picture: that of its folder's name, otherwise that of the nearest proxy.
 
     A class is known by its whole name, such as ``fruit/apple``, or by the last part of it if that
-    is the only one.
+    is the only one. How accents are written, see :func:`~benchmarks.names.composed`, counts only
+    if two classes differ by nothing else.
 
     Returns:
         ``int64 (n,)``, or ``None`` for a model without classes; and whether the folder told it.
     """
-    ends = Counter(name.rpartition("/")[2] for name in model.class_names)
-    number = {
-        name.rpartition("/")[2]: i
-        for i, name in enumerate(model.class_names)
-        if ends[name.rpartition("/")[2]] == 1
-    }
+    whole = [composed(name) for name in model.class_names]
+    ends = [name.rpartition("/")[2] for name in whole]
+    uses = Counter(ends)
+    number = {end: i for i, end in enumerate(ends) if uses[end] == 1}
+    number |= {name: i for i, name in enumerate(whole)}
     number |= {name: i for i, name in enumerate(model.class_names)}
     folders = {str(Path(path).parent) for path in paths}
     number_of = {folder: _number(Path(root, folder), number) for folder in folders}
@@ -227,4 +256,5 @@ def _number(folder: Path, number: dict[str, int]) -> int:
     """The number of the class that the last parts of a path name; -1 for none."""
     parts = [printable(part) for part in folder.parts]
     names = ("/".join(parts[start:]) for start in range(len(parts)))  # the longest first
-    return next((number[name] for name in names if name in number), -1)
+    forms = (form for name in names for form in (name, composed(name)))
+    return next((number[form] for form in forms if form in number), -1)

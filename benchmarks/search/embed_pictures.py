@@ -5,19 +5,23 @@ from __future__ import annotations
 import codecs
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..datasets.folder import is_picture, search
+from ..datasets.folder import search, why_not_read
 from ..names import printable
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 NAMED = 5  # files, in a message
 THREADS = 4
+
+
+class BrokenFilesError(ValueError):
+    """Files that were given are missing or no pictures; the message names some."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
 
     Raises:
         FileNotFoundError: if an input does not exist, or there are no pictures.
-        ValueError: unless ``skip_broken``, for files that are missing or no pictures; names some.
+        BrokenFilesError: unless ``skip_broken``, for files that are missing or no pictures.
+        ValueError: for a list that is no text.
     """
     files: list[Path] = []
     for given in map(_absolute, inputs):
@@ -61,14 +66,13 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
         else:
             raise FileNotFoundError(f"there is no file or folder {printable(given)}")
     files = list(dict.fromkeys(files))
-    broken = [] if skip_broken is None else _broken(files)
+    broken = {} if skip_broken is None else _broken(files)
     if broken:
         wrong = _what_is_wrong(broken, len(files))
         if not skip_broken:
-            raise ValueError(wrong)
+            raise BrokenFilesError(wrong)
         warnings.warn(f"left out: {wrong}", stacklevel=2)
-        without = set(broken)
-        files = [file for file in files if file not in without]
+        files = [file for file in files if file not in broken]
     if not files:
         places = ", ".join(map(printable, inputs))
         raise FileNotFoundError(
@@ -79,6 +83,15 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
     root = only if len(inputs) == 1 and only.is_dir() else _folder_of_all(files)
     paths = tuple(os.path.relpath(file, root) for file in files)
     return FoundPictures(root, paths, tuple(map(_absolute, inputs)), tuple(broken))
+
+
+def state_of(file: str | Path) -> list[int] | None:
+    """Size and time of a file, which tell later if it was changed; ``None`` if it is not there."""
+    try:
+        state = os.stat(file)
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
 
 
 def named(files: Iterable[str | Path]) -> str:
@@ -105,11 +118,28 @@ def _in_folder(folder: Path, warn: bool) -> list[Path]:
             f"({counted(len(found.others), 'file')})",
             stacklevel=3,
         )
+    if found.unread and warn:
+        warnings.warn(
+            f"not read: hidden folders, and links to what is read elsewhere: {named(found.unread)}",
+            stacklevel=3,
+        )
     return found.images
 
 
 def _in_list(file: Path) -> list[Path]:
-    text = os.fsdecode(file.read_bytes().removeprefix(codecs.BOM_UTF8))  # of editors on Windows
+    content = file.read_bytes()
+    try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes
+            text = content.decode("utf-16")
+        else:
+            text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))  # of editors on Windows
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # as in UTF-16 without its mark, and in files that are no text
+        raise ValueError(
+            f"{printable(file)} is no list of pictures in UTF-8 or UTF-16: save it as UTF-8, with "
+            "the path of a picture per line"
+        )
     return [_listed(file.parent, line) for line in text.splitlines() if line.strip()]
 
 
@@ -119,33 +149,22 @@ def _listed(folder: Path, line: str) -> Path:
     return as_given if os.path.lexists(as_given) else _absolute(folder / line.strip())
 
 
-def _broken(files: list[Path]) -> list[Path]:
-    """Those that are missing, or do not begin as pictures do."""
+def _broken(files: list[Path]) -> dict[Path, str]:
+    """Those that are missing, too large or do not begin as pictures do, with the reasons."""
     with ThreadPool(THREADS) as pool:
-        checks = pool.imap(is_picture, files, chunksize=256)
+        checks = pool.imap(why_not_read, files, chunksize=256)
         bar = tqdm(checks, "checking files", len(files), unit="file", delay=2)
-        return [file for file, is_usable in zip(files, bar, strict=True) if not is_usable]
+        return {file: why for file, why in zip(files, bar, strict=True) if why is not None}
 
 
-def _what_is_wrong(broken: Sequence[Path], total: int) -> str:
+def _what_is_wrong(broken: Mapping[Path, str], total: int) -> str:
     reasons: dict[str, list[Path]] = {}
-    for file in broken:
-        reason = "no permission to read" if _is_locked(file) else "missing or no picture"
-        reasons.setdefault(reason, []).append(file)
+    for file, why in broken.items():
+        reasons.setdefault(why, []).append(file)
     return "; ".join(
-        f"{named(files)}: {reason} ({len(files):,} of {counted(total, 'file')})"
-        for reason, files in reasons.items()
+        f"{named(files)}: {why} ({len(files):,} of {counted(total, 'file')})"
+        for why, files in reasons.items()
     )
-
-
-def _is_locked(file: Path) -> bool:
-    """Whether it is there, but may not be read."""
-    try:
-        if os.path.isfile(file):  # a pipe would never end
-            file.open("rb").close()
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return False
 
 
 def _folder_of_all(files: Sequence[Path]) -> Path:

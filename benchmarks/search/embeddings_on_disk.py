@@ -71,9 +71,14 @@ def embed(
 
     def read(row: int) -> torch.Tensor | str:
         try:
-            return model.transform(open_picture(files[row]))
+            picture = open_picture(files[row])
         except OSError as error:
             return str(error)
+        try:
+            return model.transform(picture)
+        except (MemoryError, OverflowError, RuntimeError) as error:  # it is enlarged too far
+            wrong = f"the picture {str(files[row])!r} of {picture.width} x {picture.height} pixels"
+            return f"{wrong} cannot be transformed ({str(error) or type(error).__name__})"
 
     reasons, recorded = dict[str, str](), time.monotonic()
     todo = np.flatnonzero(~done).tolist()

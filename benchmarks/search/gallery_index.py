@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import faiss as partly_typed_faiss
 import numpy as np
 
 from pml_hierarchical.hierarchy import Hierarchy
 
-from ..files import TEMPORARY
+from ..files import write_together
 
 faiss: Any = partly_typed_faiss
 
@@ -151,11 +150,13 @@ class Index:
         described = {"kind": self.kind, "paths": self.paths, "classes": classes, **self.about}
         described["hierarchy"] = self.hierarchy and self.hierarchy.to_dict()
         described["gallery_version"] = _VERSION
-        with Path(folder, _FILES[0] + TEMPORARY).open("wb") as file:
+        content = json.dumps(described).encode()
+        engine, description = (Path(folder, name) for name in _FILES)
+
+        def write_engine(file: IO[bytes]) -> None:
             faiss.write_index(self.engine, faiss.PyCallbackIOWriter(file.write))
-        Path(folder, _FILES[1] + TEMPORARY).write_text(json.dumps(described), encoding="utf-8")
-        for name in _FILES:
-            os.replace(Path(folder, name + TEMPORARY), Path(folder, name))
+
+        write_together({engine: write_engine, description: lambda file: file.write(content)})
 
     @classmethod
     def load(cls, folder: str | Path) -> Index:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..names import printable
-from .embed_pictures import counted, find_pictures
+from .embed_pictures import counted, find_pictures, named, state_of
 from .gallery_index import Index
 
 NOTED = ("root", "sizes", "times", "inputs")  # an index built in Python, or an old one, lacks some
@@ -72,14 +73,26 @@ def _number_of_new(index: Index, root: Path) -> int:
     if not inputs:
         return 0
     found = find_pictures(inputs, skip_broken=None)
-    known = {str(root / path) for path in index.paths} | set(index.about.get("left_out", ()))
+    known = {str(root / path) for path in index.paths} | _still_left_out(index)
     return sum(str(found.root / path) not in known for path in found.paths)
 
 
-def age_warning(index: Index, gallery: Path) -> str | None:
+def _still_left_out(index: Index) -> set[str]:
+    """The files that were left out and have not been changed since, as far as that is noted."""
+    left_out: list[str] = index.about.get("left_out", [])
+    states = index.about.get("left_out_states", [])
+    if not isinstance(states, list) or len(states) != len(left_out):  # earlier versions noted none
+        return set(left_out)
+    return {file for file, was in zip(left_out, states, strict=True) if state_of(file) == was}
+
+
+def age_warning(index: Index, gallery: Path, model: Path | None = None) -> str | None:
     """What to tell the user of a gallery that is older than its pictures; ``None`` if it is not.
 
     Also ``None`` if the gallery does not tell, see :func:`is_noted`.
+
+    Arguments:
+        model: the folder of its model; by default where it was when the pictures were embedded.
     """
     if not is_noted(index):
         return None
@@ -95,19 +108,38 @@ def age_warning(index: Index, gallery: Path) -> str | None:
         counts = ", ".join(f"{number:,} {what}" for what, number in parts.items() if number)
         told.append(
             f"{printable(gallery)} is older than its {counted(len(index), 'picture')} ({counts}). "
-            f"Update it: {update_command(index, gallery)}"
+            f"Update it: {update_command(index, gallery, model)}"
         )
     return ". ".join(told) or None
 
 
-def update_command(index: Index, gallery: Path) -> str:
-    """The commands that embed what changed and index again, as they can be typed."""
+def update_command(index: Index, gallery: Path, model: Path | None = None) -> str:
+    """The commands that embed what changed and index again, as they can be typed.
+
+    A word in capitals stands for what is no longer where it was; what follows the commands says so.
+
+    Arguments:
+        model: the folder of the model; by default where it was when the pictures were embedded.
+    """
     about = index.about
     if not {"model", "inputs", "embeddings_folder"} <= about.keys():  # it was built in Python
         return "embed its pictures and index them again"
-    embed = ["embed", about["model"], *about["inputs"], "--out", about["embeddings_folder"]]
+    moved: dict[str, list[str]] = {}
+
+    def there(word: str, *places: str) -> list[str]:
+        gone = [place for place in places if not os.path.exists(place)]
+        if not gone:
+            return list(places)
+        moved[word] = gone
+        return [place for place in places if place not in gone] + [word]
+
+    made_by = [*there("MODEL", str(model or about["model"])), *there("PICTURES", *about["inputs"])]
+    folder = there("EMBEDDINGS", about["embeddings_folder"])
+    embed = ["embed", *made_by, "--out", *folder]
     embed += ["--skip-broken"] if about.get("left_out") else []
-    make = ["index", about["embeddings_folder"], "--out", str(gallery), "--kind", index.kind]
-    return " && ".join(
+    make = ["index", *folder, "--out", str(gallery), "--kind", index.kind]
+    commands = " && ".join(
         shlex.join(["pml-hierarchical", *map(printable, one)]) for one in (embed, make)
     )
+    told = ", ".join(f"{word} is no longer {named(places)}" for word, places in moved.items())
+    return f"{commands} ({told}: write where they are now)" if told else commands

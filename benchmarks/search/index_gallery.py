@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from ..files import DamagedFileError
+from ..locking import only_one_in
 from .embed_folder import MODEL_FILE, read_embeddings, read_tree
 from .embed_pictures import counted
 from .gallery_index import Index
 
 KEPT = ("root", "sizes", "times", "fingerprint", "model", "inputs", "known", "left_out")
+NEWER = ("left_out_states",)  # kept too; earlier versions did not note it
 NUM_QUERIES = 200  # to measure the recall
 
 
@@ -25,24 +27,24 @@ def index_gallery(folder: Path, out: Path, kind: str) -> str:
 
     Raises:
         ValueError, OSError: see :func:`~.embed_folder.read_embeddings`; or the gallery cannot be
-            written.
+            written, or another command is making one in ``out``.
     """
     embeddings, pictures = read_embeddings(folder)
     tree, classes = read_tree(folder), pictures["classes"]
     num_classes = 0 if tree is None else tree.num_classes
     if classes is not None and not 0 <= min(classes) <= max(classes) < num_classes:
         raise DamagedFileError(folder / MODEL_FILE, "it does not have all classes of the pictures")
-    out.mkdir(parents=True, exist_ok=True)  # whether it can be written to shows before the work
-    index = Index.build(
-        embeddings,
-        pictures["paths"],
-        classes,
-        tree,
-        kind,
-        embeddings_folder=str(folder.resolve()),
-        **{key: pictures[key] for key in KEPT},
-    )
-    index.save(out)
+    with only_one_in(out, below=False):  # whether it can be written to shows before the work
+        index = Index.build(
+            embeddings,
+            pictures["paths"],
+            classes,
+            tree,
+            kind,
+            embeddings_folder=str(folder.resolve()),
+            **{key: pictures[key] for key in (*KEPT, *NEWER) if key in pictures},
+        )
+        index.save(out)
     size = (out / "index.faiss").stat().st_size / 2**20
     summary = f"{index.kind} index of {counted(len(index), 'picture')}, {size:.1f} MiB"
     if index.kind == "exact" or len(index) < 2:  # one picture has no neighbours to be found

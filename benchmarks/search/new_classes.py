@@ -17,7 +17,9 @@ from pml_hierarchical.search import RetrievalModel
 from ..datasets.classes import keep_images
 from ..datasets.folder import list_folder
 from ..datasets.photographs import Photographs, usable
+from ..names import composed
 from .all_classes import means_of_classes
+from .contradictions import warn_of_namesakes, warn_of_other_places
 from .same_classes import class_paths, new_names
 
 PICTURES_AT_A_TIME = 64
@@ -63,6 +65,7 @@ def with_classes_of(
     new = new_names(model, paths)
     if not new:
         raise ValueError(f"the model has all classes of {folder} ({len(paths)}): nothing to add")
+    warn_of_namesakes(model, paths, new)
     photographs = usable(_only(photographs, new), skip_broken)
     names = photographs.class_names[0]
     folder_of = {name: "/".join(paths[number]) for number, name in new.items()}
@@ -98,11 +101,12 @@ def _only(photographs: Photographs, classes: Mapping[int, str]) -> Photographs:
 
 
 def _embedded(model: RetrievalModel, files: Sequence[Path]) -> torch.Tensor:
-    blocks = range(0, len(files), PICTURES_AT_A_TIME)
-    parts = [
-        model.embed(files[start : start + PICTURES_AT_A_TIME])
-        for start in tqdm(blocks, desc="new classes", unit=f"{PICTURES_AT_A_TIME} pictures")
-    ]
+    parts = []
+    with tqdm(desc="new classes", total=len(files), unit="picture") as bar:
+        for start in range(0, len(files), PICTURES_AT_A_TIME):
+            some = files[start : start + PICTURES_AT_A_TIME]
+            parts.append(model.embed(some))
+            bar.update(len(some))
     return torch.from_numpy(np.concatenate(parts))
 
 
@@ -114,18 +118,21 @@ def _grown(
     nodes = means_of_classes(proxies, torch.from_numpy(tree.class_labels[:, 1].copy()))
     similarities = means @ nodes.T
     paths = {row[0]: row[1:] for row in photographs.labels.tolist()}
-    parents, named = [], []
+    parents, named, folders = [], [], []
     for number in range(len(means)):
         above = [
             photographs.class_names[level][node]
             for level, node in enumerate(paths[number], start=1)
         ]
+        folders.append(above)
         known, candidates = _named_superclass(tree, above)
         parents.append(max(candidates, key=similarities[number].__getitem__))
         named.append(known)
     given = range(1, tree.num_levels)
     table = grown_table(tree.class_labels, len(means), np.array(parents), list(given))
     names = photographs.class_names[0]
+    placed = zip(parents, folders, strict=True)
+    warn_of_other_places(tree, dict(zip(names, placed, strict=True)))
     grown = Hierarchy(table, [[*(tree.names[0] or ()), *names], *tree.names[1:]])
     superclasses = tree.names[1] or ()
     return grown, [
@@ -141,11 +148,13 @@ def _named_superclass(tree: Hierarchy, above: Sequence[str]) -> tuple[str | None
     """
     assert tree.names is not None
     ends = [(i, end) for i in range(len(above)) for end in range(len(above), i, -1)]
-    paths = ["/".join(reversed(above[i:end])) for i, end in ends]
+    paths = [composed("/".join(reversed(above[i:end]))) for i, end in ends]
     for level in range(1, tree.num_levels):
-        names = tree.names[level] or ()
+        own = tree.names[level] or ()
+        names = list(map(composed, own))
         for name in paths:
             if name in names:
-                members = tree.members(level, names.index(name))
-                return name, np.unique(tree.class_labels[members, 1]).tolist()
+                node = names.index(name)
+                members = tree.members(level, node)
+                return own[node], np.unique(tree.class_labels[members, 1]).tolist()
     return None, list(range(tree.sizes[1]))

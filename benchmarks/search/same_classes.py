@@ -12,13 +12,14 @@ from pml_hierarchical.search import RetrievalModel
 from pml_hierarchical.trees import name_superclasses
 
 from ..datasets.photographs import Photographs
+from ..names import composed
 
 Parts = tuple[str, ...]  # the coarsest superclass first, the class last
 
 
 @dataclass(frozen=True)
 class Place:
-    """What is known of the folders that a class of a model was in.
+    """What is known of the folders that a class of a model was in; all names are ``composed``.
 
     Attributes:
         path: the folders; the last alone if the others are not known.
@@ -55,13 +56,14 @@ def new_names(model: RetrievalModel, paths: Sequence[Parts]) -> dict[int, str]:
     Raises:
         ValueError: if several classes have the name of one of which the superclass is not known.
     """
-    places = _places(model)
+    places = places_of(model)
     superclasses = frozenset[str]().union(*(place.superclasses for place in places))
     namesakes: dict[str, list[Place]] = {}
     for place in places:
         namesakes.setdefault(place.path[-1], []).append(place)
 
     def found(path: Parts, are_folders: bool) -> list[bool | None]:
+        path = tuple(map(composed, path))
         own = namesakes.get(path[-1], [])
         return [_is_same(path, place, superclasses, are_folders) for place in own]
 
@@ -72,8 +74,9 @@ def new_names(model: RetrievalModel, paths: Sequence[Parts]) -> dict[int, str]:
     new = [number for number, own in enumerate(matches) if True not in own and None not in own]
     by_name = [paths[n] for n, own in enumerate(matches) if True not in own and None in own]
     _check_one_each(by_name)
-    uses = Counter([*namesakes, *(paths[number][-1] for number in new)])
-    return {n: paths[n][-1] if uses[paths[n][-1]] == 1 else "/".join(paths[n]) for n in new}
+    last = {number: composed(paths[number][-1]) for number in new}
+    uses = Counter([*namesakes, *last.values()])
+    return {n: paths[n][-1] if uses[last[n]] == 1 else "/".join(paths[n]) for n in new}
 
 
 def _is_same(
@@ -99,24 +102,25 @@ def _is_same(
 
 
 def _check_one_each(paths: Sequence[Parts]) -> None:
-    uses = Counter(path[-1] for path in paths)
+    uses = Counter(composed(path[-1]) for path in paths)
     for name, number in uses.items():
         if number > 1:
-            several = " and ".join("/".join(path) for path in paths if path[-1] == name)
+            alike = [path for path in paths if composed(path[-1]) == name]
+            several = " and ".join(map("/".join, alike))
             raise ValueError(
                 f"the model has a class {name!r} of which it does not know the folder, so that "
                 f"{several} cannot be told apart: rename the folder of the new class"
             )
 
 
-def _places(model: RetrievalModel) -> list[Place]:
+def places_of(model: RetrievalModel) -> list[Place]:
+    """What is known of the folders of a model's classes, in their order."""
     added = _added_folders(model)
     num_trained = len(model.class_names) - len(added)
     above = _given_superclasses(model, num_trained)
     trained = zip(model.class_names[:num_trained], above, strict=True)
-    return [Place(tuple(name.split("/")), given) for name, given in trained] + [
-        Place(tuple(folder.split("/")), frozenset()) for folder in added
-    ]
+    known = [*trained, *((folder, frozenset[str]()) for folder in added)]
+    return [Place(tuple(composed(name).split("/")), given) for name, given in known]
 
 
 def _added_folders(model: RetrievalModel) -> list[str]:
@@ -161,7 +165,10 @@ def _given_superclasses(model: RetrievalModel, num_trained: int) -> list[frozens
         )
         if own is not None and own != derived
     ]
-    return [frozenset(_last(own[column[c]]) for column, own in given) for c in range(num_trained)]
+    return [
+        frozenset(composed(_last(own[column[c]])) for column, own in given)
+        for c in range(num_trained)
+    ]
 
 
 def _last(name: str) -> str:

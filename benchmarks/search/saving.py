@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pml_hierarchical.search import RetrievalModel
-from pml_hierarchical.search.model import DESCRIPTION_FILE
+from pml_hierarchical.search.model import DESCRIPTION_FILE, WEIGHTS_FILE
 
 from .exchange import write_onnx, write_torchscript
 
@@ -40,11 +40,19 @@ def save_model(model: RetrievalModel, out: Path, formats: Sequence[str] = ()) ->
         ValueError: if a format is not possible.
     """
     check_new(out)
+    is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     for name, write in (("onnx", write_onnx), ("torchscript", write_torchscript)):
         if name in formats:
             write(model, out)
-    model.save(out)  # last: where it is, nothing is missing, and the same command is refused
+    try:
+        model.save(out)  # last: where it is, nothing is missing, and the same command is refused
+    except OSError as error:
+        for name in (WEIGHTS_FILE, DESCRIPTION_FILE):
+            (out / name).unlink(missing_ok=True)
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+        raise OSError(error.errno, f"{error.strerror} while writing", str(out)) from error
     console = Console()
     sizes = () if model.hierarchy is None else model.hierarchy.sizes[1:]
     levels = f" in {' and '.join(map(str, sizes))} superclasses" if sizes else ""

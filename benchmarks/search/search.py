@@ -34,7 +34,10 @@ def search(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Names of classes of the level; all others are not searched."),
+        typer.Option(
+            help="Names of classes of the level, such as apple for fruit/apple; all others are not "
+            "searched."
+        ),
     ] = None,
     output_format: Annotated[
         Format,
@@ -50,6 +53,9 @@ def search(
         Path | None,
         typer.Option(help="Folder of the model that made the gallery; by default where it was."),
     ] = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out pictures that cannot be read.")
+    ] = False,
     check: Annotated[
         bool, typer.Option(help="Whether to see if pictures of the gallery were changed since.")
     ] = True,
@@ -60,16 +66,20 @@ def search(
 
     from ..device import checked_device
     from .answers import find_answers
-    from .answers_output import write_answers
-    from .embed_pictures import find_pictures
+    from .answers_output import check_out, write_answers
+    from .embed_pictures import BrokenFilesError, find_pictures
     from .gallery_index import Index
     from .index_age import age_warning
     from .search_model import load_model
 
+    check_out(output_format.value, out)
     index = Index.load(gallery)
     loaded = load_model(index, gallery, model, checked_device(device))
-    queries = find_pictures(pictures)
-    found = find_answers(index, loaded, queries, k, level, only or ())
-    if check and (warning := age_warning(index, gallery)):
+    try:
+        queries = find_pictures(pictures, skip_broken)
+    except BrokenFilesError as error:
+        raise ValueError(f"{error}. Leave such files out with --skip-broken") from error
+    found = find_answers(index, loaded, queries, k, level, only or (), skip_broken)
+    if check and (warning := age_warning(index, gallery, model)):
         warnings.warn(warning, stacklevel=2)
     write_answers(found, output_format.value, out)

@@ -54,7 +54,7 @@ def load_model(
     if index.hierarchy != tree_of(model.class_names, model.hierarchy):
         warnings.warn(
             f"the model has other classes than {printable(gallery)}, whose names are "
-            f"shown. Update it: {update_command(index, gallery)}",
+            f"shown. Update it: {update_command(index, gallery, place)}",
             stacklevel=2,
         )
     return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,9 @@ def train_models(
     seen = look_at_dataset(source.dataset, source.data_root, source.skip_broken)
     for config in configs:
         check_loss(config, training_tree(seen.labels)[1])
-    data = AllClasses.of(source.load(warn=True))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="not all of")  # which the first look has said
+        data = AllClasses.of(source.load(warn=True))
 
     todo = [one for one in configs if not _is_done(outs[one.loss.name], record(one, data))]
     for config in configs:
@@ -110,7 +113,7 @@ def _train(
     progress: SuiteProgress,
 ) -> RetrievalModel:
     images = out / WORK_FOLDER / IMAGES_FILE
-    about, _ = same_images(images, data, config.backbone)
+    about, _ = same_images(images, data, config.backbone, out)
     write_whole(images, json.dumps(about))
     folder = session_folder(out, config)
     session = WholeSession(config, data, folder, checked_device(device), progress)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..names import folded, meant_by
+
 UNKNOWN = -1
 
 
@@ -32,12 +34,8 @@ class ClassNames:
             [_without_parent(name, self._above(level, node)) for node, name in enumerate(own)]
             for level, own in enumerate(names)
         ]
-        self._offered = [
-            [short if uses[short] == 1 else name for short, name in zip(shown, own, strict=True)]
-            for shown, own in zip(self._shown, names, strict=True)
-            for uses in [Counter(shown)]
-        ]
-        self._folded = [[name.casefold() for name in own] for own in names]
+        self._offered = list(map(_told_apart, self._shown, names))
+        self._folded = [[folded(name) for name in own] for own in names]
 
     @property
     def num_levels(self) -> int:
@@ -54,31 +52,36 @@ class ClassNames:
         return int(self.classes[row]) if self.known[row] else UNKNOWN
 
     def shown(self, class_: int) -> list[str | None]:
-        """The name of a fine class and of its superclasses, the finest first."""
+        """The name of a fine class and of its superclasses, the finest first.
+
+        Those of superclasses are whole where several of a level are shown alike: the page groups
+        and colours by them.
+        """
         if class_ < 0:
             return [None] * self.num_levels
-        return [own[node] for own, node in zip(self._shown, self.labels[class_], strict=True)]
+        levels = [self._shown[0], *self._offered[1:]]
+        return [own[node] for own, node in zip(levels, self.labels[class_], strict=True)]
 
     def find(self, name: str) -> int:
-        """The fine class of a name as given or as shown.
+        """The fine class that a name means, as given or as shown.
 
         Raises:
-            ValueError: if there is none, or several are shown by this name.
+            ValueError: if there is none, or there are several.
         """
-        for own in (self.names[0], self._shown[0]):
-            if own.count(name) > 1:
-                full = [given for given, one in zip(self.names[0], own, strict=True) if one == name]
-                raise ValueError(f"Several classes are called {name!r}: give {' or '.join(full)}.")
-            if name in own:
-                return own.index(name)
-        raise ValueError(f"No class is called {name!r}.")
+        found = meant_by(name, self.names[0])
+        if len(found) > 1:
+            full = " or ".join(self.names[0][number] for number in found)
+            raise ValueError(f"Several classes are called {name!r}: give {full}.")
+        if not found:
+            raise ValueError(f"No class is called {name!r}.")
+        return found[0]
 
     def suggestions(self, text: str, limit: int, fine_only: bool = False) -> list[str]:
         """Names of classes and superclasses that contain a text, the coarsest first.
 
         They are as shown, but whole where several classes of a level are shown alike.
         """
-        wanted = text.casefold()
+        wanted = folded(text)
         levels = range(1) if fine_only else reversed(range(self.num_levels))
         found = (
             self._offered[level][node]
@@ -90,7 +93,7 @@ class ClassNames:
 
     def rows(self, text: str) -> np.ndarray:
         """The rows of the pictures whose class or a superclass contains a text, ascending."""
-        wanted = text.casefold()
+        wanted = folded(text)
         if not wanted:
             return np.arange(len(self.classes))
         matches = np.zeros(len(self.labels) + 1, dtype=bool)  # the last is for unknown classes
@@ -118,6 +121,14 @@ class ClassNames:
 def _without_parent(name: str, parent: str) -> str:
     """``fruit/apple`` below ``fruit`` is shown as ``apple``."""
     return name.removeprefix(parent + "/") if parent else name
+
+
+def _told_apart(shown: list[str], names: list[str]) -> list[str]:
+    """The names of a level as shown, but whole where several are shown alike."""
+    uses = Counter(shown)
+    mixed = [short if uses[short] == 1 else own for short, own in zip(shown, names, strict=True)]
+    # a whole name can be what another class is shown as
+    return mixed if len(set(mixed)) == len(mixed) else names
 
 
 def names_of(hierarchy: Any) -> list[list[str]]:

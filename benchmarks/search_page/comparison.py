@@ -64,11 +64,15 @@ def compare(pictures: SearchedPictures) -> Comparison:
 
 
 def as_json(pictures: SearchedPictures, comparison: Comparison) -> dict[str, Any]:
-    """Shares per gallery and level, and the queries whose answers differ most."""
+    """Shares per gallery and level, and the queries whose answers differ most.
+
+    ``known`` counts the pictures among which the queries were drawn.
+    """
     k = comparison.correct.shape[2]
     first, all_ = comparison.means(1), comparison.means(k)
     return {
         "queries": len(comparison.rows),
+        "known": int(pictures.classes.known.sum()),
         "k": k,
         "galleries": [
             {"title": gallery.title, "nearest": first[i].tolist(), "first_k": all_[i].tolist()}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from threading import BoundedSemaphore
 
 from ..names import printable
-from .reading import MOST_PIXELS, as_jpeg
+from .reading import MOST_PIXELS, TOO_LARGE, as_jpeg, suffixes_shown, why_not_shown
 
 AT_ONCE = 2  # each picture that is decoded may take 200 MB
 LARGEST_FILE = 4 * MOST_PIXELS  # bytes; what is larger has too many pixels in any usual format
+USUAL_FILE = MOST_PIXELS // 32  # bytes; a photograph of too many pixels has more
+LINK = "links to files outside their folder (add --follow-links if you made these links)"
 
 
 class PictureFiles:
@@ -30,12 +33,40 @@ class PictureFiles:
         self.paths = paths
         self.follow_links = follow_links
         self._real_root = root.resolve()
+        self._real_folders: dict[str, Path] = {}
+        self._suffixes = suffixes_shown()
         self._decoding = BoundedSemaphore(AT_ONCE)
 
     def missing(self) -> int:
         """How many of the pictures do not exist."""
         # unlike Path.is_file this does not raise where a folder may not be read
         return sum(not os.path.isfile(self.root / path) for path in self.paths)
+
+    def not_shown(self) -> dict[str, int]:
+        """How many of the pictures that exist cannot be shown, by what they are.
+
+        A gallery may have millions: a file is opened only if its suffix or its size gives a reason.
+        """
+        reasons = (self._why_not_shown(self.root / path) for path in self.paths)
+        return dict(Counter(reason for reason in reasons if reason is not None))
+
+    def _why_not_shown(self, file: Path) -> str | None:
+        if not os.path.isfile(file):
+            return None
+        if not self.follow_links and self._leads_out(file):
+            return LINK
+        size = os.path.getsize(file)
+        if size > LARGEST_FILE:
+            return TOO_LARGE
+        is_usual = file.suffix.lower() in self._suffixes and size < USUAL_FILE
+        return None if is_usual else why_not_shown(file)
+
+    def _leads_out(self, file: Path) -> bool:
+        folder, name = os.path.split(file)
+        if folder not in self._real_folders:  # of many files each folder is looked at once
+            self._real_folders[folder] = Path(folder).resolve()
+        real = self._real_folders[folder] / name
+        return not (real.resolve() if real.is_symlink() else real).is_relative_to(self._real_root)
 
     def find(self, row: int) -> Path:
         """The file of a row, with all links resolved.

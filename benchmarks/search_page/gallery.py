@@ -30,12 +30,14 @@ class Gallery:
     Attributes:
         title: what the page calls it, e.g. the loss.
         rows: for each row of the index its row in the gallery that is shown, ``int64``.
+        model_folder: where the model is, if that is not where the pictures were embedded.
     """
 
     index: Index
     model: RetrievalModel | None
     title: str
     rows: np.ndarray
+    model_folder: Path | None = None
 
     def __post_init__(self) -> None:
         self._own_row = np.argsort(self.rows)  # for each row that is shown that of the index
@@ -97,14 +99,38 @@ class SearchedPictures:
         return f"To search for your own pictures, start the page with {' and '.join(missing)}."
 
 
-def classes_of(index: Index) -> ClassNames:
-    """The tree of a gallery's classes; they are flat if it has none."""
-    known = np.array(index.about.get("known", np.ones(len(index))), dtype=bool)
+def classes_of(index: Index, model: RetrievalModel | None = None) -> ClassNames:
+    """The tree of a gallery's classes; they are flat if it has none.
+
+    Arguments:
+        index: the gallery. If it does not say which classes are known, all are but those that the
+            model seems to have guessed.
+        model: that made it, if there is one.
+    """
+    noted = index.about.get("known")  # an index built in Python may have none
+    known = ~_guessed(index, model) if noted is None else np.array(noted, dtype=bool)
     if index.classes is None:
         nothing = np.full(len(index), UNKNOWN)
         return ClassNames(np.zeros((1, 1), np.int64), [[""]], nothing, known)
     tree = index.hierarchy or Hierarchy.flat(int(index.classes.max()) + 1)
     return ClassNames(np.asarray(tree.class_labels), names_of(tree), index.classes, known)
+
+
+def _guessed(index: Index, model: RetrievalModel | None) -> np.ndarray:
+    """For which pictures the class is that of the nearest proxy and not their folder's name."""
+    from ..search.embed_folder import BLOCK
+    from ..search.embed_folder import classes_of as found_in
+
+    guessed = np.zeros(len(index), dtype=bool)
+    if model is None or index.classes is None or index.classes.max() >= len(model.class_names):
+        return guessed
+    root = Path(index.about.get("root", "."))
+    for start in range(0, len(index), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(index)))
+        paths = index.paths[start : start + BLOCK]
+        found, is_told = found_in(model, paths, root, index.embeddings(rows))
+        guessed[rows] = ~is_told & (found == index.classes[rows])
+    return guessed
 
 
 def same_pictures(shown: Index, other: Index, folder: Path) -> np.ndarray:

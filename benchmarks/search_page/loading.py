@@ -47,7 +47,7 @@ def load(
         raise ValueError("--compare-model is the model of a second gallery: give it by --compare")
     index = Index.load(gallery)
     loaded = _model(model, index, gallery, "--model")
-    searched = [Gallery(index, loaded, _title(gallery, loaded), np.arange(len(index)))]
+    searched = [Gallery(index, loaded, _title(gallery, loaded), np.arange(len(index)), model)]
     if compare is not None:
         other = Index.load(compare)
         _check_order(index, other)
@@ -58,12 +58,14 @@ def load(
             searched[0].title, searched[1].title = printable(gallery), printable(compare)
     root = Path(index.about.get("root", ".")) if pictures is None else pictures
     return SearchedPictures(
-        searched, PictureFiles(root, index.paths, follow_links), classes_of(index)
+        searched,
+        PictureFiles(root, index.paths, follow_links),
+        classes_of(index, searched[0].model),
     )
 
 
 def check_files(found: SearchedPictures, gallery: Path) -> str | None:
-    """A warning if the pictures are not as they were when they were embedded.
+    """A warning if pictures are not as they were when they were embedded, or cannot be shown.
 
     Raises:
         FileNotFoundError: if none is there.
@@ -75,14 +77,21 @@ def check_files(found: SearchedPictures, gallery: Path) -> str | None:
             f"none of the {missing:,} pictures of the gallery is in {printable(files.root)}: if "
             "their folder was moved, give it with --pictures"
         )
+    told = []
     if is_noted(index) and files.root == Path(index.about["root"]):
-        return age_warning(index, gallery)
-    if missing:  # in a folder that was moved, or an index that was built in Python
-        return (
+        told.append(age_warning(index, gallery, found.galleries[0].model_folder))
+    elif missing:  # in a folder that was moved, or an index that was built in Python
+        told.append(
             f"{missing:,} of {len(index):,} pictures of the gallery are not in "
             f"{printable(files.root)}: they are found, but cannot be shown"
         )
-    return None
+    if not_shown := files.not_shown():
+        reasons = ", ".join(f"{number:,} {what}" for what, number in not_shown.items())
+        told.append(
+            f"{sum(not_shown.values()):,} of {len(index):,} pictures of the gallery are found, but "
+            f"cannot be shown: {reasons}"
+        )
+    return ". ".join(filter(None, told)) or None
 
 
 def _title(folder: Path, model: RetrievalModel | None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -14,6 +16,9 @@ MOST_PIXELS = 64_000_000  # in RGB 192 MB
 # Only formats that browsers and cameras write: each decoder more is one more to be attacked.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 FORMATS_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+
+TOO_LARGE = f"larger than {MOST_PIXELS // 10**6} million pixels"
+OTHER_FORMAT = f"in a format other than {FORMATS_IN_WORDS}"
 
 
 def read_upload(content: bytes, smallest: int | None = None) -> Image.Image:
@@ -32,11 +37,8 @@ def read_upload(content: bytes, smallest: int | None = None) -> Image.Image:
     """
     if not content:
         raise ValueError("The upload is empty. Choose a picture file.")
-    Image.init()  # registers the formats
-    known = [name for name in FORMATS if name in Image.OPEN]  # Pillow can be built without AVIF
     try:
-        with Image.open(io.BytesIO(content), formats=known) as image:
-            width, height = image.size
+        width, height = size_of(io.BytesIO(content))
     except UnidentifiedImageError as error:
         raise ValueError(_not_a_picture(content)) from error
     except Image.DecompressionBombError as error:
@@ -52,6 +54,39 @@ def read_upload(content: bytes, smallest: int | None = None) -> Image.Image:
         return read_picture(content, smallest)
     except Exception as error:  # what the decoders raise is not documented
         raise ValueError(f"The picture is damaged or incomplete: {error}.") from error
+
+
+def size_of(file: Path | IO[bytes]) -> tuple[int, int]:
+    """The pixels of a picture, by its header alone.
+
+    Raises:
+        UnidentifiedImageError: if it has none of the formats that are read.
+        Image.DecompressionBombError: if there are far too many.
+        Exception: what the decoders raise is not documented.
+    """
+    Image.init()  # registers the formats
+    known = [name for name in FORMATS if name in Image.OPEN]  # Pillow can be built without AVIF
+    with Image.open(file, formats=known) as image:
+        return image.size
+
+
+def suffixes_shown() -> frozenset[str]:
+    """The usual suffixes of the formats that are read, in lower case and with their dots."""
+    known = Image.registered_extensions()
+    return frozenset(suffix for suffix, name in known.items() if name in FORMATS)
+
+
+def why_not_shown(file: Path) -> str | None:
+    """Why the header of a picture keeps it from being shown; ``None`` if nothing does."""
+    try:
+        width, height = size_of(file)
+    except Image.DecompressionBombError:
+        return TOO_LARGE
+    except UnidentifiedImageError:
+        return OTHER_FORMAT
+    except Exception:  # what the decoders raise is not documented
+        return "damaged"
+    return TOO_LARGE if width * height > MOST_PIXELS else None
 
 
 def as_jpeg(content: bytes, side: int) -> bytes:

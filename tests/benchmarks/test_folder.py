@@ -74,7 +74,7 @@ def test_too_few_classes(tmp_path):
 
 def test_images_at_different_depths(root):
     write_image(root / "food" / "apple.jpg")
-    with pytest.raises(ValueError, match=r"apple\.jpg is 1 levels deep .* 3\. Expected"):
+    with pytest.raises(ValueError, match=r"apple\.jpg is 1 level deep .* 3 levels deep\. Expected"):
         list_folder(root)
 
 

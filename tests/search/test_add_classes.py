@@ -128,6 +128,13 @@ def test_a_model_without_a_tree_or_without_classes(model, tmp_path):
     assert grown.class_names[nearest[0]] == "kiwi"
 
 
+def test_the_bar_counts_pictures(model, tmp_path, capsys):
+    build(tmp_path / "new", {"fruit/fig": [(9, 0, 0)] * 70})
+    with_classes_of(model, tmp_path / "new")
+    lines = capsys.readouterr().err.split("\r")
+    assert "70/70" in [line for line in lines if "new classes" in line][-1]
+
+
 def test_the_command(model, tmp_path):
     model.save(tmp_path / "model")
     build(

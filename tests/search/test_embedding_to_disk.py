@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_gallery import make_model, write_pictures
 
 from benchmarks.search import embeddings_on_disk as module
@@ -169,6 +170,27 @@ def test_what_is_refused(model, root, tmp_path):
     with pytest.raises(ValueError, match="not written by embed"):
         embed(model, paths_in(root), tmp_path, root)
     assert len(np.load(tmp_path / "embeddings.npy")) == 3
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("size does not fit in an int")])
+def test_a_picture_that_the_transform_cannot_take(model, root, tmp_path, error):
+    """Such as one that would be enlarged to more than the memory holds."""
+    paths, usual = paths_in(root), model.transform
+
+    def transform(picture):
+        if picture.size == (3, 2):
+            raise error
+        return usual(picture)
+
+    Image.new("RGB", (3, 2)).save(root / "odd.png")
+    model.transform = transform
+    with pytest.raises(BrokenPicturesError) as caught:
+        embed(model, [*paths, "odd.png"], tmp_path, root)
+    assert list(caught.value.reasons) == ["odd.png"]
+    reason = caught.value.reasons["odd.png"]
+    assert "odd.png' of 3 x 2 pixels cannot be transformed (" in reason
+    assert (str(error) or "MemoryError") in reason
+    check(embed(model, paths, tmp_path, root), root, paths)
 
 
 def test_a_full_disk_is_found_before_the_work(model, root, tmp_path):

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import struct
 import tempfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,6 +81,25 @@ def test_two_commands_in_one_folder(workspace, call):
     assert "another command is running in embeddings" in errors
 
 
+def test_two_commands_that_index_into_one_folder(workspace, call):
+    with only_one_in(workspace / "gallery"):
+        code, _, errors = call("index", "embeddings")
+    assert code == 2
+    assert "another command is running in gallery" in errors
+    assert call("index", "embeddings")[0] == 0
+
+
+def test_a_command_that_is_refused_leaves_no_folder(workspace, call):
+    vectors = np.load("embeddings/embeddings.npy")
+    vectors[0] = np.nan
+    np.save("embeddings/embeddings.npy", vectors)
+    code, _, errors = call("index", "embeddings", "--out", "new")
+    assert (code, "must be finite" in errors) == (2, True)
+    assert not (workspace / "new").exists()
+    assert call("index", "embeddings")[0] == 2
+    assert len(Index.load("gallery")) == 8  # the old one stays
+
+
 def test_of_a_picture_of_one_line_the_middle_is_embedded():
     line = np.zeros((60000, 1), np.uint8)
     line[29950:30050] = 255
@@ -89,6 +110,36 @@ def test_of_a_picture_of_one_line_the_middle_is_embedded():
     assert picture.getextrema() == ((255, 255),) * 3
 
 
+def write_png_of_size(file, width, height):
+    """A PNG whose header says so; what follows is not enough."""
+    parts = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT", b"IEND"
+    chunks = [struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def test_pictures_that_are_too_large(workspace, call):
+    write_png_of_size(workspace / "photos/fruit/pear/poster.png", 20000, 10000)
+    shutil.copy("photos/fruit/pear/poster.png", "photos/fruit/pear/no_suffix")
+    (workspace / "photos/fruit/pear/text.png").write_text("no picture")
+    code, _, errors = call("embed", "model", "photos", "--out", "new")
+    assert code == 2
+    assert "pear/poster.png: too large, at most 178 million pixels are read (2 of 11" in errors
+    assert "pear/text.png: missing or no picture (1 of 11 files)" in errors
+    assert "DOS attack" not in errors
+    (workspace / "photos/fruit/pear/text.png").unlink()
+    code, _, errors = call("describe", "folder", "--data-root", "photos")
+    assert code == 2
+    assert "(too large, at most 178 million pixels are read)" in errors
+
+
+def test_a_large_picture_is_taken_without_a_warning(workspace, call):
+    Image.new("1", (10000, 9000)).save("photos/fruit/pear/large.png")
+    code, out, errors = call("embed", "model", "photos", "--out", "new")
+    assert (code, "9 pictures" in out) == (0, True)
+    assert "warning" not in errors
+    assert "bomb" not in errors
+
+
 # ---------------------------------------------------------------- lists
 def test_a_list_of_a_windows_editor(workspace, call):
     lines = b"\xef\xbb\xbffruit/pear/0.png\r\nfruit/apple/1.png  \r\n\tdairy/milk/0.png\r\n"
@@ -97,6 +148,29 @@ def test_a_list_of_a_windows_editor(workspace, call):
     assert code == 0, errors
     listed = json.loads((workspace / "few/pictures.json").read_text())
     assert listed["paths"] == ["fruit/pear/0.png", "fruit/apple/1.png", "dairy/milk/0.png"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_list_in_utf_16(workspace, call, encoding):
+    """As PowerShell and Notepad write it: with a mark at its start, by which it is known."""
+    shutil.copy(QUERY, "photos/thé.png")
+    text = "fruit/pear/0.png\r\nthé.png\r\n"
+    (workspace / "photos/list.txt").write_bytes(text.encode(encoding))
+    code, _, errors = call("embed", "model", "photos/list.txt", "--out", "few")
+    if encoding == "utf-16":
+        assert code == 0, errors
+        listed = json.loads((workspace / "few/pictures.json").read_text())
+        assert listed["paths"] == ["fruit/pear/0.png", "thé.png"]
+    else:
+        assert code == 2
+        assert "list.txt is no list of pictures in UTF-8 or UTF-16: save it as UTF-8" in errors
+        assert "--skip-broken" not in errors
+
+
+def test_a_list_in_utf_16_that_is_cut_off(workspace, call):
+    (workspace / "list.txt").write_bytes("photos/fruit".encode("utf-16")[:-1])
+    code, _, errors = call("embed", "model", "list.txt", "--out", "few")
+    assert (code, "save it as UTF-8" in errors) == (2, True)
 
 
 def test_a_name_that_ends_in_a_blank(workspace):

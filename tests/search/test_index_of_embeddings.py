@@ -1,12 +1,14 @@
 """Searches of all kinds against brute force, what is saved, and what is refused."""
 
 import json
+import os
 
 import faiss
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
+from benchmarks.search import gallery_index
 from benchmarks.search.index_gallery import recall_at
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import Index
@@ -159,13 +161,35 @@ def test_damaged_galleries(tmp_path):
             Index.load(tmp_path)
 
 
-def test_a_full_disk_leaves_the_old_gallery(tmp_path):
+def test_a_full_disk_leaves_the_old_gallery(tmp_path, monkeypatch):
     index = Index.build(GALLERY, PATHS)
     index.save(tmp_path)
-    (tmp_path / "index.faiss.pmlh-tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
+    before = sorted(tmp_path.iterdir())
+
+    def fsync(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=r"No space left on device while writing: '.*index\.faiss'"):
         index.save(tmp_path)
     assert len(Index.load(tmp_path)) == 2000
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_two_that_save_into_one_folder(tmp_path, monkeypatch):
+    """One begins and ends while the other writes: what is there then is of one of them."""
+    original = gallery_index.faiss.write_index
+    other = Index.build(GALLERY[:10], PATHS[:10])
+
+    def write_index(*arguments):
+        original(*arguments)
+        monkeypatch.setattr(gallery_index.faiss, "write_index", original)
+        other.save(tmp_path)
+
+    monkeypatch.setattr(gallery_index.faiss, "write_index", write_index)
+    Index.build(GALLERY, PATHS).save(tmp_path)
+    assert len(Index.load(tmp_path)) == 2000
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_recall_counts_the_exact_neighbours_that_are_found_besides_the_query():

@@ -1,5 +1,7 @@
 """Classes of one name in several superclasses: added once each, and told apart."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -124,3 +126,33 @@ def test_the_folder_that_is_given_counts_as_a_superclass(tmp_path):
     for folder, path in (("fruit/apple", "0.png"), ("fruit", "apple/0.png"), ("", "fruit/apple/0")):
         classes, known = classes_of(model, [path], tmp_path / folder, embeddings)
         assert (classes.tolist(), known.tolist()) == ([0], [True])
+
+
+def test_classes_of_one_name_in_several_superclasses_are_named(tmp_path):
+    """They are different classes, which may not be what was meant."""
+    model = make_model(NAMES, PARENTS, record=BY_SUITE)
+    new = ("toys/apple", "toys/fig", "fruit/fig", "toys/top")
+    with pytest.warns(UserWarning, match="count as different classes") as caught:
+        added(model, tmp_path / "new", *CATALOGUE, *new)
+    (message,) = [str(one.message) for one in caught]
+    assert (
+        "differ: fruit/fig and toys/fig; toys/apple and the model's apple in fruit. If" in message
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        added(model, tmp_path / "one", "toys/kite", *CATALOGUE)
+
+
+def test_a_superclass_that_the_model_has_elsewhere(tmp_path):
+    table = [[0, 0, 0], [1, 1, 1]]
+    names = [["apple", "kite"], ["fruit", "games"], ["food", "toys"]]
+    tree = Hierarchy(table, names)
+    model = RetrievalModel(LAYERS, TRANSFORM, names[0], np.eye(2, 3), tree, training=BY_SUITE)
+    with pytest.warns(UserWarning, match="not in toys") as caught:
+        _, (plush,) = with_classes_of(model, build(tmp_path / "new", "toys/fruit/plush"))
+    (message,) = [str(one.message) for one in caught]
+    assert "the model has fruit in food, not in toys: plush was placed in food/fruit. " in message
+    assert plush.superclass == "fruit"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # another fruit in toys is a new superclass
+        with_classes_of(model, build(tmp_path / "two", "toys/fruit/plush", "food/fruit/fig"))

@@ -16,7 +16,8 @@ from PIL import Image
 from small_gallery import make_model, write_pictures
 
 from benchmarks import command_line
-from pml_hierarchical.search import RetrievalModel
+from pml_hierarchical import Hierarchy
+from pml_hierarchical.search import Index, RetrievalModel
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,34 @@ def test_levels_and_classes_alone(gallery, call):
         assert message in errors
 
 
+def test_classes_by_short_names_and_in_other_cases(gallery, call):
+    query = gallery / "pictures/dairy/milk/1.png"
+    words = ("search", gallery / "gallery", query, "--format", "json", "-k", 20)
+    for typed in ("milk", "Dairy/MILK"):
+        (found,) = json.loads(call(*words, "--level", 0, "--only", typed)[1])["queries"]
+        assert {answer["classes"][0] for answer in found["answers"]} == {"dairy/milk"}
+    (found,) = json.loads(call(*words, "--only", "FRUIT")[1])["queries"]
+    assert len(found["answers"]) == 8
+    assert "Level 0 has one: add --level 0" in call(*words, "--only", "Milk")[2]
+
+
+def test_a_short_name_of_several_classes(call, tmp_path):
+    model = make_model()
+    names = ["fruit/apple", "toys/Apple", "toys/kite", "apple pie"]
+    tree = Hierarchy(model.hierarchy.class_labels, [names, ["fruit", "toys"]])
+    Index.build(np.eye(4, 6, dtype=np.float32), names, range(4), tree).save(tmp_path / "gallery")
+    model.save(tmp_path / "model")
+    Image.new("RGB", (8, 8)).save(tmp_path / "query.png")
+    words = ("search", tmp_path / "gallery", tmp_path / "query.png", "--model", tmp_path / "model")
+    code, _, errors = call(*words, "--level", 0, "--only", "APPLE")
+    assert code == 2
+    assert (
+        "--only APPLE: several classes of level 0 end so: give fruit/apple or toys/Apple" in errors
+    )
+    code, out, _ = call(*words, "--level", 0, "--only", "apple", "--format", "csv")
+    assert (code, out.count("\n")) == (0, 2)  # as it is written there is one
+
+
 def test_table_and_csv(gallery, call):
     words = ("search", gallery / "gallery", gallery / "pictures/fruit/pear", "-k", 3)
     code, table, errors = call(*words)
@@ -130,6 +159,73 @@ def test_page(own_gallery, call):
     assert [one.text for one in page.findall(".//h2")] == ["query <b>.png"]
     assert [one.text.strip() for one in page.findall(".//h3")] == ["dairy", "fruit"]
     assert "http" not in text
+    assert [one.text for one in page.findall(".//title")] == ["1 searched picture"]
+
+
+def test_broken_queries_are_left_out_if_asked(own_gallery, call):
+    whole = (own_gallery / "pictures/fruit/pear/0.png").read_bytes()
+    (own_gallery / "half.png").write_bytes(whole[: len(whole) // 2])
+    (own_gallery / "text.png").write_text("no picture")
+    good = ("pictures/fruit/pear/0.png", "pictures/dairy/milk/1.png")
+    words = ("search", "gallery", *good, "--format", "json")
+    for bad in ("half.png", "text.png"):
+        code, out, errors = call(*words[:-2], bad, *words[-2:])
+        assert (code, out) == (2, "")
+        assert bad in errors
+        assert "with --skip-broken" in errors
+    code, out, errors = call(*words[:-2], "half.png", "text.png", "--skip-broken", *words[-2:])
+    assert code == 0
+    assert [one["picture"] for one in json.loads(out)["queries"]] == [
+        str(own_gallery / one) for one in good
+    ]
+    assert "left out: " in errors
+    assert "half.png" in errors
+    assert "text.png" in errors
+    code, _, errors = call("search", "gallery", "half.png", "--skip-broken")
+    assert (code, "no picture is left to search for" in errors) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("pictures", "--out pictures is a folder: name a file in it"),
+        ("gone/answers.csv", "--out gone/answers.csv: there is no folder gone: make it"),
+    ],
+)
+def test_where_answers_go_is_checked_before_the_work(own_gallery, call, monkeypatch, out, message):
+    monkeypatch.setattr(RetrievalModel, "load", None)
+    words = ("search", "gallery", "pictures/fruit/pear/0.png", "--format", "csv", "--out", out)
+    code, _, errors = call(*words)
+    assert code == 2
+    assert message in errors
+
+
+def test_a_gpu_is_called_cuda(own_gallery, call):
+    for name in ("gpu", "GPU:0", "nvidia"):
+        code, _, errors = call("embed", "model", "pictures", "--device", name)
+        assert code == 2
+        assert f"--device {name} is not available here" in errors
+        assert "A GPU is called cuda" in errors
+
+
+@pytest.mark.parametrize("out", ["pictures", "pictures/fruit/pear", "linked"])
+def test_embeddings_do_not_go_among_the_pictures(own_gallery, call, out):
+    (own_gallery / "linked").symlink_to("pictures")
+    before = sorted(own_gallery.rglob("*"))
+    code, _, errors = call("embed", "model", "pictures", "--out", out)
+    assert code == 2
+    assert f"--out {out} is a folder of the pictures: choose another one" in errors
+    assert sorted(own_gallery.rglob("*")) == before
+
+
+def test_folders_that_embed_leaves_out_are_named(own_gallery, call):
+    shutil.copytree("pictures/fruit", "pictures/.trash")
+    (own_gallery / "pictures/again").symlink_to("fruit")
+    code, out, errors = call("embed", "model", "pictures", "--out", "new")
+    assert (code, "17 pictures" in out) == (0, True)
+    assert "not read: hidden folders, and links to what is read elsewhere: " in errors
+    assert "pictures/.trash" in errors
+    assert "pictures/again" in errors
 
 
 def test_a_model_without_a_tree(tmp_path, monkeypatch, call):
@@ -177,6 +273,35 @@ def test_broken_pictures(own_gallery, call):
     assert call("search", "new-gallery", query)[2] == ""
 
 
+@pytest.mark.parametrize("content", [b"no picture", None])
+def test_a_picture_that_was_left_out_and_is_repaired(own_gallery, call, content):
+    """Such as one that could not be opened, or one of which the second half was missing."""
+    whole = (own_gallery / "pictures/fruit/pear/0.png").read_bytes()
+    file = own_gallery / "pictures/fruit/pear/bad.png"
+    file.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    words = ("search", "new-gallery", "pictures/fruit/pear/1.png")
+    assert call("embed", "model", "pictures", "--out", "new", "--skip-broken")[0] == 0
+    assert call("index", "new", "--out", "new-gallery")[0] == 0
+    assert call(*words)[2] == ""
+    file.write_bytes(whole)
+    errors = call(*words)[2]
+    assert "new-gallery is older than its 17 pictures (1 new)" in errors
+    for command in errors.partition("Update it: ")[2].split("&&"):
+        assert call(*shlex.split(command)[1:])[0] == 0
+    assert call(*words)[2] == ""
+
+
+def test_a_gallery_that_notes_no_states_of_what_was_left_out(own_gallery, call):
+    """As earlier versions made them."""
+    (own_gallery / "pictures/bad.jpg").write_text("no picture")
+    assert call("embed", "model", "pictures", "--out", "new", "--skip-broken")[0] == 0
+    listed = json.loads((own_gallery / "new/pictures.json").read_text())
+    del listed["left_out_states"]
+    (own_gallery / "new/pictures.json").write_text(json.dumps(listed))
+    assert call("index", "new", "--out", "new-gallery")[0] == 0
+    assert call("search", "new-gallery", "pictures/fruit/pear/1.png")[2] == ""
+
+
 def test_a_gallery_that_is_older_than_its_pictures(own_gallery, call):
     words = ("search", "gallery", "pictures/fruit/pear/1.png")
     assert "older" not in call(*words)[2]
@@ -192,6 +317,36 @@ def test_a_gallery_that_is_older_than_its_pictures(own_gallery, call):
     for command in commands:
         assert call(*shlex.split(command)[1:])[0] == 0
     assert "older" not in call(*words)[2]
+
+
+def test_the_update_of_a_gallery_whose_folders_were_moved(own_gallery, call):
+    (own_gallery / "model").rename("moved")
+    os.utime(own_gallery / "pictures/dairy/milk/0.png", (1, 1))
+    words = ("search", "gallery", "pictures/fruit/pear/1.png", "--model", "moved")
+    code, _, errors = call(*words)
+    assert code == 0
+    commands = errors.partition("Update it: ")[2]
+    assert f"embed moved {own_gallery / 'pictures'} --out" in commands
+    for command in commands.split("&&"):
+        assert call(*shlex.split(command)[1:])[0] == 0
+    assert "older" not in call(*words)[2]
+
+    (own_gallery / "embeddings").rename("vectors")
+    shutil.copytree("pictures", "photos")
+    shutil.rmtree("pictures")
+    errors = call("search", "gallery", "photos/fruit/pear/1.png", "--model", "moved")[2]
+    assert "pml-hierarchical embed moved PICTURES --out EMBEDDINGS && pml-hierarchical" in errors
+    assert f"(PICTURES is no longer {own_gallery / 'pictures'}, EMBEDDINGS is no longer " in errors
+    assert f"{own_gallery / 'embeddings'}: write where they are now)" in errors
+
+
+def test_the_update_of_a_gallery_one_of_whose_folders_is_gone(own_gallery, call):
+    words = ("pictures/fruit", "pictures/dairy", "--out", "both")
+    assert call("embed", "model", *words)[0] == 0
+    assert call("index", "both", "--out", "both-gallery")[0] == 0
+    shutil.rmtree("pictures/dairy")
+    errors = call("search", "both-gallery", "pictures/fruit/pear/1.png")[2]
+    assert f"embed {own_gallery / 'model'} {own_gallery / 'pictures/fruit'} PICTURES" in errors
 
 
 def test_galleries_of_other_models(own_gallery, call):

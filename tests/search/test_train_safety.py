@@ -1,11 +1,13 @@
 """``train`` and ``export`` lose nothing: pictures, epochs that are done, a chance to try again."""
 
 import sys
+import warnings
 
 import pytest
 import torch
 import typer
 from shop_folder import NETWORK, SHOP, build_shop, quick_folder
+from small_gallery import make_model
 from typer.testing import CliRunner
 
 from benchmarks.command_line import main
@@ -128,6 +130,41 @@ def test_an_unfinished_training_of_other_settings_is_kept(
     outcome = command(shop, "--out", interrupted)
     assert outcome.exit_code == 0, outcome.exception
     RetrievalModel.load(interrupted)
+
+
+def test_an_unfinished_training_of_other_pictures_is_named_by_the_folder_given(
+    shop, interrupted, tmp_path
+):
+    other = build_shop(tmp_path / "other", {"fruit": ("fig", "kiwi"), "toys": ("top", "kite")})
+    message = str(failure(other, "--out", interrupted))
+    assert message.startswith(f"{interrupted} holds an unfinished training on other images")
+    assert "delete that folder, or choose another --out" in message
+
+
+def test_what_is_not_read_is_said_once(cache, tmp_path):
+    pictures = build_shop(tmp_path / "pictures")
+    (pictures / "notes.txt").write_text("no picture")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcome = command(pictures, "--epochs", "1", "--out", tmp_path / "model")
+    assert outcome.exit_code == 0, outcome.exception
+    assert sum("not all of" in str(one.message) for one in caught) == 1
+
+
+def test_a_full_disk_leaves_no_half_model(tmp_path, monkeypatch):
+    model = make_model()
+
+    def save(folder):
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model, "save", save)
+    with pytest.raises(OSError, match=r"No space left on device while writing: '.*model'"):
+        saving.save_model(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    monkeypatch.undo()
+    saving.save_model(model, tmp_path / "model")
+    RetrievalModel.load(tmp_path / "model")
 
 
 # ---------------------------------------------------------------- settings

@@ -138,6 +138,32 @@ def test_an_answer_is_the_next_query_and_back_returns(open_page):
     expect(page.locator("#query-name")).to_contain_text("Fruit/Apple/0.png")
 
 
+def test_back_returns_to_an_upload(open_page, folders):
+    page = open_page()
+    for name in ("Fruit/Pear/2.png", "Dairy/Milk/1.png"):
+        page.set_input_files("#file", picture(folders, name))
+        expect(page.locator("#query-name")).to_contain_text(name[-5:])
+        page.fill("#class-name", name.split("/")[1])
+        page.keyboard.press("Enter")
+        expect(page.locator(f"{TILES} .verdict")).to_have_count(24)
+    page.locator(f"{TILES} .tile").nth(3).click()
+    expect(page.locator("#query-class")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#query-name")).to_contain_text("Milk, Dairy")
+    expect(page.locator("#query-name")).to_contain_text("Your picture; it is not stored")
+    page.go_back()
+    expect(page.locator("#query-name")).to_contain_text("Pear, Fruit")
+    expect(page.locator("#class-name")).to_have_value("Pear")
+    assert page.locator("#query-picture img").evaluate("(image) => image.naturalWidth") == 32
+    page.go_back()
+    expect(page.locator("#results")).to_be_hidden()
+    page.go_forward()
+    expect(page.locator("#query-name")).to_contain_text("Pear, Fruit")
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("Choose your picture again")
+    expect(page.locator("#results")).to_be_hidden()
+
+
 def test_drop_and_paste(open_page, folders):
     page = open_page()
     content = list((folders.root / "Dairy/Milk/1.png").read_bytes())
@@ -192,10 +218,38 @@ def test_comparison_over_many_queries(open_page, ask):
     found = ask("/api/comparison")
     rows = page.locator("#compared tbody tr")
     expect(rows).to_have_count(4)
+    told = page.locator("#compared p").first
+    expect(told).to_contain_text("The 30 pictures of the gallery whose class is known were the")
     shares = [f"{100 * gallery['nearest'][0]:.1f}" for gallery in found["galleries"]]
     assert rows.first.locator("td").all_inner_texts() == shares
     shown = page.locator("#compared .tile").evaluate_all("all => all.map(a => a.dataset.row)")
     assert list(map(int, shown)) == [one["row"] for side in found["differing"] for one in side]
+
+
+def test_one_is_no_plural(open_page):
+    page = open_page()
+
+    def of_one(route):
+        answer = route.fetch().json()
+        if "/api/info" in route.request.url:
+            answer["pictures"] = 1
+        elif "/api/comparison" in route.request.url:
+            answer |= {"queries": 1, "known": 1}
+        elif "/api/search" in route.request.url:
+            for gallery in answer["galleries"]:
+                gallery |= {"answers": gallery["answers"][:1], "correct": None}
+        else:
+            answer |= {"total": 1, "pictures": answer["pictures"][:1]}
+        route.fulfill(json=answer)
+
+    page.route("**/api/**", of_one)
+    page.reload()
+    expect(page.locator("#about")).to_contain_text("1 picture, searched by")
+    expect(page.locator("#total")).to_have_text("1 picture")
+    page.click("#pictures .tile")
+    expect(page.locator(f"{TILES} p").first).to_have_text("1 answer")
+    page.click("#comparison summary")
+    expect(page.locator("#compared p").first).to_contain_text("in %. The 1 picture of the gallery")
 
 
 def test_keyboard_and_texts(open_page):

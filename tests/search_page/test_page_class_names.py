@@ -56,6 +56,30 @@ def test_a_class_whose_own_name_is_short(folders):
     assert [names.find(name) for name in ("apple", "toys/apple")] == [0, 1]
 
 
+def test_superclasses_of_one_name_stay_two(folders, tmp_path):
+    """The page groups and colours by these names."""
+    model = make_model(tmp_path / "model", 1)
+    tree = Hierarchy(
+        [[0, 0, 0], [1, 1, 1], [2, 2, 1]],
+        [["apple", "kite", "ball"], ["food/red", "toys/red", "toys/blue"], ["food", "toys"]],
+    )
+    paths, classes = folders.paths[:15], np.repeat(np.arange(3), 5)
+    make_gallery(tmp_path / "gallery", model, folders.root, paths, classes, tree)
+    client = create_app(load(tmp_path / "gallery")).test_client()
+    answers = client.get("/api/search?row=0&k=14").json["galleries"][0]["answers"]
+    found = {one["class"]: one["superclasses"] for one in answers}
+    assert found == {
+        "apple": ["food/red", "food"], "kite": ["toys/red", "toys"], "ball": ["blue", "toys"]
+    }  # fmt: skip
+
+
+def test_a_whole_name_that_is_what_another_is_shown_as():
+    names = [["a", "b", "c"], ["x/red", "y/red", "z/x/red"], ["x", "y", "z"]]
+    labels = np.array([[0, 0, 0], [1, 1, 1], [2, 2, 2]])
+    classes = ClassNames(labels, names, np.arange(3), np.ones(3, bool))
+    assert [classes.shown(number)[1] for number in range(3)] == names[1]
+
+
 @pytest.mark.parametrize("side", ["5", "241", "x", ""])
 def test_the_sizes_of_pictures_are_named(client, side):
     response = client.get(f"/pictures/3?side={side}")

@@ -88,6 +88,28 @@ def test_links_are_followed_if_asked(shop, path):
     assert client_of(shop, [path], follow_links=True).get("/pictures/0").status_code == 200
 
 
+def test_pictures_that_cannot_be_shown_are_counted(shop):
+    Image.new("RGB", (9, 9)).save(shop / "d.ppm")
+    Image.new("RGB", (9, 9)).save(shop / "e", "PPM")  # of no suffix
+    Image.new("RGB", (9, 9)).save(shop / "f", "PNG")
+    noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
+    Image.fromarray(np.tile(noise, (9, 9, 1))).save(shop / "large.jpg")
+    paths = ["a.png", "d.ppm", "e", "f", "gone.png", "link.png", "folder_link/secret.png"]
+    paths += ["inner_link.png", "large.jpg"]
+    files = PictureFiles(shop, paths)
+    found = files.not_shown()
+    assert {key[:30]: number for key, number in found.items()} == {
+        "in a format other than JPEG, P": 2,
+        "links to files outside their f": 2,
+        "larger than 64 million pixels": 1,
+    }
+    assert files.missing() == 1
+    shown = [client_of(shop, paths).get(f"/pictures/{row}").status_code for row in range(9)]
+    assert shown.count(404) == 1 + sum(found.values())
+    followed = PictureFiles(shop, paths, follow_links=True).not_shown()
+    assert sum(followed.values()) == 3
+
+
 def test_where_a_photograph_was_taken_is_not_served(shop):
     exif = Image.Exif()
     exif[0x010E] = "at my home"

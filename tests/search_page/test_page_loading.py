@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from page_gallery import TREE, make_gallery, make_model
+from PIL import Image
 
 from benchmarks.search.embed_folder import EmbedSettings, embed_into
 from benchmarks.search.embed_pictures import find_pictures
@@ -104,6 +105,24 @@ def test_pictures_that_are_missing(folders, tmp_path):
         check_files(load(folders.gallery, pictures=tmp_path), folders.gallery)
 
 
+def test_pictures_that_cannot_be_shown(folders, tmp_path):
+    root, out = tmp_path / "pictures", tmp_path / "embeddings"
+    (root / "a").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(root / "a/0.png")
+    Image.new("RGB", (9, 9)).save(root / "a/1.ppm")
+    model = RetrievalModel.load(folders.model)
+    embed_into(EmbedSettings(out), folders.model, model, find_pictures([root]))
+    index_gallery(out, tmp_path / "gallery", "exact")
+    warning = check_files(load(tmp_path / "gallery"), tmp_path / "gallery")
+    assert warning.startswith(
+        "1 of 2 pictures of the gallery are found, but cannot be shown: 1 in a"
+    )
+    (root / "a/0.png").write_bytes((root / "a/0.png").read_bytes() + b" ")
+    warning = check_files(load(tmp_path / "gallery"), tmp_path / "gallery")
+    assert "is older than its 2 pictures (1 changed)" in warning
+    assert "1 of 2 pictures of the gallery are found, but cannot be shown" in warning
+
+
 def test_pictures_that_changed(folders, tmp_path):
     root, out = tmp_path / "pictures", tmp_path / "embeddings"
     shutil.copytree(folders.root, root)
@@ -118,3 +137,28 @@ def test_pictures_that_changed(folders, tmp_path):
     shutil.copyfile(root / folders.paths[1], root / "new.png")
     warning = check_files(found, tmp_path)
     assert "is older than its 30 pictures (1 changed, 1 gone, 1 new)" in warning
+    assert f" embed {folders.model} {root} --out" in warning
+    moved = tmp_path / "moved"
+    shutil.copytree(folders.model, moved)
+    assert f" embed {moved} {root} --out" in check_files(
+        load(tmp_path / "gallery", model=moved), tmp_path
+    )
+
+
+def test_a_gallery_built_in_python_says_nothing_of_what_is_known(folders, tmp_path):
+    """The classes of nearest proxies are guesses, unless the folder says the same."""
+    parts = RetrievalModel.load(folders.model)
+    files = [folders.root / path for path in folders.paths]
+    embeddings = parts.embed(files)
+    proxies = embeddings[:: len(files) // 6]
+    model = RetrievalModel(*parts.description.values(), TREE.names[0], proxies, TREE)
+    model.save(tmp_path / "model")
+    paths = [f"{row}.png" for row in range(29)] + ["Dairy/Milk/4.png"]
+    guessed = model.nearest_classes(embeddings)
+    given = np.where(np.arange(30) == 3, (guessed + 1) % 6, guessed)
+    given[29] = 5
+    Index.build(embeddings, paths, given, TREE).save(tmp_path / "gallery")
+    found = load(tmp_path / "gallery", model=tmp_path / "model", pictures=folders.root)
+    assert np.flatnonzero(found.classes.known).tolist() == [3, 29]
+    Index.build(embeddings, paths, given, TREE, known=[True] * 30).save(tmp_path / "gallery")
+    assert load(tmp_path / "gallery", model=tmp_path / "model").classes.known.all()

@@ -1,6 +1,6 @@
 // How right two galleries are over many queries, and the queries where they differ most.
 
-import { ask, breakable, byId, galleryPicture, make } from "./dom.js";
+import { ask, breakable, byId, counted, galleryPicture, make } from "./dom.js";
 
 export async function showComparison(onChoice) {
   const box = byId("compared");
@@ -15,10 +15,17 @@ export async function showComparison(onChoice) {
   const titles = found.galleries.map((gallery) => gallery.title);
   box.replaceChildren(
     make("p", { className: "muted" },
-      `Answers that are right, in %. ${found.queries.toLocaleString("en")} pictures of the ` +
-      "gallery, drawn at random, were the queries; each was searched for among all others."),
+      `Answers that are right, in %. ${queries(found)}; each was searched for among all others.`),
     table(found, titles),
-    ...found.differing.flatMap((queries, better) => examples(queries, better, titles, onChoice)));
+    ...found.differing.flatMap((differing, better) => examples(differing, better, titles, onChoice)));
+}
+
+function queries(found) {
+  const those = `${counted(found.queries, "picture")} of the gallery`;
+  const were = found.queries === 1 ? "was the query" : "were the queries";
+  return found.queries < found.known
+    ? `${those}, drawn at random, ${were}`
+    : `The ${those} whose class is known ${were}`;
 }
 
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);

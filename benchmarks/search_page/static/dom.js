@@ -13,6 +13,10 @@ export function make(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/** "1 picture", "2,000 pictures". */
+export const counted = (number, what) =>
+  `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+
 export const fileName = (path) => path.split(/[\\/]/).pop();
 
 /** A name that may be broken after its punctuation rather than inside a word. */

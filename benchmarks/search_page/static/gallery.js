@@ -1,6 +1,8 @@
 // The pictures of the gallery, a page at a time.
 
-import { ask, breakable, byId, className, galleryPicture, later, make, suggest } from "./dom.js";
+import {
+  ask, breakable, byId, className, counted, galleryPicture, later, make, suggest,
+} from "./dom.js";
 
 const PER_PAGE = 60;
 
@@ -29,7 +31,7 @@ export function showGallery(onChoice) {
     byId("previous").disabled = wanted <= 1;
     byId("next").disabled = wanted >= last;
     byId("total").textContent = listing.total
-      ? `${listing.total.toLocaleString("en")} pictures`
+      ? counted(listing.total, "picture")
       : "No class or superclass has a name that contains this text.";
     byId("pictures").replaceChildren(...listing.pictures.map((one) => tile(one, onChoice)));
   }

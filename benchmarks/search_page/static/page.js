@@ -1,11 +1,14 @@
 // Takes a picture by upload, drop, paste or click, and asks the server for its neighbours.
 
-import { ask, byId, className, galleryPicture, make, picture, suggest } from "./dom.js";
+import { ask, byId, className, counted, galleryPicture, make, picture, suggest } from "./dom.js";
 import { showComparison } from "./comparison.js";
 import { showGallery } from "./gallery.js";
 import { showResults, summary } from "./results.js";
 
 const page = { info: null, ready: null, query: null, found: null, running: null };
+
+const uploads = new Map(); // by their key in the browser's history, so that Back finds them
+const MOST_UPLOADS = 20;
 
 function showError(message) {
   byId("error").textContent = message;
@@ -21,7 +24,7 @@ function redraw() {
   if (page.found) showResults(page.found, view(), chooseRow);
 }
 
-/** Searches for `page.query`: {row} or {file, preview}. */
+/** Searches for `page.query`: {row} or {file, preview, className}. */
 async function search() {
   page.running?.abort();
   page.running = new AbortController();
@@ -32,7 +35,8 @@ async function search() {
   const parameters = new URLSearchParams({ k: byId("count").value });
   const options = { signal: running.signal };
   if (query.file) {
-    parameters.set("class", byId("class-name").value.trim());
+    query.className = byId("class-name").value;
+    parameters.set("class", query.className.trim());
     Object.assign(options, { method: "POST", body: query.file,
       headers: { "Content-Type": "application/octet-stream" } });
   } else parameters.set("row", query.row);
@@ -92,11 +96,22 @@ async function chooseFile(file) {
     const limit = page.info.largest_upload / 2 ** 20;
     return showError(`${file.name} is larger than ${limit} MB.`);
   }
-  if (page.query?.preview) URL.revokeObjectURL(page.query.preview);
   byId("class-name").value = "";
-  history.pushState({}, "", location.pathname);
-  page.query = { file, preview: URL.createObjectURL(file) };
+  page.query = { file, preview: URL.createObjectURL(file), className: "" };
+  history.pushState({ upload: keep(page.query) }, "", location.pathname);
   return searchAndShow();
+}
+
+/** Keeps an upload for as long as the page is open; returns its key, which no other load uses. */
+function keep(upload) {
+  const key = `${performance.timeOrigin}-${performance.now()}`;
+  uploads.set(key, upload);
+  if (uploads.size > MOST_UPLOADS) {
+    const [[oldest, { preview }]] = uploads;
+    URL.revokeObjectURL(preview);
+    uploads.delete(oldest);
+  }
+  return key;
 }
 
 function chooseFrom(transfer) {
@@ -143,12 +158,16 @@ function listen() {
 
 function fromAddress() {
   const row = new URLSearchParams(location.search).get("row");
-  if (row === null) {
-    byId("results").hidden = true;
+  const key = history.state?.upload;
+  page.query = row === null ? uploads.get(key) : { row };
+  if (page.query) {
+    byId("class-name").value = page.query.className ?? "";
+    search();
     return;
   }
-  page.query = { row };
-  search();
+  page.running?.abort();
+  byId("results").hidden = true;
+  showError(key ? "Choose your picture again: uploads are not kept for long." : "");
 }
 
 async function loadInfo() {
@@ -166,7 +185,7 @@ async function start() {
   const { info } = page;
   if (!info) return;
   const titles = info.galleries.map((gallery) => gallery.title).join(" compared with ");
-  byId("about").textContent = `${info.pictures.toLocaleString("en")} pictures, searched by ${titles}`;
+  byId("about").textContent = `${counted(info.pictures, "picture")}, searched by ${titles}`;
   for (let level = 1; level < info.levels; level++) byId("level").append(make("option", {}, level));
   byId("level-label").hidden = info.levels < 3;
   byId("group-label").hidden = info.levels < 2;

@@ -1,6 +1,6 @@
 // The query and its neighbours, from one gallery or from two side by side.
 
-import { breakable, byId, className, galleryPicture, make } from "./dom.js";
+import { breakable, byId, className, counted, galleryPicture, make } from "./dom.js";
 
 // Okabe and Ito's colours and four more; the first is that of the query's superclass.
 const COLOURS = ["#0072b2", "#e69f00", "#cc79a7", "#009e73", "#d55e00", "#56b4e9", "#8c6bb1",
@@ -17,7 +17,7 @@ export function showResults(found, view, onChoice) {
 /** A sentence that counts the answers by how right they are. */
 export function summary(gallery, query) {
   const number = gallery.answers.length;
-  if (!gallery.correct) return `${number} answers`;
+  if (!gallery.correct) return counted(number, "answer");
   const [right, ...above] = gallery.correct;
   const inside = above.map((count, place) => `, ${count} in ${query.superclasses[place]}`);
   return `${right} of ${number} of the right class${inside.join("")}`;
