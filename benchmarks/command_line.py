@@ -143,8 +143,9 @@ def _explained(error: Exception, command: str) -> str | None:
     if isinstance(error, (ValueError, OSError, MemoryError, sqlite3.OperationalError)):
         full = getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error)
         # the record keeper's tables say it in words
-        now = ". What is finished is kept: free some space and start the same command again"
-        return f"{str(error) or type(error).__name__}{now if full else ''}"
+        kept = "What is finished is kept: free" if command in _CONTINUED else "Free"
+        now = f". {kept} some space and start the same command again" if full else ""
+        return f"{str(error) or type(error).__name__}{now}"
     return None
 
 

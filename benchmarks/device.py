@@ -15,8 +15,12 @@ def checked_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        is_gpu = name.lower().startswith(("gpu", "nvidia", "amd", "rocm"))
-        hint = ". A GPU is called cuda, the second of several cuda:1" if is_gpu else ""
-        raise ValueError(f"--device {name} is not available here: {reason}{hint}") from error
+        reason = str(error).splitlines()[0] + hint_at_cuda(name)
+        raise ValueError(f"--device {name} is not available here: {reason}") from error
     return device
+
+
+def hint_at_cuda(name: str) -> str:
+    """The end of a message on a device that does not exist, for someone who wants a GPU."""
+    is_gpu = name.lower().startswith(("gpu", "nvidia", "amd", "rocm"))
+    return ". A GPU is called cuda, the second of several cuda:1" if is_gpu else ""

@@ -17,6 +17,7 @@ from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
 from pml_hierarchical.accuracy.inputs import Embeddings
 
 from .commands.evaluate import EvaluateOptions
+from .device import hint_at_cuda
 from .names import one_line
 from .storage import array_names, load_array, load_hierarchy
 
@@ -167,7 +168,7 @@ def _device(text: str) -> torch.device:
         device = torch.device(text)
         torch.zeros(1, dtype=torch.float64, device=device).sum().item()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        reason = str(error).partition("\n")[0].partition(". ")[0]
+        reason = str(error).partition("\n")[0].partition(". ")[0] + hint_at_cuda(text)
         raise ValueError(f"--device: cannot compute on {text!r}: {reason}") from error
     return device
 

@@ -155,6 +155,7 @@ def refused(capsys, folder, command):
         ),
         ("--embeddings @list.pt --labels @l.npy", "holds a list, expected a tensor"),
         ("--embeddings @both.npz --device foo", "cannot compute on 'foo'"),
+        ("--embeddings @both.npz --device gpu", "A GPU is called cuda"),
         ("--embeddings @both.npz --device meta", "cannot compute on 'meta'"),
         ("--embeddings @both.npz --device cuda:99", "cannot compute on 'cuda:99'"),
         ("--embeddings @both.npz --device mps", "cannot compute on 'mps'"),

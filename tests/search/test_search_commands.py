@@ -208,6 +208,17 @@ def test_a_gpu_is_called_cuda(own_gallery, call):
         assert "A GPU is called cuda" in errors
 
 
+def test_a_full_disk_keeps_nothing_of_a_new_gallery(own_gallery, call, monkeypatch):
+    def fsync(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    code, _, errors = call("index", "embeddings", "--out", "new")
+    assert code == 2
+    assert errors.strip().endswith("'. Free some space and start the same command again")
+    assert not (own_gallery / "new").exists()
+
+
 @pytest.mark.parametrize("out", ["pictures", "pictures/fruit/pear", "linked"])
 def test_embeddings_do_not_go_among_the_pictures(own_gallery, call, out):
     (own_gallery / "linked").symlink_to("pictures")
