@@ -66,7 +66,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         data = self.prepare((query, query_labels, reference, reference_labels), own)
         query, labels, *_ = data
         known = range(labels.shape[1])
-        levels = known if levels is None else levels
+        levels = [*known] if levels is None else [*levels]
         if not {*levels} <= {*known}:
             raise ValueError(f"levels must be some of 0..{known[-1]}, 0 the finest; got {levels}")
         clustering = [n for n in self.curr_function_dict if n in self.requires_clustering()]

@@ -48,6 +48,13 @@ def test_levels_that_are_none(api, data, levels):
         calculator.get_accuracy(*data, levels=levels)
 
 
+def test_levels_of_an_iterator(api, data):
+    calculator = api.HierarchicalAccuracyCalculator(include=METRICS)
+    expected = calculator.get_accuracy(*data, levels=[0, 2])
+    assert calculator.get_accuracy(*data, levels=iter([0, 2])) == pytest.approx(expected)
+    assert len(expected) == 2 * len(METRICS)
+
+
 def test_tester_records_what_pmls_tester_records(api, data):
     dataset = {"val": c_f.EmbeddingDataset(*data)}
     options = {"label_hierarchy_level": "all", "dataloader_num_workers": 0}
