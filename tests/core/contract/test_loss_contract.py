@@ -278,6 +278,18 @@ def test_weights_without_coarse_levels(api):
     assert one_level(api, "ProxyAnchorLoss")[0].level_weights == (1,)
 
 
+@pytest.mark.parametrize("num_superclasses", [None, 3, ()])
+def test_made_on_the_meta_device(api, num_superclasses):
+    loss_func = api.HierarchicalProxyLoss(C, D, num_superclasses=num_superclasses, warmup=0)
+    embeddings, labels = batch()
+    loss_func(embeddings, labels)
+    with torch.device("meta"):
+        fresh = api.HierarchicalProxyLoss(C, D, num_superclasses=num_superclasses, warmup=0)
+    fresh.to_empty(device="cpu").load_state_dict(loss_func.state_dict())
+    assert torch.equal(fresh(embeddings, labels), loss_func(embeddings, labels))
+    assert fresh.hierarchy == loss_func.hierarchy
+
+
 @pytest.mark.parametrize("tree", [3, {0, 1}, "a tree"])
 def test_a_hierarchy_that_is_none(api, tree):
     with pytest.raises(TypeError, match=f"hierarchy must be .*Hierarchy.*got {tree!r}"):
