@@ -1,7 +1,7 @@
 """One loss of PML per level: where its proxies are, how it is made and called, and the sum."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
@@ -150,9 +150,9 @@ def values_by_pml(
 
 def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[float, ...]:
     """A weight for each level; a number is the weight of every coarse level beside 1."""
-    values = (1.0, *[weights] * (num_levels - 1)) if isinstance(weights, Real) else weights
-    values = tuple(values) if isinstance(values, Iterable) else (values,)
-    if not all(isinstance(value, Real) for value in values):
+    is_many = isinstance(weights, Iterable) and not isinstance(weights, (Mapping, Set))
+    values = tuple(weights) if is_many else (1.0, *[weights] * (num_levels - 1))
+    if not all(isinstance(value, Real) for value in (values if is_many else [weights])):
         raise TypeError(f"level_weights must be a number or one per level, got {weights!r}{when}")
     is_valid = all(0 <= value < math.inf for value in values) and any(values)
     if len(values) != num_levels or not is_valid or (num_levels == 1 and values != (1,)):

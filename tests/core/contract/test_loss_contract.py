@@ -234,6 +234,8 @@ BAD_WEIGHTS = [
     (-1.0, ValueError, "not negative"),
     ("heavy", TypeError, "must be a number or one per level, got 'heavy'"),
     (None, TypeError, "must be a number or one per level, got None"),
+    ({0: 1, 1: 0.5, 2: 0.2}, TypeError, "must be a number or one per level, got {0: 1"),
+    ({1, 0.5, 0.2}, TypeError, "must be a number or one per level, got {"),
 ]
 
 
