@@ -112,6 +112,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         self.check_engine()
         self.weight_schedule = schedule
         self._num_hooks = 0  # of optimizers, of which the last counts steps; without any, calls do
+        if len(self.sizes) == 1:
+            self.level_loss(0).reducer = self.reducer  # of which PML has made a copy
         self._is_sum = len(self.sizes) > 1 and type(self.reducer) is MeanReducer
         self.__dict__.update(dict.fromkeys(_OF_UPDATES, 0.0))
         self._warned: set[str] = set()
@@ -156,7 +158,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         loss_dict = self.compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
         if self._is_sum:  # which PML's reducer would return as it is, ten microseconds later
             return loss_dict["loss"]["losses"]
-        return self.reducer(loss_dict, embeddings, labels)
+        reducer = self.reducer if len(self.sizes) > 1 else self.level_loss(0).reducer
+        return reducer(loss_dict, embeddings, labels)
 
     def _set_weights(self, step: int) -> None:
         if self.weight_schedule is not None:

@@ -490,6 +490,27 @@ def test_class_weights_are_extended_before_new_classes_come(base):
     assert [len(one.weights) for one in kept] == [C + 2] * len(own)
 
 
+@pytest.mark.parametrize("base", [losses.ProxyNCALoss, losses.ProxyAnchorLoss])
+def test_the_reducer_of_the_only_level_is_the_one_in_use(base):
+    """PML copies a reducer that is not a ``MultipleReducers``, as Proxy-Anchor's is."""
+    reducer = reducers.ClassWeightedReducer(torch.ones(C))
+    loss_func = HierarchicalProxyLoss(C, D, base, num_superclasses=(), reducer=reducer)
+    with pytest.raises(ValueError, match=r"level 0 has 12 weights.* 14 classes"):
+        loss_func.add_classes(2)
+    for one in loss_func.level_loss(0).reducer.modules():
+        if hasattr(one, "weights"):
+            one.weights = torch.ones(C + 2)
+    loss_func.add_classes(2)
+    embeddings, labels = torch.randn(C + 2, D), torch.arange(C + 2)
+    value = loss_func(embeddings, labels)
+    for one in loss_func.reducer.modules():
+        if hasattr(one, "weights"):
+            one.weights = torch.full((C + 2,), 3.0)
+    torch.testing.assert_close(loss_func(embeddings, labels), 3 * value)
+    loss_func.level_loss(0).reducer = reducers.DoNothingReducer()
+    assert isinstance(loss_func(embeddings, labels), dict)
+
+
 def test_miners_weigh_every_level_and_distances_reach_them():
     distance = distances.LpDistance(power=2)
     kwargs = {"base_loss": losses.ProxyNCALoss, "distance": distance, "coarse_scale": 1}
