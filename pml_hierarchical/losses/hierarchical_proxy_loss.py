@@ -366,7 +366,8 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
                     f"loss_func.level_loss({level}).reducer to one for each of these"
                 )
         loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
-        loss.reducer = before.reducer  # its weights may have changed
+        for name in ("distance", "reducer", "embedding_regularizer", "weight_regularizer"):
+            setattr(loss, name, getattr(before, name, None))  # may have changed, too
         new = getattr(loss, attribute)
         new.requires_grad_(old.requires_grad)
         rows, old_rows = self.layout.rows(new.data), self.layout.rows(old)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bases import BASES
-from pytorch_metric_learning import distances, reducers
+from pytorch_metric_learning import distances, reducers, regularizers
 from sklearn.cluster import AgglomerativeClustering
 
 from pml_hierarchical import Hierarchy, losses
@@ -509,6 +509,22 @@ def test_the_reducer_of_the_only_level_is_the_one_in_use(base):
     torch.testing.assert_close(loss_func(embeddings, labels), 3 * value)
     loss_func.level_loss(0).reducer = reducers.DoNothingReducer()
     assert isinstance(loss_func(embeddings, labels), dict)
+
+
+def test_new_classes_keep_what_was_set_on_a_level():
+    """Where ``__setattr__`` says that these are to be set."""
+    names, base = ("embedding_regularizer", "weight_regularizer"), losses.NormalizedSoftmaxLoss
+    given = {name: regularizers.LpRegularizer() for name in names}
+    loss_func = HierarchicalProxyLoss(C, D, base, num_superclasses=3, **given)
+    fine, kept = loss_func.level_loss(0), regularizers.LpRegularizer(p=1)
+    fine.distance = distances.CosineSimilarity()
+    fine.embedding_regularizer = fine.weight_regularizer = kept
+    loss_func.add_classes(2)
+    grown = loss_func.level_loss(0)
+    assert grown is not fine
+    assert (grown.distance, grown.reducer) == (fine.distance, fine.reducer)
+    assert grown.embedding_regularizer is grown.weight_regularizer is kept
+    loss_func(torch.randn(C + 2, D), torch.arange(C + 2)).backward()
 
 
 def test_miners_weigh_every_level_and_distances_reach_them():
