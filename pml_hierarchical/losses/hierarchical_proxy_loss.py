@@ -499,6 +499,10 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         levels = self.__dict__.get("_modules", {}).get("level_losses")
         if levels is None or name.startswith("_"):
             super().__setattr__(name, value)
+        elif name == "level_weights":  # also a function of the step, or in the place of one
+            schedule = value if callable(value) else None
+            super().__setattr__(name, value if schedule is None else schedule(self.step))
+            self.weight_schedule = schedule
         elif name == self.layout.attribute:
             setattr(levels["level0"], name, value)
         elif name in _OF_EVERY_LEVEL or (

@@ -527,6 +527,26 @@ def test_new_classes_keep_what_was_set_on_a_level():
     loss_func(torch.randn(C + 2, D), torch.arange(C + 2)).backward()
 
 
+def test_weights_are_set_in_place_of_a_function_of_the_step():
+    def schedule(step):
+        return (1, 0.1 * (step + 1))
+
+    kwargs = {"num_superclasses": 3, "warmup": 0}
+    loss_func = HierarchicalProxyLoss(C, D, level_weights=schedule, **kwargs)
+    step(loss_func)
+    with pytest.raises(ValueError, match=r"level_weights .*got 1"):
+        loss_func.level_weights = (1,)
+    assert loss_func.weight_schedule is schedule
+    loss_func.level_weights = (1, 0.7)
+    step(loss_func)
+    assert loss_func.level_weights == (1, 0.7)
+    loss_func.level_weights = schedule
+    assert loss_func.level_weights == pytest.approx((1, 0.3))
+    for _ in range(2):
+        step(loss_func)
+    assert loss_func.level_weights == pytest.approx((1, 0.4))
+
+
 def test_miners_weigh_every_level_and_distances_reach_them():
     distance = distances.LpDistance(power=2)
     kwargs = {"base_loss": losses.ProxyNCALoss, "distance": distance, "coarse_scale": 1}
