@@ -69,7 +69,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         engine: Any = None,
         **base_loss_kwargs: Any,
     ) -> None:
-        given = Hierarchy([[n] for n in range(num_classes)]) if hierarchy is None else hierarchy
+        given = Hierarchy([*zip(range(num_classes))]) if hierarchy is None else hierarchy
         if not isinstance(given, Hierarchy):
             raise TypeError(f"hierarchy must be a Hierarchy(class_labels), got {given!r:.200}")
         if given.num_classes != num_classes:
