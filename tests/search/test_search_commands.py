@@ -302,6 +302,15 @@ def test_a_picture_that_was_left_out_and_is_repaired(own_gallery, call, content)
     assert call(*words)[2] == ""
 
 
+def test_a_listed_picture_that_was_left_out_and_is_removed(own_gallery, call):
+    (own_gallery / "half.png").write_bytes(Path("pictures/fruit/pear/0.png").read_bytes()[:40])
+    (own_gallery / "some.txt").write_text("pictures/fruit/pear/1.png\nhalf.png\n")
+    assert call("embed", "model", "some.txt", "--out", "new", "--skip-broken")[0] == 0
+    assert call("index", "new", "--out", "new-gallery")[0] == 0
+    (own_gallery / "half.png").unlink()
+    assert call("search", "new-gallery", "pictures/fruit/pear/1.png")[2] == ""
+
+
 def test_a_gallery_that_notes_no_states_of_what_was_left_out(own_gallery, call):
     """As earlier versions made them."""
     (own_gallery / "pictures/bad.jpg").write_text("no picture")
