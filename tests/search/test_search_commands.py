@@ -219,7 +219,7 @@ def test_a_full_disk_keeps_nothing_of_a_new_gallery(own_gallery, call, monkeypat
     assert not (own_gallery / "new").exists()
 
 
-@pytest.mark.parametrize("out", ["pictures", "pictures/fruit/pear", "linked"])
+@pytest.mark.parametrize("out", ["pictures", "pictures/fruit", "pictures/fruit/pear", "linked"])
 def test_embeddings_do_not_go_among_the_pictures(own_gallery, call, out):
     (own_gallery / "linked").symlink_to("pictures")
     before = sorted(own_gallery.rglob("*"))
