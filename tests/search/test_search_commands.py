@@ -200,6 +200,26 @@ def test_where_answers_go_is_checked_before_the_work(own_gallery, call, monkeypa
     assert message in errors
 
 
+@pytest.mark.parametrize("out", ["pictures/fruit/pear/0.png", "some.txt", "linked.png"])
+def test_answers_do_not_replace_what_is_searched_for(own_gallery, call, out):
+    (own_gallery / "some.txt").write_text("pictures/fruit/pear/1.png")
+    (own_gallery / "linked.png").symlink_to("pictures/fruit/pear/0.png")
+    before = (own_gallery / out).read_bytes()
+    code, _, errors = call("search", "gallery", "some.txt", "--format", "csv", "--out", out)
+    assert (code, (own_gallery / out).read_bytes()) == (2, before)
+    assert f"--out {out} is a picture or a list of pictures: choose another file" in errors
+
+
+@pytest.mark.parametrize("out", ["old.csv", "new.csv"])
+def test_answers_in_a_folder_that_may_not_be_written_to(own_gallery, call, monkeypatch, out):
+    (own_gallery / "old.csv").write_text("old")
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)  # root may write
+    monkeypatch.setattr(RetrievalModel, "load", None)
+    words = ("search", "gallery", "pictures/fruit/pear/0.png", "--format", "csv", "--out", out)
+    code, _, errors = call(*words)
+    assert (code, f"--out {out}: you may not write to " in errors) == (2, True)
+
+
 def test_a_gpu_is_called_cuda(own_gallery, call):
     for name in ("gpu", "GPU:0", "nvidia"):
         code, _, errors = call("embed", "model", "pictures", "--device", name)
