@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .files import LEFTOVERS
+from .names import printable
 
 LOCK = ".lock"
 
@@ -24,10 +25,14 @@ def only_one_in(folder: Path, below: bool = True) -> Iterator[None]:
         below: whether leftovers are looked for in the folders below, too.
 
     Raises:
-        OSError: if another process holds it.
+        OSError: if another process holds it, or it is a file.
     """
     is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next((one for one in (folder, *folder.parents) if one.is_file()), folder)
+        raise NotADirectoryError(f"{printable(file)} is a file: choose another --out") from error
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)

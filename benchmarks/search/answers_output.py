@@ -7,12 +7,14 @@ import io
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from ..datasets.folder import why_not_read
 from ..files import write_whole
 from ..names import printable
 from ..progress import print_written
@@ -24,14 +26,16 @@ COLUMNS = ("query", "rank", "similarity", "distance", "picture")
 DIGITS = 6  # of float32
 
 
-def check_out(form: str, out: Path | None) -> None:
+def check_out(form: str, out: Path | None, given: Sequence[Path] = ()) -> None:
     """Refuse a file that answers cannot be written to, before they are searched for.
 
     Arguments:
         form, out: see :func:`write_answers`.
+        given: the files and folders to search for.
 
     Raises:
-        OSError: if it is a folder, or the folder that it is in does not exist or is not writable.
+        OSError: if it is a folder, a picture or one of those that were given, or the folder that
+            it is in does not exist or is not writable.
     """
     file = PAGE if out is None and form == "page" else out
     if file is None:
@@ -42,7 +46,14 @@ def check_out(form: str, out: Path | None) -> None:
     if not folder.is_dir():
         where = printable(folder)
         raise FileNotFoundError(f"--out {shown}: there is no folder {where}: make it first")
-    if not file.exists() and not os.access(folder, os.W_OK):
+    if file.is_file() and (
+        why_not_read(file) is None or any(one.exists() and one.samefile(file) for one in given)
+    ):
+        raise FileExistsError(
+            f"--out {shown} is a picture or a list of pictures: choose another file"
+        )
+    is_replaced = file.is_file() or not file.exists()  # but not /dev/stdout
+    if is_replaced and not os.access(folder, os.W_OK):
         where = printable(folder.absolute())
         raise PermissionError(f"--out {shown}: you may not write to {where}; choose another file")
 

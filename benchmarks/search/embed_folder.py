@@ -70,14 +70,18 @@ def check_apart(out: Path, pictures: FoundPictures) -> None:
     """Refuse a folder of the pictures, among which the embeddings would be no pictures.
 
     Raises:
-        ValueError: if ``out`` is one that was given, or that holds some of the pictures. Not if
-            there are embeddings in it, which earlier versions wrote there.
+        ValueError: if ``out`` is one that was given, that holds some of the pictures, or that is
+            between these. Not if there are embeddings in it, which earlier versions wrote there.
     """
     if (out / LIST_FILE).exists():
         return
     folders = {os.path.dirname(path) for path in pictures.paths}
-    places = [pictures.root / folder for folder in folders] + list(pictures.inputs)
-    if out.resolve() in {place.resolve() for place in places}:
+    direct = {(pictures.root / folder).resolve() for folder in folders}
+    given = {place.resolve() for place in pictures.inputs}
+    above = {parent for place in direct for parent in place.parents}
+    place = out.resolve()
+    is_between = place in above and not given.isdisjoint(place.parents)
+    if place in direct | given or is_between:
         raise ValueError(
             f"--out {printable(out)} is a folder of the pictures: choose another one, such as "
             "one beside it"

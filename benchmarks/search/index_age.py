@@ -74,7 +74,9 @@ def _number_of_new(index: Index, root: Path) -> int:
         return 0
     found = find_pictures(inputs, skip_broken=None)
     known = {str(root / path) for path in index.paths} | _still_left_out(index)
-    return sum(str(found.root / path) not in known for path in found.paths)
+    files = [str(found.root / path) for path in found.paths]
+    # a list may name files that do not exist
+    return sum(file not in known and os.path.exists(file) for file in files)
 
 
 def _still_left_out(index: Index) -> set[str]:

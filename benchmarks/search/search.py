@@ -72,7 +72,7 @@ def search(
     from .index_age import age_warning
     from .search_model import load_model
 
-    check_out(output_format.value, out)
+    check_out(output_format.value, out, pictures)
     index = Index.load(gallery)
     loaded = load_model(index, gallery, model, checked_device(device))
     try:

@@ -106,8 +106,16 @@ def classes_of(index: Index, model: RetrievalModel | None = None) -> ClassNames:
         index: the gallery. If it does not say which classes are known, all are but those that the
             model seems to have guessed.
         model: that made it, if there is one.
+
+    Raises:
+        ValueError: if it says so of another number of pictures.
     """
     noted = index.about.get("known")  # an index built in Python may have none
+    if noted is not None and not (isinstance(noted, list) and len(noted) == len(index)):
+        raise ValueError(
+            f"known must be a list of {len(index):,} booleans, one per picture of the gallery: "
+            "build it again with such a list, or without known"
+        )
     known = ~_guessed(index, model) if noted is None else np.array(noted, dtype=bool)
     if index.classes is None:
         nothing = np.full(len(index), UNKNOWN)

@@ -200,6 +200,26 @@ def test_where_answers_go_is_checked_before_the_work(own_gallery, call, monkeypa
     assert message in errors
 
 
+@pytest.mark.parametrize("out", ["pictures/fruit/pear/0.png", "some.txt", "linked.png"])
+def test_answers_do_not_replace_what_is_searched_for(own_gallery, call, out):
+    (own_gallery / "some.txt").write_text("pictures/fruit/pear/1.png")
+    (own_gallery / "linked.png").symlink_to("pictures/fruit/pear/0.png")
+    before = (own_gallery / out).read_bytes()
+    code, _, errors = call("search", "gallery", "some.txt", "--format", "csv", "--out", out)
+    assert (code, (own_gallery / out).read_bytes()) == (2, before)
+    assert f"--out {out} is a picture or a list of pictures: choose another file" in errors
+
+
+@pytest.mark.parametrize("out", ["old.csv", "new.csv"])
+def test_answers_in_a_folder_that_may_not_be_written_to(own_gallery, call, monkeypatch, out):
+    (own_gallery / "old.csv").write_text("old")
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)  # root may write
+    monkeypatch.setattr(RetrievalModel, "load", None)
+    words = ("search", "gallery", "pictures/fruit/pear/0.png", "--format", "csv", "--out", out)
+    code, _, errors = call(*words)
+    assert (code, f"--out {out}: you may not write to " in errors) == (2, True)
+
+
 def test_a_gpu_is_called_cuda(own_gallery, call):
     for name in ("gpu", "GPU:0", "nvidia"):
         code, _, errors = call("embed", "model", "pictures", "--device", name)
@@ -219,7 +239,7 @@ def test_a_full_disk_keeps_nothing_of_a_new_gallery(own_gallery, call, monkeypat
     assert not (own_gallery / "new").exists()
 
 
-@pytest.mark.parametrize("out", ["pictures", "pictures/fruit/pear", "linked"])
+@pytest.mark.parametrize("out", ["pictures", "pictures/fruit", "pictures/fruit/pear", "linked"])
 def test_embeddings_do_not_go_among_the_pictures(own_gallery, call, out):
     (own_gallery / "linked").symlink_to("pictures")
     before = sorted(own_gallery.rglob("*"))
@@ -300,6 +320,15 @@ def test_a_picture_that_was_left_out_and_is_repaired(own_gallery, call, content)
     for command in errors.partition("Update it: ")[2].split("&&"):
         assert call(*shlex.split(command)[1:])[0] == 0
     assert call(*words)[2] == ""
+
+
+def test_a_listed_picture_that_was_left_out_and_is_removed(own_gallery, call):
+    (own_gallery / "half.png").write_bytes(Path("pictures/fruit/pear/0.png").read_bytes()[:40])
+    (own_gallery / "some.txt").write_text("pictures/fruit/pear/1.png\nhalf.png\n")
+    assert call("embed", "model", "some.txt", "--out", "new", "--skip-broken")[0] == 0
+    assert call("index", "new", "--out", "new-gallery")[0] == 0
+    (own_gallery / "half.png").unlink()
+    assert call("search", "new-gallery", "pictures/fruit/pear/1.png")[2] == ""
 
 
 def test_a_gallery_that_notes_no_states_of_what_was_left_out(own_gallery, call):
@@ -402,7 +431,9 @@ def test_what_is_refused(own_gallery, call):
         (("embed", "model", "gone"), "there is no file or folder"),
         (("embed", "empty", "pictures"), "is no model folder"),
         (("embed", "model", "pictures", "--device", "cuda:99"), "--device cuda:99"),
-        (("embed", "model", "pictures", "--out", "notes"), "notes"),
+        (("embed", "model", "pictures", "--out", "notes"), "notes is a file: choose another"),
+        (("index", "embeddings", "--out", "notes"), "notes is a file: choose another --out"),
+        (("index", "embeddings", "--out", "notes/new"), "notes is a file: choose another --out"),
         (("index", "empty"), "holds no embeddings"),
         (("search", "empty", "pictures"), "is no gallery"),
         (("search", "gallery", "empty"), "there is no picture in empty"),

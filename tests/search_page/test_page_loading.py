@@ -162,3 +162,12 @@ def test_a_gallery_built_in_python_says_nothing_of_what_is_known(folders, tmp_pa
     assert np.flatnonzero(found.classes.known).tolist() == [3, 29]
     Index.build(embeddings, paths, given, TREE, known=[True] * 30).save(tmp_path / "gallery")
     assert load(tmp_path / "gallery", model=tmp_path / "model").classes.known.all()
+
+
+@pytest.mark.parametrize("known", [[True], "yes"])
+def test_a_gallery_whose_known_classes_are_of_other_pictures(folders, tmp_path, known):
+    Index.build(np.eye(2, 3, dtype=np.float32), ["0.png", "1.png"], [0, 1], known=known).save(
+        tmp_path
+    )
+    with pytest.raises(ValueError, match="known must be a list of 2 booleans"):
+        load(tmp_path)
