@@ -34,6 +34,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def last_part(name: str) -> str:
+    """The last folder in the name of a class: ``apple`` of ``fruit/apple``."""
+    return name.rpartition("/")[2]
+
+
 def folded(name: str) -> str:
     """A name as it is compared where neither case nor the form of accents counts."""
     return composed(composed(name).casefold())

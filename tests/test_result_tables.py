@@ -35,6 +35,21 @@ def test_the_tables_in_the_docs_are_those_of_the_runs(pages):
     assert read(pages) == read(ROOT)
 
 
+def test_the_ranges_at_the_top_of_the_readme():
+    runs = pd.read_csv(ROOT / script.RESULTS / "runs.csv")
+    finest, coarsest = [], []
+    for dataset in script.IN_README:
+        own = script.paired(script.runs_of(runs, dataset))
+        given = [loss for loss in own["loss"].unique() if loss.startswith("hpl_given:")]
+        found = script.over_bases(own, given)
+        finest.append(found[script.FINEST].mean())
+        levels = [key for key in found if key.startswith(script.FINEST[:-1])]
+        coarsest.append(found[levels[-1]].mean())
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"coarsest superclasses by {min(coarsest):.1f} to {max(coarsest):.1f} points" in text
+    assert f"exact class by {min(finest):+.2f} to {max(finest):+.2f} points" in text
+
+
 def test_runs_are_added_and_replaced(pages):
     before = pd.read_csv(script.RESULTS / "runs.csv")
     old = before[before["dataset"] == "omniglot"]

@@ -18,7 +18,7 @@ from ..names import printable
 
 DIGEST_BYTES = 16
 MISSING = "it does not exist"
-MOST_PIXELS = 178_956_970  # of which Pillow decodes a picture
+MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # more are an error in Pillow
 TOO_LARGE = f"too large, at most {MOST_PIXELS // 10**6} million pixels are read"
 
 

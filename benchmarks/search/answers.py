@@ -206,7 +206,7 @@ def _named_node(name: str, every: Sequence[list[str]], level: int) -> int:
         return found[0]
     if found:
         several = " or ".join(names[node] for node in found)
-        raise ValueError(f"--only {name}: several classes of level {level} end so: give {several}")
+        raise ValueError(f"--only {name}: several classes of level {level} match: give {several}")
     near = difflib.get_close_matches(name, names, n=NAMED, cutoff=0.0)
     others = [one for one, known in enumerate(every) if meant_by(name, known)]
     hint = f"Level {others[0]} has one: add --level {others[0]}" if others else ""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import RetrievalModel
 
-from ..names import composed
+from ..names import composed, last_part
 from .embed_pictures import NAMED
 from .same_classes import Parts, Place, places_of
 
@@ -78,4 +78,4 @@ def _described(place: Place) -> str:
 
 
 def _last(name: str) -> str:
-    return composed(name.rpartition("/")[2])
+    return composed(last_part(name))

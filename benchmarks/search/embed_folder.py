@@ -20,7 +20,7 @@ from pml_hierarchical.search import BrokenPicturesError, RetrievalModel
 from pml_hierarchical.search.model import WEIGHTS_FILE
 
 from ..files import DamagedFileError, mismatch, read_json, write_whole
-from ..names import composed, printable
+from ..names import composed, last_part, printable
 from .embed_pictures import FoundPictures, counted, named, state_of
 from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE, read_list
 from .embeddings_on_disk import embed as embed_files
@@ -169,7 +169,7 @@ def classes_of(
         ``int64 (n,)``, or ``None`` for a model without classes; and whether the folder told it.
     """
     whole = [composed(name) for name in model.class_names]
-    ends = [name.rpartition("/")[2] for name in whole]
+    ends = list(map(last_part, whole))
     uses = Counter(ends)
     number = {end: i for i, end in enumerate(ends) if uses[end] == 1}
     number |= {name: i for i, name in enumerate(whole)}

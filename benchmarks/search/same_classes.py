@@ -12,7 +12,7 @@ from pml_hierarchical.search import RetrievalModel
 from pml_hierarchical.trees import name_superclasses
 
 from ..datasets.photographs import Photographs
-from ..names import composed
+from ..names import composed, last_part
 
 Parts = tuple[str, ...]  # the coarsest superclass first, the class last
 
@@ -35,7 +35,7 @@ def class_paths(photographs: Photographs) -> list[Parts]:
     rows = {row[0]: row for row in photographs.labels.tolist()}
     return [
         tuple(
-            _last(names[node])
+            last_part(names[node])
             for names, node in zip(photographs.class_names, rows[number], strict=True)
         )[::-1]
         for number in sorted(rows)
@@ -166,10 +166,6 @@ def _given_superclasses(model: RetrievalModel, num_trained: int) -> list[frozens
         if own is not None and own != derived
     ]
     return [
-        frozenset(composed(_last(own[column[c]])) for column, own in given)
+        frozenset(composed(last_part(own[column[c]])) for column, own in given)
         for c in range(num_trained)
     ]
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]

@@ -124,7 +124,7 @@ def test_a_short_name_of_several_classes(call, tmp_path):
     code, _, errors = call(*words, "--level", 0, "--only", "APPLE")
     assert code == 2
     assert (
-        "--only APPLE: several classes of level 0 end so: give fruit/apple or toys/Apple" in errors
+        "--only APPLE: several classes of level 0 match: give fruit/apple or toys/Apple" in errors
     )
     code, out, _ = call(*words, "--level", 0, "--only", "apple", "--format", "csv")
     assert (code, out.count("\n")) == (0, 2)  # as it is written there is one
