@@ -13,7 +13,7 @@ from pytorch_metric_learning import miners
 from pml_hierarchical import Hierarchy, losses
 from pml_hierarchical.clustering import get_clusterer
 from pml_hierarchical.core.level_losses import layout_of
-from pml_hierarchical.losses.checks import embedding_size_name
+from pml_hierarchical.losses.arguments import embedding_size_name
 
 from .numbers import check_numbers, check_rates
 from .parameters import constructor_parameters, setting_names

@@ -61,10 +61,8 @@ class KMeans(Clusterer):
                 raise ValueError(f"{name} must be an integer in {low}..2**31-2, got {value!r}")
         is_number = isinstance(self.balance, (int, float)) and not isinstance(self.balance, bool)
         if self.balance is not None and not (is_number and 1 <= self.balance < math.inf):
-            rule = "None, or a finite number of at least 1: how many times its fair share of the"
-            raise ValueError(
-                f"balance must be {rule} points a cluster may hold; got {self.balance!r}"
-            )
+            rule = "None, or a finite number of at least 1 (times its fair share of the points)"
+            raise ValueError(f"balance must be {rule}; got {self.balance!r}")
 
     def assign(
         self, points: np.ndarray, num_clusters: int, centroids: np.ndarray | None, spherical: bool

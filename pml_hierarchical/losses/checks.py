@@ -1,19 +1,13 @@
-"""What is checked of the arguments of a loss before anything is built, and of its batches."""
+"""Checks of integers, engines and batches."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from pytorch_metric_learning.utils import common_functions as c_f
-
-from ..core.level_losses import layout_of
 
 if TYPE_CHECKING:
     from .fast_path import FastPath
@@ -26,80 +20,6 @@ def check_integer(name: str, value: Any, at_least: int) -> int:
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value}")
     return int(value)
-
-
-def embedding_size_name(base_loss: Any) -> str:
-    """What the constructor of a base loss calls the embedding size; a ``TypeError`` for a loss that
-    is constructed already, or a class without proxies.
-    """
-    if isinstance(base_loss, torch.nn.Module) or not callable(base_loss):
-        raise TypeError(
-            "base_loss must be a class of proxy losses, or a callable that makes one for "
-            f"num_classes and embedding_size, got {type(base_loss).__name__} (an object). Pass "
-            "the class, and its settings as keyword arguments of HierarchicalProxyLoss."
-        )
-    made_by = _unwrapped(base_loss)
-    return layout_of(made_by).size_argument if isinstance(made_by, type) else "embedding_size"
-
-
-def check_keywords(
-    base_loss: Callable[..., Any], keywords: Iterable[str], own_names: Iterable[str]
-) -> None:
-    """Raise ``TypeError``, with the nearest name, for a keyword that the base loss does not have.
-
-    A function that takes any keyword is not checked.
-    """
-    made_by = _unwrapped(base_loss)
-    known: set[str] = set()
-    is_class = isinstance(made_by, type)
-    for constructor in [c.__init__ for c in made_by.__mro__] if is_class else [made_by]:
-        parameters = inspect.signature(constructor).parameters.values()
-        known |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        if not is_class and passes_on:
-            return
-        if not passes_on:
-            break
-    names = sorted((known | set(own_names)) - {"self"})
-    label = getattr(made_by, "__name__", repr(made_by))
-    for keyword in keywords:
-        if keyword not in known:
-            near = difflib.get_close_matches(keyword, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-            raise TypeError(
-                f"neither HierarchicalProxyLoss nor {label} has an argument {keyword!r}: {hint}"
-            )
-
-
-def _unwrapped(base_loss: Any) -> Any:
-    while isinstance(base_loss, partial):
-        base_loss = base_loss.func
-    return base_loss
-
-
-def check_coarse_scale(base_loss: Callable[..., Any], scale: Any, is_chosen: bool) -> None:
-    """Raise unless this is a positive number, and chosen only for a loss that has a scale."""
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
-        raise ValueError(f"coarse_scale must be a positive, finite number, got {scale!r}")
-    made_by = _unwrapped(base_loss)
-    if is_chosen and scale != 1 and isinstance(made_by, type) and not layout_of(made_by).scale:
-        raise ValueError(
-            f"coarse_scale={scale} has no effect: {made_by.__name__} is not known to have a scale; "
-            "leave it out, or name its attribute with register_proxy_loss(..., scale=...)"
-        )
-
-
-def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any) -> None:
-    """Raise unless these are settings of a base loss by level."""
-    if not isinstance(level_kwargs, Mapping):
-        raise TypeError(f"level_kwargs must be a mapping {{level: settings}}, got {level_kwargs!r}")
-    for level, settings in level_kwargs.items():
-        if not isinstance(settings, Mapping):
-            raise TypeError(
-                f"level_kwargs must hold mappings of keyword arguments, got {settings!r} for "
-                f"level {level}"
-            )
-        check_keywords(base_loss, settings, ())
 
 
 def check_engine(engine: FastPath | None, when: str) -> None:
@@ -139,10 +59,8 @@ def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -
         raise TypeError(f"labels must be integers, got {labels.dtype}")
     c_f.check_shapes(embeddings, labels)
     if embeddings.ndim != 2 or embeddings.shape[1] != embedding_size:
-        raise ValueError(
-            f"embeddings must have shape (batch_size, {embedding_size}), got "
-            f"{tuple(embeddings.shape)}"
-        )
+        wrong = f"embeddings must have shape (batch_size, {embedding_size})"
+        raise ValueError(f"{wrong}, got {tuple(embeddings.shape)}")
     if len(embeddings) == 0:
         raise ValueError("the batch is empty: a loss needs at least one embedding")
     return labels.to(embeddings.device, torch.int64)

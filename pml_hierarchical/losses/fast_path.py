@@ -145,9 +145,8 @@ def get_engine(spec: Any) -> FastPath | None:
         return spec or FastPath()
     if isinstance(spec, str) and spec == "pml":
         return None
-    raise ValueError(
-        f"engine must be a FastPath, 'pml' (PML's loss per level) or None, got {spec!r}"
-    )
+    known = "a FastPath, 'pml' (PML's loss per level) or None"
+    raise ValueError(f"engine must be {known}, got {spec!r}")
 
 
 def settings_of(
@@ -164,9 +163,8 @@ def settings_of(
     if len(set(kinds)) > 1 or len(set(normalizes)) > 1:
         return None
     class_dim = 0 if kinds[0] in ("proxy_anchor", "proxy_nca") else 1
-    return Settings(
-        kinds[0], (), tuple(weights), margins, scales, normalizes[0], save_memory, class_dim
-    )
+    others = margins, scales, normalizes[0], save_memory, class_dim
+    return Settings(kinds[0], (), tuple(weights), *others)
 
 
 def _numbers_of(loss: Any) -> tuple[str, float, float] | None:
@@ -177,21 +175,17 @@ def _numbers_of(loss: Any) -> tuple[str, float, float] | None:
     margin, scale = getattr(loss, margin_name, 0.0), getattr(loss, scale_name)
     if isinstance(margin, Tensor) or isinstance(scale, Tensor) or scale <= 0:
         return None  # a tensor may be learned, or differ between classes
-    if name == "proxy_nca":  # the squared distance of unit vectors is 2 - 2 cos
-        scale = 2.0 * scale
-    elif name == "normalized_softmax":
-        scale = 1.0 / scale
+    # the squared distance of unit vectors is 2 - 2 cos
+    scale = {"proxy_nca": 2.0 * scale, "normalized_softmax": 1.0 / scale}.get(name, scale)
     return name, float(margin), float(scale)
 
 
 def _fit(embeddings: Tensor, proxies: Sequence[Tensor]) -> bool:
     """Whether all numbers are ``float32``, or all ``float64``, and on one device."""
     dtype, device = embeddings.dtype, embeddings.device
-    return (
-        dtype in (torch.float32, torch.float64)
-        and all(one.dtype == dtype and one.device == device for one in proxies)
-        and not torch.is_autocast_enabled(device.type)
-    )
+    if dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled(device.type):
+        return False
+    return all(one.dtype == dtype and one.device == device for one in proxies)
 
 
 def _is_plain(loss: Any) -> bool:

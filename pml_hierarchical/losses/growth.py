@@ -1,4 +1,4 @@
-"""Tables and optimizer states that grow with the classes of a loss."""
+"""How a trained loss grows by new classes: its levels, its proxies, and its optimizer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,128 @@ from typing import Any
 
 import numpy as np
 import torch
+from pytorch_metric_learning.reducers import ClassWeightedReducer
 from torch import Tensor
+
+from ..core import hierarchical_proxy_loss as core
+from ..core.superclasses import SuperclassState, level_sizes
+from ..hierarchy import Hierarchy
+from .checks import check_integer
+
+
+class GrowthMixin(core.HierarchicalProxyLoss):
+    """New classes for a trained loss."""
+
+    @torch.no_grad()
+    def add_classes(
+        self,
+        num_new: int,
+        parents: Any = None,
+        proxies: Any = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        """Grow by new classes, numbered after the old ones, whose proxies are not touched.
+
+        Discovered levels that are built take them in at once, by :meth:`recluster`. The parameters
+        are new objects, so an optimizer must be told.
+
+        Arguments:
+            num_new: the number of new classes.
+            parents: for a given hierarchy, the superclasses of the new classes: integers of shape
+                ``(num_new,)``, the finest given level, of superclasses that exist; or of shape
+                ``(num_new, given levels)``, which may name new ones.
+            proxies: floats of shape ``(num_new, embedding_size)``, for example the mean embedding
+                of each new class. By default as the base loss draws them.
+            optimizer: which trains the loss; its statistics of the old proxies are kept.
+
+        Raises ``TypeError`` if ``parents`` is missing or of the wrong type, and ``ValueError`` if
+        something does not fit, such as the weights of a reducer; nothing has changed then.
+
+        Example:
+            >>> from pml_hierarchical.losses import HierarchicalProxyLoss
+            >>> tree = Hierarchy.from_parents([[0, 0, 1, 1]])
+            >>> loss_func = HierarchicalProxyLoss(4, 8, hierarchy=tree)
+            >>> optimizer = torch.optim.AdamW(loss_func.parameters(), lr=0.01)
+            >>> loss_func.add_classes(2, parents=[1, 0], optimizer=optimizer)
+            >>> loss_func.hierarchy.class_labels[:, 1].tolist()
+            [0, 0, 1, 1, 1, 0]
+        """
+        check_integer("num_new", num_new, at_least=1)
+        given = [level for level, is_given in enumerate(self.is_given) if is_given and level > 0]
+        table = grown_table(self.class_labels.cpu().numpy(), num_new, parents, given)
+        tree = Hierarchy(table[:, [0, *given]])
+        discovered = [s for s, g in zip(self.sizes, self.is_given, strict=True) if not g]
+        sizes, is_given = level_sizes(tree.num_classes, tree.sizes[1:], discovered)
+        if is_given != self.is_given:
+            wrong = "parents would make a given level larger than a discovered one"
+            raise ValueError(f"{wrong}: {sizes} (before: {self.sizes})")
+        stored = super().proxies_in_use(len(sizes))
+        grown = {
+            level: self._grown_loss(level, size, stored[level], proxies if level == 0 else None)
+            for level, size in enumerate(sizes)
+            if size != self.sizes[level]
+        }
+        if optimizer is None:
+            self._warn_once(
+                "got new classes without optimizer=: its proxies are a new parameter, which no "
+                "optimizer trains yet. Pass optimizer=, or construct a new one."
+            )
+        else:
+            new = {level: getattr(loss, self.layout.attribute) for level, loss in grown.items()}
+            pairs = [(stored[level], one) for level, one in new.items() if one.requires_grad]
+            replace_in_optimizer(optimizer, pairs)
+        self.level_losses.update({f"level{level}": loss for level, loss in grown.items()})
+        self._grow_table(torch.tensor(table), sizes, stored)
+
+    def _grown_loss(self, level: int, size: int, old: Tensor, proxies: Any) -> Any:
+        """A larger loss for a level, with the old proxies, and the new ones where given."""
+        before, attribute = self.level_loss(level), self.layout.attribute
+        for one in before.reducer.modules():
+            if isinstance(one, ClassWeightedReducer) and len(one.weights) < size:
+                raise ValueError(
+                    f"a ClassWeightedReducer of level {level} has {len(one.weights)} weights, but "
+                    f"there would be {size} classes: first set the weights of "
+                    f"loss_func.level_loss({level}).reducer to one for each of these"
+                )
+        loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
+        for name in ("distance", "reducer", "embedding_regularizer", "weight_regularizer"):
+            setattr(loss, name, getattr(before, name, None))  # may have changed, too
+        new = getattr(loss, attribute)
+        new.requires_grad_(old.requires_grad)
+        rows, old_rows = self.layout.rows(new.data), self.layout.rows(old)
+        sizes = {(self.sizes[level], size), (len(old_rows), len(rows))}
+        for name, value in {**vars(before), **before._parameters}.items():
+            is_kept = isinstance(value, (int, float, torch.nn.Parameter)) and name != attribute
+            if is_kept and (value, getattr(loss, name, None)) not in sizes:  # may have changed
+                setattr(loss, name, value)
+        rows[: len(old_rows)] = old_rows
+        if proxies is not None:
+            shape = (size - self.num_classes, rows.shape[1])
+            vectors = torch.as_tensor(proxies, dtype=new.dtype, device=new.device)
+            if vectors.shape != shape or not vectors.isfinite().all():
+                raise ValueError(
+                    f"proxies must have shape {shape}, one finite vector for each new class, got "
+                    f"{tuple(vectors.shape)}: {proxies!r:.200}"
+                )
+            rows[len(old_rows) :] = self.layout.rows(self.layout.stored_form(vectors))
+        return loss
+
+    def _grow_table(self, table: Tensor, sizes: tuple[int, ...], stored: list[Tensor]) -> None:
+        old = self.superclasses
+        self.__dict__.update(sizes=sizes, num_classes=sizes[0], class_names=None)
+        self.superclasses = SuperclassState(table, sizes).to(old.steps.device)
+        self.superclasses.steps.copy_(old.steps)
+        self.superclasses.updates.copy_(old.updates)
+        if not old.read().is_active:
+            return
+        learned = [self.layout.rows(proxies).clone() for proxies in stored[1:]]
+        self.recluster()
+        if self.coarse_proxies == "learned":  # those that were learned stay as they are
+            proxies = super().proxies_in_use(len(sizes))[1:]
+            for is_given, kept, new in zip(self.is_given[1:], learned, proxies, strict=True):
+                # a new given superclass takes some of the discovered ones: these start again
+                if is_given or sizes[1:] == old.sizes[1:]:
+                    self.layout.rows(new.data)[: len(kept)] = kept
 
 
 def grown_table(table: np.ndarray, num_new: int, parents: Any, given: Sequence[int]) -> np.ndarray:

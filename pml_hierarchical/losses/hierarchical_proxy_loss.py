@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import time
 import warnings
 import weakref
@@ -12,17 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from pytorch_metric_learning.reducers import ClassWeightedReducer, MeanReducer
+from pytorch_metric_learning.reducers import MeanReducer
 from pytorch_metric_learning.utils import common_functions as c_f
 
-from ..clustering import get_clusterer
 from ..core import hierarchical_proxy_loss as core
 from ..core.level_losses import checked_weights
-from ..core.superclasses import SuperclassState, from_signs, level_sizes
+from ..core.superclasses import SuperclassState, from_signs
 from ..hierarchy import Hierarchy
 from . import checks
-from .fast_path import get_engine
-from .growth import grown_table, replace_in_optimizer
+from .arguments import checked_arguments
+from .growth import GrowthMixin
 from .processes import from_first_process
 
 _OF_UPDATES = ("share_moved", "smallest_superclass", "largest_superclass", "update_seconds")
@@ -30,7 +28,7 @@ _OF_EVERY_LEVEL = ("distance", "reducer", "embedding_regularizer", "embedding_re
 _CHECKED_ON_GPU = 10  # calls; looking at values waits for the GPU
 
 
-class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
+class HierarchicalProxyLoss(GrowthMixin):
     r"""Pull each embedding to the proxy of its class and to the proxies of its superclasses.
 
     .. math:: L(x, y) = \sum_l w_l \, L_{base}(x, P_l, y_l)
@@ -228,6 +226,11 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
         return logits
 
     # ------------------------------------------------------------ training steps and updates
+    @property
+    def step(self) -> int:
+        """How many training steps were counted."""
+        return self.superclasses.read().step
+
     def _before_training_step(self) -> None:
         if self.weight_schedule is not None:
             self._set_weights(self.step)
@@ -293,126 +296,7 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             )
         return tree
 
-    @torch.no_grad()
-    def add_classes(
-        self,
-        num_new: int,
-        parents: Any = None,
-        proxies: Any = None,
-        optimizer: torch.optim.Optimizer | None = None,
-    ) -> None:
-        """Grow by new classes, numbered after the old ones, whose proxies are not touched.
-
-        Discovered levels that are built take them in at once, by :meth:`recluster`. The parameters
-        are new objects, so an optimizer must be told.
-
-        Arguments:
-            num_new: the number of new classes.
-            parents: for a given hierarchy, the superclasses of the new classes: integers of shape
-                ``(num_new,)``, the finest given level, of superclasses that exist; or of shape
-                ``(num_new, given levels)``, which may name new ones.
-            proxies: floats of shape ``(num_new, embedding_size)``, for example the mean embedding
-                of each new class. By default as the base loss draws them.
-            optimizer: which trains the loss; its statistics of the old proxies are kept.
-
-        Raises ``TypeError`` if ``parents`` is missing or of the wrong type, and ``ValueError`` if
-        something does not fit, such as the weights of a reducer; nothing has changed then.
-
-        Example:
-            >>> tree = Hierarchy.from_parents([[0, 0, 1, 1]])
-            >>> loss_func = HierarchicalProxyLoss(4, 8, hierarchy=tree)
-            >>> optimizer = torch.optim.AdamW(loss_func.parameters(), lr=0.01)
-            >>> loss_func.add_classes(2, parents=[1, 0], optimizer=optimizer)
-            >>> loss_func.hierarchy.class_labels[:, 1].tolist()
-            [0, 0, 1, 1, 1, 0]
-        """
-        checks.check_integer("num_new", num_new, at_least=1)
-        given = [level for level, is_given in enumerate(self.is_given) if is_given and level > 0]
-        table = grown_table(self.class_labels.cpu().numpy(), num_new, parents, given)
-        tree = Hierarchy(table[:, [0, *given]])
-        discovered = [s for s, g in zip(self.sizes, self.is_given, strict=True) if not g]
-        sizes, is_given = level_sizes(tree.num_classes, tree.sizes[1:], discovered)
-        if is_given != self.is_given:
-            raise ValueError(
-                f"parents would make a given level larger than a discovered one: {sizes} (before: "
-                f"{self.sizes})"
-            )
-        stored = super().proxies_in_use(len(sizes))
-        grown = {
-            level: self._grown_loss(level, size, stored[level], proxies if level == 0 else None)
-            for level, size in enumerate(sizes)
-            if size != self.sizes[level]
-        }
-        if optimizer is None:
-            self._warn_once(
-                "got new classes without optimizer=: its proxies are a new parameter, which no "
-                "optimizer trains yet. Pass optimizer=, or construct a new one."
-            )
-        else:
-            new = {level: getattr(loss, self.layout.attribute) for level, loss in grown.items()}
-            pairs = [(stored[level], one) for level, one in new.items() if one.requires_grad]
-            replace_in_optimizer(optimizer, pairs)
-        self.level_losses.update({f"level{level}": loss for level, loss in grown.items()})
-        self._grow_table(torch.tensor(table), sizes, stored)
-
-    def _grown_loss(self, level: int, size: int, old: torch.Tensor, proxies: Any) -> Any:
-        """A larger loss for a level, with the old proxies, and the new ones where given."""
-        before, attribute = self.level_loss(level), self.layout.attribute
-        for one in before.reducer.modules():
-            if isinstance(one, ClassWeightedReducer) and len(one.weights) < size:
-                raise ValueError(
-                    f"a ClassWeightedReducer of level {level} has {len(one.weights)} weights, but "
-                    f"there would be {size} classes: first set the weights of "
-                    f"loss_func.level_loss({level}).reducer to one for each of these"
-                )
-        loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
-        for name in ("distance", "reducer", "embedding_regularizer", "weight_regularizer"):
-            setattr(loss, name, getattr(before, name, None))  # may have changed, too
-        new = getattr(loss, attribute)
-        new.requires_grad_(old.requires_grad)
-        rows, old_rows = self.layout.rows(new.data), self.layout.rows(old)
-        sizes = {(self.sizes[level], size), (len(old_rows), len(rows))}
-        for name, value in {**vars(before), **before._parameters}.items():
-            is_kept = isinstance(value, (int, float, torch.nn.Parameter)) and name != attribute
-            if is_kept and (value, getattr(loss, name, None)) not in sizes:  # may have changed
-                setattr(loss, name, value)
-        rows[: len(old_rows)] = old_rows
-        if proxies is not None:
-            shape = (size - self.num_classes, rows.shape[1])
-            vectors = torch.as_tensor(proxies, dtype=new.dtype, device=new.device)
-            if vectors.shape != shape or not vectors.isfinite().all():
-                raise ValueError(
-                    f"proxies must have shape {shape}, one finite vector for each new class, got "
-                    f"{tuple(vectors.shape)}: {proxies!r:.200}"
-                )
-            rows[len(old_rows) :] = self.layout.rows(self.layout.stored_form(vectors))
-        return loss
-
-    def _grow_table(
-        self, table: torch.Tensor, sizes: tuple[int, ...], stored: list[torch.Tensor]
-    ) -> None:
-        old = self.superclasses
-        self.__dict__.update(sizes=sizes, num_classes=sizes[0], class_names=None)
-        self.superclasses = SuperclassState(table, sizes).to(old.steps.device)
-        self.superclasses.steps.copy_(old.steps)
-        self.superclasses.updates.copy_(old.updates)
-        if not old.read().is_active:
-            return
-        learned = [self.layout.rows(proxies).clone() for proxies in stored[1:]]
-        self.recluster()
-        if self.coarse_proxies == "learned":  # those that were learned stay as they are
-            proxies = super().proxies_in_use(len(sizes))[1:]
-            for is_given, kept, new in zip(self.is_given[1:], learned, proxies, strict=True):
-                # a new given superclass takes some of the discovered ones: these start again
-                if is_given or sizes[1:] == old.sizes[1:]:
-                    self.layout.rows(new.data)[: len(kept)] = kept
-
-    # ------------------------------------------------------------ state
-    @property
-    def step(self) -> int:
-        """How many training steps were counted."""
-        return self.superclasses.read().step
-
+    # ------------------------------------------------------------ checkpoints
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         flat, stored = prefix + self.layout.attribute, self._stored_proxies(prefix)
         if flat in state_dict and flat not in stored:  # of the base loss: no hierarchy yet
@@ -533,46 +417,6 @@ class HierarchicalProxyLoss(core.HierarchicalProxyLoss):
             f"recluster_every={self.recluster_every}, coarse_proxies={self.coarse_proxies!r}, "
             f"coarse_scale={self.level_factory.coarse_scale}"
         )
-
-
-SIGNATURE = inspect.signature(core.HierarchicalProxyLoss)
-
-
-def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """The arguments of the core's constructor by name, checked, with what they stand for."""
-    base_loss = kwargs.get("base_loss", args[2] if len(args) > 2 else core.ProxyAnchorLoss)
-    size_name = checks.embedding_size_name(base_loss)
-    if len(args) < 2 and "embedding_size" not in kwargs:
-        kwargs["embedding_size"] = kwargs.pop(size_name, None)
-    bound = SIGNATURE.bind(*args, **kwargs)
-    is_scaled = "coarse_scale" in bound.arguments
-    bound.apply_defaults()
-    given = bound.arguments
-    extra = given.pop("base_loss_kwargs")
-    checks.check_keywords(base_loss, extra, given)
-    for name, least in (("num_classes", 1), ("embedding_size", 1), ("warmup", 0)):
-        given[name] = checks.check_integer(name, given[name], least)
-    if given["recluster_every"] is not None:
-        checks.check_integer("recluster_every", given["recluster_every"], 1)
-    clusterer = "kmeans" if given["clusterer"] is None else given["clusterer"]
-    given["clusterer"], given["engine"] = get_clusterer(clusterer), get_engine(given["engine"])
-    checks.check_coarse_scale(base_loss, given["coarse_scale"], is_scaled)
-    if given["hierarchy"] is not None:
-        given["hierarchy"] = Hierarchy.of(given["hierarchy"])
-    wanted = given["num_superclasses"]
-    if wanted is None and given["hierarchy"] is None:
-        wanted = "auto"
-    if isinstance(wanted, str) and wanted == "auto" and given["num_classes"] < 3:
-        raise ValueError(
-            f"num_classes={given['num_classes']} is too few to discover superclasses: give a "
-            "hierarchy, or num_superclasses=() for the base loss itself"
-        )
-    given["level_kwargs"] = given["level_kwargs"] or {}
-    checks.check_level_kwargs(base_loss, given["level_kwargs"])
-    schedule = given["level_weights"] if callable(given["level_weights"]) else None
-    if schedule is not None:
-        given["level_weights"] = schedule(0)
-    return {**given, **extra, "weight_schedule": schedule}
 
 
 def _warn_if_never_built(seen: SimpleNamespace, warmup: int) -> None:

@@ -14,9 +14,10 @@ from ..core import hierarchical_proxy_loss as core
 from ..hierarchy import Hierarchy
 from ..kernels import AllLevels, Settings, Share
 from . import processes
+from .arguments import SIGNATURE, checked_arguments
 from .checks import check_values, checked_labels
 from .fast_path import FAST_LOSSES, settings_of
-from .hierarchical_proxy_loss import SIGNATURE, HierarchicalProxyLoss, checked_arguments
+from .hierarchical_proxy_loss import HierarchicalProxyLoss
 
 
 class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
@@ -337,20 +338,16 @@ def arguments_of(loss_func: HierarchicalProxyLoss) -> dict[str, Any]:
     given = [level for level, is_given in enumerate(loss_func.is_given) if is_given]
     sizes = zip(loss_func.sizes, loss_func.is_given, strict=True)
     factory, names = loss_func.level_factory, loss_func.class_names
+    same = "num_classes", "embedding_size", "warmup", "recluster_every", "coarse_proxies"
     return {
         **factory.kwargs,
-        "num_classes": loss_func.num_classes,
-        "embedding_size": loss_func.embedding_size,
+        **{name: getattr(loss_func, name) for name in (*same, "clusterer")},
         "base_loss": factory.base_loss,
         "hierarchy": Hierarchy(
             loss_func.class_labels[:, given].cpu(), names and [names[level] for level in given]
         ),
         "num_superclasses": tuple(size for size, is_given in sizes if not is_given),
         "level_weights": loss_func.weight_schedule or loss_func.level_weights,
-        "warmup": loss_func.warmup,
-        "recluster_every": loss_func.recluster_every,
-        "coarse_proxies": loss_func.coarse_proxies,
         "coarse_scale": factory.coarse_scale,
-        "clusterer": loss_func.clusterer,
         "level_kwargs": factory.level_kwargs,
     }
