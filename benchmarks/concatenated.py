@@ -44,10 +44,14 @@ def concatenate_folds(runs: Sequence[RunConfig], data: RetrievalData, out: Path)
             continue
         try:
             test = evaluate_concatenated(files, data)
-        except DamagedFileError as error:
+        except (DamagedFileError, FileNotFoundError) as error:
+            if isinstance(error, DamagedFileError):
+                file, wrong = error.path, str(error)
+            else:
+                file, wrong = Path(error.filename), f"{error.filename} is missing"
             warnings.warn(
-                f"{error}: the concatenated embeddings of {loss} are left out. Delete "
-                f"{error.path.parent} to do this run again",
+                f"{wrong}: the concatenated embeddings of {loss} are left out. Delete "
+                f"{file.parent} to do this run again",
                 stacklevel=2,
             )
             continue
@@ -80,7 +84,7 @@ def evaluate_concatenated(files: Sequence[Path], data: RetrievalData) -> dict[st
 
 def _is_newer(path: Path, files: Sequence[Path]) -> bool:
     return path.exists() and all(
-        file.stat().st_mtime_ns <= path.stat().st_mtime_ns for file in files
+        file.exists() and file.stat().st_mtime_ns <= path.stat().st_mtime_ns for file in files
     )
 
 

@@ -13,7 +13,7 @@ def checked_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # "meta" makes tensors without values
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0] + hint_at_cuda(name)
         raise ValueError(f"--device {name} is not available here: {reason}") from error

@@ -25,6 +25,11 @@ def check_loss(run: RunConfig, tree: Hierarchy) -> None:
     if tree.num_classes < 2:
         raise ValueError("there is one class to train on, and a training needs two: add classes")
     check_tree(run.loss, tree)
+    if not run.loss.has_proxies and run.settings.samples_per_class < 2:
+        raise ValueError(
+            f"{run.loss.name} compares images of the same class, and with samples_per_class="
+            f"{run.settings.samples_per_class} no batch has two: set it to at least 2"
+        )
     # what follows draws the same numbers as without it, and no step of the training is counted
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -119,16 +119,22 @@ class TrainingOptions:
         ),
     ] = 1
 
-    def length(self, default: str) -> str:
+    def length(self, default: str, given: Mapping[str, Any]) -> str:
         """The regime.
+
+        Arguments:
+            default: where none was asked for.
+            given: settings of the training.
 
         Raises:
             ValueError: if a number of epochs was given as well.
         """
-        if self.regime is not None and self.epochs is not None:
+        epochs = f"--epochs {self.epochs}" if self.epochs is not None else None
+        if "epochs" in given:
+            epochs = f"--set epochs={given['epochs']}"
+        if self.regime is not None and epochs is not None:
             raise ValueError(
-                f"give --regime {self.regime} or --epochs {self.epochs}, not both: each says how "
-                "long training is"
+                f"give --regime {self.regime} or {epochs}, not both: each says how long training is"
             )
         return self.regime or default
 
@@ -293,6 +299,7 @@ def make_request(
     from .request import DataSource, RunRequest
 
     backbone = network.choice()
+    settings = GivenSettings() if given is None else given.read()
     return RunRequest(
         source=DataSource(
             dataset,
@@ -306,10 +313,10 @@ def make_request(
         seeds=tuple(seeds),
         folds=None if folds is None else tuple(folds),
         out=training.out,
-        regime=training.length(regime),
+        regime=training.length(regime, settings.training),
         epochs=training.epochs,
         learning_rate=network.learning_rate,
         batch_size=network.batch_size,
         jobs=training.jobs,
-        given=GivenSettings() if given is None else given.read(),
+        given=settings,
     )

@@ -81,10 +81,16 @@ class Summary:
         return (values.dropna() if column in LOWER_IS_BETTER else values).to_numpy()
 
     def hierarchical(self) -> list[tuple[str, str]]:
-        """The pairs of a hierarchical loss and its base loss of which both were run."""
+        """The pairs of a hierarchical loss and its base loss that share a seed and fold."""
+        runs_of = {
+            loss: set(zip(runs["seed"], runs["fold"], strict=True))
+            for loss, runs in self.runs.groupby("loss")
+        }
         pairs = self.runs[["loss", "base"]].drop_duplicates().itertuples(index=False)
         return [
-            (p.loss, p.base) for p in pairs if isinstance(p.base, str) and p.base in self.losses
+            (p.loss, p.base)
+            for p in pairs
+            if isinstance(p.base, str) and runs_of[p.loss] & runs_of.get(p.base, set())
         ]
 
     def paired_differences(self, loss: str, other: str, column: str) -> np.ndarray:

@@ -132,7 +132,7 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
         >>> differences({"seed": 0, "training": {"epochs": 4}}, {"training": {"epochs": 5}})
         'seed: 0 there, not asked for; training.epochs: 4 there, 5 asked for'
     """
-    flat, asked = _flat(there), _flat(wanted)
+    flat, asked = flattened(there), flattened(wanted)
     return "; ".join(
         f"{name}: {f'{flat[name]} there' if name in flat else 'not there'}, "
         f"{f'{asked[name]} asked for' if name in asked else 'not asked for'}"
@@ -141,12 +141,12 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     )
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values within values by names such as ``training.epochs``."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         inner = isinstance(value, Mapping) and value
-        found |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+        found |= flattened(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return found
 
 

@@ -48,6 +48,9 @@ class Suite:
         return tuple(dict.fromkeys(run.fold for run in self.runs))
 
 
+LARGEST_SEED = 2**31 - 2  # that the clusterers take
+
+
 def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
     """Check what was asked for and lay out the runs; nothing is read, trained or written yet.
 
@@ -71,7 +74,7 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
     if folds is None:
         folds = DATASETS[source.dataset].default_folds
     _check_lists(request, folds)
-    changes = _changes(request)
+    changes = changed_training(request)
     chosen = []
     for name in request.losses:
         spec, training = find_loss(name, settings.loss_overrides), settings.for_loss(name)
@@ -129,12 +132,19 @@ def _check_lists(request: RunRequest, folds: tuple[int, ...]) -> None:
     for fold in folds:
         if not 0 <= fold < NUM_FOLDS:
             raise ValueError(f"--folds must be in 0..{NUM_FOLDS - 1}, got {fold}")
-    if any(seed < 0 for seed in request.seeds):
-        raise ValueError(f"a seed must not be negative, got {min(request.seeds)}")
+    for seed in request.seeds:
+        if seed < 0:
+            raise ValueError(f"a seed must not be negative, got {seed}")
+        if seed > LARGEST_SEED:
+            raise ValueError(f"a seed must be at most {LARGEST_SEED}, got {seed}")
 
 
-def _changes(request: RunRequest) -> dict[str, Any]:
-    """The attributes of the training that were asked for one by one."""
+def changed_training(request: RunRequest) -> dict[str, Any]:
+    """The attributes of the training that were asked for one by one.
+
+    Raises:
+        ValueError: for one that was asked for twice, or cannot be.
+    """
     rate = request.learning_rate
     if rate is not None and not 0 < rate < math.inf:
         raise ValueError(f"--learning-rate must be above 0, got {rate}")
@@ -146,8 +156,15 @@ def _changes(request: RunRequest) -> dict[str, Any]:
     return {**asked, **request.given.training}
 
 
-def run(suite: Suite, console: Console) -> StoredRuns:
+def run(
+    suite: Suite, console: Console, report: Callable[[StoredRuns], None] | None = None
+) -> StoredRuns:
     """Do the runs that are not finished yet and read the results of all.
+
+    Arguments:
+        suite: what :func:`plan` returned.
+        console: for progress.
+        report: is called with the results while no other command can write into the folder.
 
     Raises:
         OSError: if another suite is running in the folder, or the disk is full.
@@ -172,10 +189,13 @@ def run(suite: Suite, console: Console) -> StoredRuns:
         keep_thumbnails(data, suite.folds[0], request.folder)
         _do_missing(suite, data, console)
         concatenate_folds(suite.runs, data, request.out)
-    asked = {(run.loss.name, run.seed, run.fold) for run in suite.runs}
-    return read_stored(
-        request.folder, lambda config: (config["loss"], config["seed"], config["fold"]) in asked
-    )
+        asked = {(run.loss.name, run.seed, run.fold) for run in suite.runs}
+        stored = read_stored(
+            request.folder, lambda config: (config["loss"], config["seed"], config["fold"]) in asked
+        )
+        if report is not None:
+            report(stored)
+    return stored
 
 
 def check_losses(suite: Suite, data: RetrievalData) -> None:

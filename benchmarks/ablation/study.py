@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ..report.blocks import Cell, Row
 from ..report.loss_names import full_name
 from ..report.tables import MISSING, difference_cell, markdown_table
 from ..results import HIERARCHY_NAMES, METRIC_NAMES, Summary, sign_of
-from ..run_config import RESULT_FILE
+from ..run_config import RESULT_FILE, flattened
 from ..settings import OF_LOSS
 from ..stored import IMAGES, IMAGES_FILE
 from .differences import PRIMARY, TOGETHER, Comparison, collect_validation, compare
@@ -80,9 +80,29 @@ def _read_dataset(folder: Path) -> DatasetStudy | None:
             f"{folder} holds ablations of different settings of training ({', '.join(differing)} "
             "differ): delete those that are not wanted"
         )
+    _check_equal_losses(folder, results)
     summary = collect_validation(results, about["level_names"])
     bases = sorted(loss for loss in summary.losses if ":" not in loss)
     return DatasetStudy(folder.name, summary, trainings[0], compare(summary, bases))
+
+
+def _check_equal_losses(folder: Path, results: Sequence[Mapping[str, Any]]) -> None:
+    """Seeds of a loss are only pooled if nothing else differs; folds differ by their classes."""
+    settings: dict[tuple[str, int], dict[str, Any]] = {}
+    for result in results:
+        config = result["config"]
+        of_loss = {
+            "loss": config.get("loss_settings"),
+            "training": {name: config["training"].get(name) for name in OF_LOSS},
+        }
+        first = settings.setdefault((config["loss"], config["fold"]), of_loss)
+        if first != of_loss:
+            one, other = flattened(first), flattened(of_loss)
+            names = [name for name in one | other if one.get(name) != other.get(name)]
+            raise ValueError(
+                f"{folder} holds runs of {config['loss']} on fold {config['fold']} with different "
+                f"settings ({', '.join(names)} differ): delete those that are not wanted"
+            )
 
 
 def write_study(studies: Sequence[DatasetStudy], folder: Path, command: str) -> list[Path]:

@@ -48,6 +48,7 @@ def run(
     from ..report.tables import terminal_table
     from ..results import collect
     from ..settings import SHORT, about_length
+    from ..stored import StoredRuns
     from ..tuning import adapt_to_tuned
 
     console = Console()
@@ -74,11 +75,14 @@ def run(
             console.print(line, markup=False, highlight=False)
         if data.download:
             download_dataset(dataset, data.data_root)
-        stored = suite.run(planned, console)
-        summary = collect(stored)
-        console.print(terminal_table(summary.common(), console.width))
         shortest = min(one.settings.epochs for one in planned.runs)
         note = about_length(dataset, shortest, request.source.backbone)
-        if note is not None:
-            console.print(note, markup=False, highlight=False)
-        print_written(write_report(stored, summary), console)
+
+        def report(stored: StoredRuns) -> None:
+            summary = collect(stored)
+            console.print(terminal_table(summary.common(), console.width))
+            if note is not None:
+                console.print(note, markup=False, highlight=False)
+            print_written(write_report(stored, summary), console)
+
+        suite.run(planned, console, report)

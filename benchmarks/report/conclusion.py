@@ -59,8 +59,8 @@ def _hierarchy(summary: Summary) -> str:
     if not pairs:
         if any(base_of(loss) for loss in summary.losses):
             return (
-                "No hierarchical loss was run beside its base loss, so the numbers do not say what "
-                "the hierarchy changes."
+                "No hierarchical loss was run beside its base loss, with the same seed and fold, "
+                "so the numbers do not say what the hierarchy changes."
             )
         return "No hierarchical loss was run, so the numbers do not say what a hierarchy changes."
     gains = {

@@ -9,7 +9,7 @@ from ..results import Summary, mean_and_interval
 from .blocks import Conclusion
 from .conclusion import Epochs, gain_at, gain_intervals, listed, of_gains, span
 from .loss_names import full_name
-from .order import SCORE, SCORE_NAME, by_score
+from .order import SCORE, SCORE_NAME, by_score, score_of
 
 
 def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epochs]) -> Conclusion:
@@ -25,7 +25,9 @@ def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epoch
     for name, summary in summaries.items():
         shared = summary.common()
         losses = by_score(shared)
-        winners.setdefault(full_name(losses[0]), []).append(name)
+        equal = [x for x in losses if score_of(shared, x) == score_of(shared, losses[0])]
+        best_names = listed([full_name(loss) for loss in equal or losses[:1]])
+        winners.setdefault(best_names, []).append(name)
         values = [gain_at(summary, pair, 0)[0] for pair in summary.hierarchical()]
         values = [value for value in values if not math.isnan(value)]
         if values:
@@ -40,8 +42,8 @@ def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epoch
     hierarchy = (
         f"Compared with their base losses, hierarchical losses change it by {listed(gains)}."
         if gains
-        else "No hierarchical loss was run beside its base loss, so the numbers do not say what a "
-        "hierarchy changes."
+        else "No hierarchical loss was run beside its base loss, with the same seed and fold, so "
+        "the numbers do not say what a hierarchy changes."
     )
     sure = [
         f"the lead of the best loss has an interval that does not include 0 on {told_apart} of "

@@ -69,9 +69,10 @@ def _results(summary: Summary) -> Grid:
             f"{FOLDS_OVERLAP} " if several_folds else ""
         )
     note = (
-        "In percent on the test classes, which no model has seen in training; the best of each "
-        f"column in bold. {interval}{SEPARATED} s: seconds of training and validation. The row "
-        f"in brackets is the nearest neighbour by {summary.untrained_name}, without training."
+        "In percent on the test classes, which no model has seen in training; the best trained "
+        f"loss of each column in bold. {interval}{SEPARATED} s: seconds of training and "
+        "validation. The row in brackets is the nearest neighbour by "
+        f"{summary.untrained_name}, without training."
     ) + _of_hierarchy(summary)
     return Grid(
         "Results",

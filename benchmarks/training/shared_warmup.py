@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -70,13 +71,22 @@ def warmup_of(
     wanted = json.loads(json.dumps(flat.to_dict()))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if (folder / FILE).exists():
-            found = read_checkpoint(folder / FILE)
-            if found["config"] == wanted and found["epoch"] == epochs:
-                progress.advance(epochs * config.settings.iterations_per_epoch)
-                return found
+        found = _stored_warmup(folder / FILE)
+        if found is not None and found["config"] == wanted and found["epoch"] == epochs:
+            progress.advance(epochs * config.settings.iterations_per_epoch)
+            return found
         _train_warmup(flat, epochs, data, folder, device, progress)
     return read_checkpoint(folder / FILE)
+
+
+def _stored_warmup(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        return read_checkpoint(path)
+    except OSError as error:
+        warnings.warn(f"{error}; this warm-up is trained again", stacklevel=2)
+        return None
 
 
 def _train_warmup(

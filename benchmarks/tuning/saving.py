@@ -10,13 +10,14 @@ import yaml
 from filelock import FileLock
 
 from ..files import write_whole
+from ..suite import changed_training
 from .search import FOLDER, Search
 from .trials import quiet_optuna, read_study
 from .tuned import read_yaml
 
 _HEADER = """\
 # The best settings of each loss, found on validation classes alone by
-#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}{network}
+#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}{options}
 # and read by `pml-hierarchical run {dataset} --tuned{network}`. Rewritten by every search.
 """
 
@@ -43,9 +44,9 @@ def check_settings_file(path: Path, search: Search, images: str | None = None) -
             "the same search. Choose another --settings"
         )
     for key, value in _common(search).items():
-        if content[key] != value:
+        if (found := content.get(key, {})) != value:
             raise ValueError(
-                f"{path} has the results of searches with {key} {content[key]!r}, not {value!r}; "
+                f"{path} has the results of searches with {key} {found!r}, not {value!r}; "
                 "losses are only compared after the same search. Choose another --settings"
             )
 
@@ -68,9 +69,13 @@ def save_settings(path: Path, search: Search, images: str) -> dict[str, Any]:
         losses = read_yaml(path)["losses"] if path.exists() else {}
         common = _common(search)
         losses = dict(sorted({**losses, search.loss.name: entry}.items()))
-        content = {**common, "images": images, "losses": losses}
+        kept = {key: value for key, value in common.items() if value != {}}
+        content = {**kept, "images": images, "losses": losses}
         network = common["network"] and f" {common['network']}"
-        shown = {**common, "folds": " ".join(map(str, search.folds)), "network": network}
+        chosen = [f"{name}={value}" for name, value in common["training"].items()]
+        options = network + (f" --set {' '.join(chosen)}" if chosen else "")
+        folds = " ".join(map(str, search.folds))
+        shown = {**common, "folds": folds, "network": network, "options": options}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_whole(path, _HEADER.format(**shown) + text)
     return entry
@@ -101,11 +106,17 @@ def best_settings(search: Search) -> dict[str, Any]:
 
 
 def _common(search: Search) -> dict[str, Any]:
-    """What the searches for all losses of a file have in common."""
+    """What the searches for all losses of a file have in common.
+
+    ``training`` has what was chosen instead of the data set's own, such as the size of the batches.
+    """
+    training = changed_training(search.request)
+    training.pop("epochs", None)
     return {
         "dataset": search.dataset,
         "folds": list(search.folds),
         "seed": search.seed,
         "epochs": search.settings.epochs,
         "network": search.request.source.backbone.options(),
+        "training": training,
     }

@@ -64,9 +64,8 @@ def check_search(folder: Path, search: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming what differs.
     """
-    if not (folder / FILE).exists():
-        return
-    found = read_study(folder).user_attrs.get(_SEARCH)
+    study = _stored_study(folder)
+    found = None if study is None else study.user_attrs.get(_SEARCH)
     wanted = json.loads(json.dumps(search))
     if found is not None and found != wanted:
         different = [
@@ -89,12 +88,25 @@ def read_study(folder: Path) -> optuna.Study:
     Raises:
         OSError: if there is none, or the file is not what a search wrote.
     """
-    if not (folder / FILE).exists():
+    study = _stored_study(folder)
+    if study is None:
         raise OSError(f"there is no search in {folder}")
+    return study
+
+
+def _stored_study(folder: Path) -> optuna.Study | None:
+    """``None`` for a folder without a search, or with one that ended before its study was made."""
+    if not (folder / FILE).exists():
+        return None
     try:
         return optuna.load_study(study_name="tuning", storage=_storage(folder))
-    except (KeyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
-        raise OSError(f"{folder / FILE} is not what a search wrote ({error})") from error
+    except KeyError:
+        return None
+    except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
+        raise OSError(
+            f"{folder / FILE} is not what a search wrote ({error}): delete {folder}, or choose "
+            "another --out"
+        ) from error
 
 
 def next_trial(
@@ -185,4 +197,5 @@ def _storage(folder: Path) -> optuna.storages.RDBStorage:
 
 def finished_trials(folder: Path) -> int:
     """How many trials a folder has; 0 for one without a search."""
-    return len(read_study(folder).get_trials(deepcopy=False)) if (folder / FILE).exists() else 0
+    study = _stored_study(folder)
+    return 0 if study is None else len(study.get_trials(deepcopy=False))

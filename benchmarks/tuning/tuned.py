@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,8 @@ def tuned_settings(path: Path) -> dict[str, Tuned]:
         for key, value in training.items():
             if type(value) not in (int, float) or not 0 <= value < math.inf:
                 raise ValueError(f"{path}: {key} of {name} must be a number, got {value!r}")
-        found[name] = Tuned(training, loss, trials, content["epochs"], path, content["dataset"])
+        whole = {**content.get("training", {}), **training}
+        found[name] = Tuned(whole, loss, trials, content["epochs"], path, content["dataset"])
     return found
 
 
@@ -112,6 +113,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
                 f"{path} is not what `tune` writes: it needs {', '.join(kinds)}, and {key} is "
                 "missing or of another kind"
             )
+    chosen = content.get("training", {})
+    known = {field.name for field in fields(TrainingSettings)}
+    if not isinstance(chosen, dict) or not set(chosen) <= known:
+        raise ValueError(f"{path}: training must have settings of the training, got {chosen!r}")
     if content["epochs"] < 1:
         raise ValueError(f"{path}: epochs must be at least 1, got {content['epochs']}")
     return dict(content)

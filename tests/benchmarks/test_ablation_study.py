@@ -87,6 +87,16 @@ def test_different_trainings_do_not_come_into_one_table(out):
         read_study(out)
 
 
+def test_runs_of_a_loss_with_different_settings_are_not_pooled(out):
+    path = out / "ablation/glyphs/proxy_nca/seed1_fold0/result.json"
+    result = json.loads(path.read_text())
+    result["config"]["loss_settings"] = {"arguments": {"softmax_scale": 2.0}}
+    path.write_text(json.dumps(result))
+    wrong = r"proxy_nca on fold 0 with different settings \(loss.*softmax_scale.* differ\)"
+    with pytest.raises(ValueError, match=wrong):
+        read_study(out)
+
+
 def test_a_variant_without_a_flat_run_is_left_out(out):
     write_run(out / "ablation/omniglot", VARIANTS[1], 7, 0, 0.5)
     (omniglot,) = [study for study in read_study(out) if study.name == "omniglot"]

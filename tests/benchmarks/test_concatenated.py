@@ -78,6 +78,14 @@ def test_it_goes_when_a_model_is_trained_again(do_all_folds, small_dataset):
     assert not path.exists()
 
 
+def test_a_missing_file_costs_the_concatenated_embeddings_alone(do_all_folds):
+    planned, stored = do_all_folds()
+    (planned.runs[1].folder(planned.request.out) / "test.npz").unlink()
+    with pytest.warns(UserWarning, match=r"fold1.test.npz is missing: .* of contrastive are left"):
+        _, again = do_all_folds()
+    assert again.results == stored.results
+
+
 def test_it_is_not_shown_without_all_its_folds(do_all_folds):
     planned, stored = do_all_folds()
     (planned.runs[1].folder(planned.request.out) / "result.json").unlink()

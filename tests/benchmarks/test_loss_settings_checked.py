@@ -61,6 +61,13 @@ def test_every_loss_passes_with_its_own_settings(name):
     check_loss(RunConfig("small", find_loss(name), 0, 0, SMALL_SETTINGS), TREE)
 
 
+def test_a_pair_loss_needs_two_images_of_a_class():
+    settings = replace(SMALL_SETTINGS, samples_per_class=1)
+    with pytest.raises(ValueError, match=r"triplet_margin compares .* set it to at least 2"):
+        check_loss(RunConfig("small", find_loss("triplet_margin"), 0, 0, settings), TREE)
+    check_loss(RunConfig("small", find_loss("proxy_nca"), 0, 0, settings), TREE)
+
+
 def test_the_check_counts_no_step_and_draws_no_number():
     import torch
 

@@ -104,7 +104,12 @@ def test_drawings_are_augmented_where_their_own_network_is_trained(tmp_path):
 def test_run_is_short_and_the_others_full_unless_told(small_dataset, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(SETTINGS, "small", replace(SMALL_SETTINGS, short_epochs=1))
     trained = []
-    monkeypatch.setattr(suite, "run", lambda planned, console: trained.extend(planned.runs))
+
+    def run(planned, console, report):
+        trained.extend(planned.runs)
+        report(None)
+
+    monkeypatch.setattr(suite, "run", run)
     monkeypatch.setattr("benchmarks.results.collect", lambda stored: (_ for _ in ()).throw(
         ValueError("enough")
     ))  # fmt: skip
@@ -114,6 +119,8 @@ def test_run_is_short_and_the_others_full_unless_told(small_dataset, tmp_path, m
     assert [run.settings.epochs for run in trained] == [1, 3, 2]
     assert main(["run", "small", "--epochs", "2", "--regime", "full"]) == 2
     assert "give --regime full or --epochs 2, not both" in capsys.readouterr().err
+    assert main(["run", "small", "--set", "epochs=2", "--regime", "full"]) == 2
+    assert "give --regime full or --set epochs=2, not both" in capsys.readouterr().err
 
 
 def test_what_identifies_a_run_has_its_length_but_not_the_regime(small_dataset, tmp_path):

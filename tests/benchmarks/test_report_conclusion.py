@@ -1,5 +1,7 @@
 """The three sentences on top of a report say what the numbers hold, and no more."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from test_report import KEYS, VALUES, make_store
@@ -7,7 +9,7 @@ from test_report import KEYS, VALUES, make_store
 from benchmarks.report.conclusion import conclusion, listed
 from benchmarks.report.csv_files import csv_files
 from benchmarks.report.joint_conclusion import joint_conclusion
-from benchmarks.report.tables import difference_cell
+from benchmarks.report.tables import difference_cell, difference_rows
 from benchmarks.results import Summary, base_of
 
 SCORE = "mean_average_precision_at_r_level0"
@@ -102,6 +104,22 @@ def test_differences_that_are_shown_as_0_are_said_to_be_small():
         "Compared with its base loss, HPL on ArcFace changes MAP@R by less than 0.1 points at "
         "every level."
     )
+
+
+def test_a_hierarchical_loss_of_other_seeds_than_its_base_is_not_compared_with_it():
+    summary = summary_of({"arcface": [1.0, 2.0], "hpl:arcface": [3.0, 4.0]})
+    runs = summary.runs
+    apart = replace(summary, runs=runs[(runs["loss"] == "arcface") == (runs["seed"] == 0)])
+    assert apart.hierarchical() == []
+    assert difference_rows(apart) == []
+    assert "with the same seed and fold, so the numbers" in conclusion(apart, None).sentences[1]
+    assert "with the same seed and fold, so" in joint_conclusion({"a": apart}, {}).sentences[1]
+
+
+def test_a_tie_is_told_of_several_data_sets_too():
+    equal = summary_of({"arcface": [1.0], "cosface": [1.0], "circle": [0.5]})
+    best = joint_conclusion({"a": equal, "b": equal}, {}).sentences[0]
+    assert "CosFace and ArcFace on a and b" in best or "ArcFace and CosFace on a and b" in best
 
 
 def test_several_data_sets_in_three_sentences():

@@ -113,6 +113,16 @@ def test_the_warmup_is_trained_once(configs, small_dataset, tmp_path, monkeypatc
     assert again["epoch_seconds"] == kept["epoch_seconds"]
 
 
+def test_a_damaged_warmup_is_trained_again(configs, small_dataset, tmp_path):
+    arguments = configs["hpl:proxy_nca"], SHARED, small_dataset, tmp_path, CPU
+    first = shared_warmup.warmup_of(*arguments, Progress())
+    file = tmp_path / "small" / "proxy_nca-warmup" / "seed0_fold0" / FILE
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"cannot be read.*; this warm-up is trained again"):
+        again = shared_warmup.warmup_of(*arguments, Progress())
+    assert again["validation"] == first["validation"]
+
+
 def test_an_interrupted_run_goes_on(configs, small_dataset, tmp_path, monkeypatch):
     config = configs["hpl:proxy_nca"]
     expected = train_after_warmup(config, small_dataset, tmp_path / "whole", CPU, Progress())

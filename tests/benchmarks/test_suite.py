@@ -98,6 +98,28 @@ def test_it_says_how_many_files_are_left_out(make_plan, monkeypatch):
         suite.run(planned, Console())
 
 
+def test_no_other_command_writes_into_the_folder_during_the_report(make_plan):
+    planned = make_plan(losses=["proxy_anchor"], epochs=1)
+
+    def report(stored):
+        assert len(stored.results) == 1
+        with pytest.raises(OSError, match="another command is running"):
+            suite.run(planned, Console())
+
+    suite.run(planned, Console(), report)
+
+
+@pytest.mark.parametrize("seed", [2**31 - 1, 2**32])
+def test_a_seed_that_clusterers_do_not_take_is_refused(make_plan, seed):
+    with pytest.raises(ValueError, match=f"at most {2**31 - 2}, got {seed}"):
+        make_plan(losses=["proxy_anchor"], seeds=(seed,))
+
+
+def test_a_device_without_values_is_refused(make_plan):
+    with pytest.raises(ValueError, match="--device meta is not available here"):
+        make_plan(losses=["proxy_anchor"], device="meta")
+
+
 def test_runs_have_the_metrics_over_all_levels(make_plan):
     summary = collect(suite.run(make_plan(losses=["proxy_anchor"], epochs=1), Console()))
     assert summary.metrics[-3:] == tuple(HIERARCHY_NAMES)

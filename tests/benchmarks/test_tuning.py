@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
 import torch
 import yaml
@@ -20,7 +21,7 @@ from benchmarks.training import OBJECTIVE, selected, train_and_validate
 from benchmarks.tuning import apply_tuned, running, tuned_settings
 from benchmarks.tuning.plan import plan_tuning, run_tuning
 from benchmarks.tuning.report import trials_table, write_trials
-from benchmarks.tuning.trials import read_study
+from benchmarks.tuning.trials import FILE, read_study
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad"),
@@ -360,12 +361,36 @@ def test_other_defaults_are_another_search(make_tuning, made_up, monkeypatch):
         },
         {"seeds": (1,)},
         {"epochs": 2},
+        {"batch_size": 8},
+        {"learning_rate": 0.5},
     ],
 )
 def test_results_of_other_searches_are_not_mixed(make_tuning, made_up, tmp_path, changes):
     run_tuning(make_tuning(trials=1), Console(quiet=True))
     with pytest.raises(ValueError, match="Choose another --settings"):
         make_tuning(losses=["arcface"], out=tmp_path / "elsewhere", **changes)
+
+
+def test_a_batch_size_that_was_chosen_is_kept_with_what_was_found(make_tuning, made_up):
+    tuning = make_tuning(trials=1, batch_size=8)
+    run_tuning(tuning, Console(quiet=True))
+    assert "--set batch_size=8\n" in tuning.settings.read_text()
+    found = tuned_settings(tuning.settings)
+    _, settings = apply_tuned(find_loss("proxy_anchor"), SETTINGS["small"], found)
+    assert settings.batch_size == 8 != SETTINGS["small"].batch_size
+
+
+@pytest.mark.parametrize("how", ["no study yet", "empty"])
+def test_a_search_that_was_killed_before_its_first_trial_starts(make_tuning, made_up, how):
+    tuning = make_tuning(trials=1)
+    folder = tuning.searches[0].folder
+    folder.mkdir(parents=True)
+    if how == "empty":
+        (folder / FILE).touch()
+    else:  # tables alone
+        optuna.storages.RDBStorage(f"sqlite:///{folder / FILE}")
+    run_tuning(tuning, Console(quiet=True))
+    assert len(trials_of(tuning)) == 1
 
 
 def test_losses_of_earlier_searches_stay_and_their_budget_is_compared(make_tuning, made_up, capsys):
