@@ -121,7 +121,8 @@ def embed_into(
     except BrokenPicturesError as error:
         broken = set(error.reasons)
         total = counted(len(paths), "picture")
-        wrong = f"{named(broken)}: cannot be read ({len(broken):,} of {total})"
+        listed = named(f"{path} ({why})" for path, why in error.reasons.items())
+        wrong = f"{listed}: cannot be read ({len(broken):,} of {total})"
         if not settings.skip_broken:
             raise OSError(
                 f"{wrong}. All others are embedded and kept: replace these, or leave them out with "

@@ -16,9 +16,10 @@ import torch
 from tqdm import tqdm
 
 from pml_hierarchical.search.model import RetrievalModel
-from pml_hierarchical.search.pictures import open_picture
+from pml_hierarchical.search.pictures import read_picture
 
 from ..files import NUMBER, TEMPORARY, DamagedFileError, read_json, write_whole
+from ..unreadable import reason_of
 
 EMBEDDINGS_FILE, LIST_FILE = "embeddings.npy", "pictures.json"
 LISTED = {"root": str, "paths": [str], "sizes": [NUMBER], "times": [NUMBER], "fingerprint": str}
@@ -31,7 +32,9 @@ class BrokenPicturesError(OSError):
 
     def __init__(self, reasons: dict[str, str]) -> None:
         self.reasons = reasons
-        super().__init__(f"{len(reasons)} pictures cannot be read: {next(iter(reasons.values()))}")
+        path, why = next(iter(reasons.items()))
+        number = "1 picture" if len(reasons) == 1 else f"{len(reasons):,} pictures"
+        super().__init__(f"{number} cannot be read, first {path} ({why})")
 
 
 def embed(
@@ -71,9 +74,9 @@ def embed(
 
     def read(row: int) -> torch.Tensor | str:
         try:
-            picture = open_picture(files[row])
-        except OSError as error:
-            return str(error)
+            picture = read_picture(files[row].read_bytes())
+        except Exception as error:  # what the decoders raise is not documented
+            return reason_of(error)
         try:
             return model.transform(picture)
         except (MemoryError, OverflowError, RuntimeError) as error:  # it is enlarged too far

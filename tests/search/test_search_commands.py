@@ -321,12 +321,13 @@ def test_broken_pictures(own_gallery, call):
     (own_gallery / "pictures/bad.jpg").rename("pictures/notes.md")
     code, _, errors = call(*words)
     assert code == 2
-    assert "fruit/pear/half.png: cannot be read (1 of 18 pictures). All others are" in errors
+    wrong = "fruit/pear/half.png (cut off or damaged): cannot be read (1 of 18 pictures)"
+    assert f"{wrong}. All others are embedded and kept" in errors
     assert "continues" in call("index", "new")[2]
     code, out, errors = call(*words, "--skip-broken")
     assert code == 0
     assert "17 pictures" in out
-    assert "left out: fruit/pear/half.png" in errors
+    assert f"left out: {wrong}" in errors
     assert "notes.md (1 file)" in errors
     assert call("index", "new", "--out", "new-gallery")[0] == 0
     query = "pictures/fruit/pear/0.png"
