@@ -16,6 +16,7 @@ from pml_hierarchical.search.pictures import READING_VERSION, read_picture
 from ..cache import cached_arrays, fingerprint
 from ..names import printable
 from ..unreadable import reason_of
+from ..wording import counted
 
 DIGEST_BYTES = 16
 MISSING = "it does not exist"
@@ -96,7 +97,7 @@ def broken_error(files: Sequence[Path], broken: dict[int, str]) -> OSError:
     gone = [i for i in broken if not files[i].is_file()]
     kind, first = (FileNotFoundError, gone[0]) if gone else (OSError, next(iter(broken)))
     return kind(
-        f"{len(broken)} of {len(files)} images cannot be used ({len(gone)} missing), first "
-        f"{printable(files[first])} ({broken[first]}): replace them, or leave them out "
+        f"{len(broken):,} of {counted(len(files), 'image')} cannot be used ({len(gone)} missing), "
+        f"first {printable(files[first])} ({broken[first]}): replace them, or leave them out "
         "with --skip-broken"
     )

@@ -21,7 +21,8 @@ from pml_hierarchical.search.model import WEIGHTS_FILE
 
 from ..files import DamagedFileError, mismatch, read_json, write_whole
 from ..names import composed, last_part, printable
-from .embed_pictures import FoundPictures, counted, named, state_of
+from ..wording import counted
+from .embed_pictures import FoundPictures, named, state_of
 from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE, read_list
 from .embeddings_on_disk import embed as embed_files
 

@@ -20,6 +20,7 @@ from pml_hierarchical.search.pictures import read_picture
 
 from ..files import NUMBER, TEMPORARY, DamagedFileError, read_json, write_whole
 from ..unreadable import reason_of
+from ..wording import counted
 
 EMBEDDINGS_FILE, LIST_FILE = "embeddings.npy", "pictures.json"
 LISTED = {"root": str, "paths": [str], "sizes": [NUMBER], "times": [NUMBER], "fingerprint": str}
@@ -33,8 +34,7 @@ class BrokenPicturesError(OSError):
     def __init__(self, reasons: dict[str, str]) -> None:
         self.reasons = reasons
         path, why = next(iter(reasons.items()))
-        number = "1 picture" if len(reasons) == 1 else f"{len(reasons):,} pictures"
-        super().__init__(f"{number} cannot be read, first {path} ({why})")
+        super().__init__(f"{counted(len(reasons), 'picture')} cannot be read, first {path} ({why})")
 
 
 def embed(
@@ -125,9 +125,8 @@ def _open(folder: Path, pictures: dict[str, Any], size: int) -> tuple[np.memmap,
             raise ValueError(f"{stored} was not written by embed: choose another folder")
         held = read_list(listed)
         if held["fingerprint"] != pictures["fingerprint"]:
-            wrong = (
-                f"{folder} holds the embeddings of {len(held['paths'])} pictures by another model"
-            )
+            number = counted(len(held["paths"]), "picture")
+            wrong = f"{folder} holds the embeddings of {number} by another model"
             raise ValueError(f"{wrong}: choose another folder, or delete this one")
         # without a record of the progress a crash has left files that do not belong together
         if progress.exists() and (found := _read(stored, progress, (len(held["paths"]), size))):

@@ -9,8 +9,8 @@ import numpy as np
 from ..files import LEFTOVERS, DamagedFileError, read_json
 from ..locking import only_one_in
 from ..names import printable
+from ..wording import counted
 from .embed_folder import MODEL_FILE, read_embeddings, read_tree
-from .embed_pictures import counted
 from .embeddings_on_disk import LIST_FILE
 from .gallery_index import DESCRIPTION_FILE, ENGINE_FILE, Index
 

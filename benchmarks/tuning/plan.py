@@ -15,6 +15,7 @@ from ..jobs import map_jobs
 from ..progress import SuiteProgress
 from ..request import RunRequest
 from ..suite import plan
+from ..wording import already_done
 from .running import run_search
 from .saving import check_settings_file, save_settings
 from .search import FOLDER, Planned, Search
@@ -112,7 +113,7 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
 def _announce(tuning: Tuning, missing: int, console: Console) -> None:
     trials = sum(search.trials for search in tuning.searches)
     if missing < trials:
-        console.print(f"{trials - missing} of {trials} trials are already done", highlight=False)
+        console.print(already_done(trials - missing, trials, "trial"), highlight=False)
     plain = [search.loss.name for search in tuning.searches if not has_own_space(search.loss)]
     if plain:
         console.print(
