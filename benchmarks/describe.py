@@ -15,14 +15,15 @@ from .datasets.base import NUM_FOLDS, LabelledImages, TooFewClassesError, left_o
 from .files import write_whole
 from .report.fonts import legible
 from .report.style import as_png
+from .wording import counted
 
 SHEET_ROWS = 8
 SHEET_COLUMNS = 8
 
 
 def describe(data: LabelledImages, console: Console) -> None:
-    """Print levels, classes, images and the sizes of the splits."""
-    images = f"{data.name}: {len(data.labels):,} images"
+    """Print levels, classes, images, the sizes of the splits and what `run` has against them."""
+    images = f"{data.name}: {counted(len(data.labels), 'image')}"
     if data.left_out:
         images += f", {left_out_files(len(data.left_out))} (first {data.left_out[0]})"
     console.print(images, highlight=False, soft_wrap=True, markup=False)
@@ -35,6 +36,21 @@ def describe(data: LabelledImages, console: Console) -> None:
         return
     console.print("images and, in brackets, classes of each fold:", highlight=False)
     console.print(splits)
+    if refused := _refused_folds(data):
+        folds = " ".join(map(str, refused))
+        why = f"`run` refuses --folds {folds}; `train` needs none: {next(iter(refused.values()))}"
+        console.print(why, highlight=False, soft_wrap=True, markup=False)
+
+
+def _refused_folds(data: LabelledImages) -> dict[int, str]:
+    """The folds that cannot be validated or tested on, with the reasons."""
+    refused: dict[int, str] = {}
+    for fold in range(NUM_FOLDS):
+        try:
+            data.check_accuracy(fold)
+        except ValueError as error:
+            refused[fold] = str(error)
+    return refused
 
 
 def _levels(data: LabelledImages) -> Table:

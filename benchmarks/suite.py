@@ -26,6 +26,7 @@ from .stored import StoredRuns, describe_dataset, read_stored
 from .thumbnails import keep_thumbnails
 from .training import evaluate_untrained, help_to_train, train
 from .training.tree import training_tree
+from .wording import already_done
 
 Adapt = Callable[[LossSpec, TrainingSettings], tuple[LossSpec, TrainingSettings]]
 
@@ -226,7 +227,7 @@ def _do_missing(suite: Suite, data: RetrievalData, console: Console) -> None:
     todo = [config for config in suite.runs if read_result(config, suite.request.out) is None]
     todo = from_first(todo)
     if len(todo) < len(suite.runs):
-        console.print(f"{len(suite.runs) - len(todo)} of {len(suite.runs)} runs are already done")
+        console.print(already_done(len(suite.runs) - len(todo), len(suite.runs), "run"))
     if not todo:
         return
     progress = SuiteProgress(console, len(todo), iterations_of(todo))

@@ -17,6 +17,7 @@ from .request import RunRequest
 from .run_config import RunConfig, iterations_of, read_result
 from .stored import IMAGES_FILE, same_images
 from .training import selected
+from .wording import already_done
 
 
 def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalData:
@@ -70,7 +71,7 @@ def _do_missing(
 ) -> None:
     todo = [config for config in runs if read_result(config, request.out) is None]
     if len(todo) < len(runs):
-        console.print(f"{len(runs) - len(todo)} of {len(runs)} runs are already done")
+        console.print(already_done(len(runs) - len(todo), len(runs), "run"))
     if not todo:
         return
     console.print("validation MAP@R, seconds, run:", highlight=False)

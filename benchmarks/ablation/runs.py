@@ -10,16 +10,19 @@ from typing import Any
 
 from rich.console import Console
 
+from pml_hierarchical import Hierarchy
+
 from ..datasets.base import RetrievalData
-from ..losses import ALL_LOSSES, find_loss, hierarchical_bases
+from ..loss_checks import check_tree
+from ..losses import ALL_LOSSES, LossSpec, find_loss, hierarchical_bases
 from ..request import RunRequest
 from ..run_config import RunConfig
 from ..suite import Adapt, Suite, plan
 from ..training.shared_warmup import train_after_warmup
 from ..training.tree import training_tree
 from ..validation_runs import do_validation_runs, load_for_validation
-from .factors import Training
-from .variants import Variant, chosen_variants
+from .factors import DISCOVERED, Training
+from .variants import CHANGES, Variant, chosen_variants
 
 FOLDER = "ablation"  # apart from the runs of `run`, which are tested
 
@@ -93,6 +96,9 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
     With several jobs, as many flat runs come first and then all their variants: these wait for the
     warm-up of their flat run, and no two jobs are to wait for the same one. A variant with the
     settings of an earlier one, as where the reference has that value, is left out.
+
+    Raises:
+        ValueError: for a variant on a given tree if the classes have no superclasses.
     """
     groups: list[list[RunConfig]] = []
     for flat in ablation.flat.runs:
@@ -109,10 +115,22 @@ def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
         for variant in ablation.variants:
             spec = variant.spec(flat.loss, flat.settings.loss_overrides, training)
             if variant.is_for(flat.loss.name) and spec.settings() not in known:
+                _check_tree(spec, tree)
                 known.append(spec.settings())
                 runs.append(replace(flat, loss=spec))
                 runs[-1].check()
     return list(_flat_first(groups, ablation.flat.request.jobs))
+
+
+def _check_tree(spec: LossSpec, tree: Hierarchy) -> None:
+    try:
+        check_tree(spec, tree)
+    except ValueError as error:
+        example = next(variant.name for variant in CHANGES if variant.prefix == DISCOVERED)
+        raise ValueError(
+            f"{error}. For `ablate` that is --what {DISCOVERED}, or single variants of it such as "
+            f"{example}"
+        ) from error
 
 
 def _flat_first(groups: Sequence[Sequence[RunConfig]], jobs: int) -> Iterator[RunConfig]:

@@ -17,6 +17,7 @@ from ..results import HIERARCHY_NAMES, METRIC_NAMES, Summary, sign_of
 from ..run_config import RESULT_FILE, flattened
 from ..settings import OF_LOSS
 from ..stored import IMAGES, IMAGES_FILE
+from ..wording import counted
 from .differences import PRIMARY, TOGETHER, Comparison, collect_validation, compare
 from .runs import FOLDER
 from .table import DIGITS, FINEST, READING, as_plain, factor_list, section
@@ -64,7 +65,8 @@ def _read_dataset(folder: Path) -> DatasetStudy | None:
     results = [read_json(path, shape) for path in sorted(folder.glob(f"*/*/{RESULT_FILE}"))]
     known = [result for result in results if is_known(result["config"]["loss"])]
     if unknown := len(results) - len(known):
-        warnings.warn(f"{unknown} runs in {folder} are of no variant (any more)", stacklevel=3)
+        which = f"{counted(unknown, 'run')} in {folder} {'is' if unknown == 1 else 'are'}"
+        warnings.warn(f"{which} of no variant (any more)", stacklevel=3)
     results = known
     if not results:
         return None
@@ -141,8 +143,8 @@ def _text(studies: Sequence[DatasetStudy], command: str) -> str:
     for study in studies:
         training = study.training
         parts.append(
-            f"## {study.name}\n\n{training['epochs']} epochs of {training['iterations_per_epoch']} "
-            f"batches of {training['batch_size']}.\n"
+            f"## {study.name}\n\n{counted(training['epochs'], 'epoch')} of "
+            f"{training['iterations_per_epoch']} batches of {training['batch_size']}.\n"
         )
         parts += [f"#{section(study.summary, rows)}" for rows in study.rows.values()]
     return "\n".join([*parts, READING, ""])

@@ -13,6 +13,7 @@ from ..report.loss_names import full_name
 from ..report.page import command_line
 from ..report.tables import MISSING, difference_cell, markdown_table, numeric_cell
 from ..results import Summary
+from ..wording import counted
 from .differences import PRIMARY, Comparison, collect_validation, compare
 from .runs import AblationOutcome
 
@@ -23,7 +24,7 @@ _INTRODUCTION = """\
 
 **Validation classes only**: no run has been evaluated on the test classes. Each run counts with the
 epoch of its best validation MAP@R ({level}) after the share of the training that is HPL's warm-up.
-Seeds {seeds}; folds {folds}; {epochs} epochs. {network}
+Seeds {seeds}; folds {folds}; {epochs}. {network}
 
 Command: `{command}`
 """
@@ -49,7 +50,7 @@ def write_tables(outcome: AblationOutcome) -> tuple[str, list[Path]]:
         level=outcome.level_names[0],
         seeds=_listed({run.seed for run in flat.runs}),
         folds=_listed(flat.folds),
-        epochs=flat.runs[0].settings.epochs,
+        epochs=counted(flat.runs[0].settings.epochs, "epoch"),
         network=flat.request.source.backbone.sentence(),
         command=command_line(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 from collections.abc import Iterable, Sequence
@@ -46,7 +47,16 @@ def weights_name(weights: str, pretrained: str) -> str:
 
 
 def _checksum(file: Path) -> str:
-    """Of the content: a file that was replaced under the same name has other features."""
+    """Of the content: a file that was replaced under the same name has other features.
+
+    A file that has not changed is read once, since a run asks several times and weights are large.
+    """
+    state = file.stat()
+    return _digest(file, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@functools.lru_cache
+def _digest(file: Path, *state: int) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as content:
         while block := content.read(2**20):

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from ..backbones import LabelledPictures, Trunk
+from ..wording import counted
 
 NUM_FOLDS = 4
 
@@ -23,7 +24,7 @@ def left_out_files(count: int) -> str:
         >>> left_out_files(2)
         '2 files left out: missing, broken or not pictures'
     """
-    return f"{count:,} file{'' if count == 1 else 's'} left out: missing, broken or not pictures"
+    return f"{counted(count, 'file')} left out: missing, broken or not pictures"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +90,12 @@ class LabelledImages:
             enough = found[counts > 1] if queries is references else found
             if len(found) < 2 or not np.isin(self.labels[queries, 0], enough).any():
                 raise ValueError(
-                    f"the {part} of fold {fold} of {self.name} has {len(queries)} images that are "
-                    f"searched among {len(references)} of {len(found)} classes: expected at least "
-                    "2 classes, and one with another image of it to be found. Add images or "
-                    "classes, or choose other --folds"
+                    f"the {part} of fold {fold} of {self.name} has "
+                    f"{counted(len(queries), 'image')} to be searched for among "
+                    f"{counted(len(references), 'image')} of "
+                    f"{counted(len(found), 'class', 'classes')}: expected at least 2 classes, and "
+                    "one with another image of it to be found. Add images or classes, or choose "
+                    "other --folds"
                 )
 
 

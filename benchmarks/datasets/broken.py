@@ -15,11 +15,11 @@ from pml_hierarchical.search.pictures import READING_VERSION, read_picture
 
 from ..cache import cached_arrays, fingerprint
 from ..names import printable
+from ..unreadable import reason_of
+from ..wording import counted
 
 DIGEST_BYTES = 16
 MISSING = "it does not exist"
-MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # more are an error in Pillow
-TOO_LARGE = f"too large, at most {MOST_PIXELS // 10**6} million pixels are read"
 
 
 def open_photograph(file: Path) -> Image.Image:
@@ -31,7 +31,8 @@ def open_photograph(file: Path) -> Image.Image:
     try:
         return read_picture(file.read_bytes())
     except Exception as error:  # what the decoders raise is not documented
-        raise OSError(f"the image {printable(file)} cannot be read ({error})") from error
+        why = reason_of(error)
+        raise OSError(f"the image {printable(file)} cannot be read ({why})") from error
 
 
 def examine(file: Path) -> tuple[str | None, bytes]:
@@ -43,10 +44,8 @@ def examine(file: Path) -> tuple[str | None, bytes]:
         content = file.read_bytes()
         digest = hashlib.sha256(content).digest()[:DIGEST_BYTES]
         read_picture(content, smallest=64)  # a JPEG is read to its end, but decoded in small
-    except Image.DecompressionBombError:
-        return TOO_LARGE, digest
     except Exception as error:  # what the decoders raise is not documented
-        return str(error) or type(error).__name__, digest
+        return reason_of(error), digest
     return None, digest
 
 
@@ -98,7 +97,7 @@ def broken_error(files: Sequence[Path], broken: dict[int, str]) -> OSError:
     gone = [i for i in broken if not files[i].is_file()]
     kind, first = (FileNotFoundError, gone[0]) if gone else (OSError, next(iter(broken)))
     return kind(
-        f"{len(broken)} of {len(files)} images cannot be used ({len(gone)} missing), first "
-        f"{printable(files[first])} ({broken[first]}): replace them, or leave them out "
+        f"{len(broken):,} of {counted(len(files), 'image')} cannot be used ({len(gone)} missing), "
+        f"first {printable(files[first])} ({broken[first]}): replace them, or leave them out "
         "with --skip-broken"
     )

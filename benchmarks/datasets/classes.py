@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..names import printable
+from ..names import composed, printable
 
 Path = tuple[str, ...]
 
@@ -42,9 +42,11 @@ def number_classes(paths: Sequence[Path]) -> tuple[np.ndarray, tuple[tuple[str, 
 
 
 def _names(nodes: list[Path]) -> tuple[str, ...]:
-    frequency = Counter(node[-1] for node in nodes)
+    shown = [composed(node[-1]) for node in nodes]  # two forms of accents look the same
+    frequency = Counter(shown)
     return tuple(
-        printable(node[-1] if frequency[node[-1]] == 1 else "/".join(node)) for node in nodes
+        printable(node[-1] if frequency[name] == 1 else "/".join(node))
+        for node, name in zip(nodes, shown, strict=True)
     )
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pml_hierarchical.search.pictures import readable_formats
 
 from ..names import printable
-from .broken import TOO_LARGE
+from ..unreadable import TOO_LARGE
 from .layout import Layout
 from .photographs import Photographs, list_photographs
 

@@ -108,8 +108,8 @@ def early_models(stored: StoredRuns) -> list[str]:
         number = sum(total.values())
         return [f"Selected epochs inside the warm-up of a hierarchical loss: none of {number}."]
     return [
-        f"In {early[loss]} of {count} runs of {full_name(loss)} the best epoch lies in the "
-        "warm-up: the model that was tested had not seen the superclasses yet."
+        f"In {early[loss]} of {count} run{'s' if count > 1 else ''} of {full_name(loss)} the best "
+        "epoch lies in the warm-up: the model that was tested had not seen the superclasses yet."
         for loss, count in total.items()
         if early[loss]
     ]

@@ -21,7 +21,8 @@ from pml_hierarchical.search.model import WEIGHTS_FILE
 
 from ..files import DamagedFileError, mismatch, read_json, write_whole
 from ..names import composed, last_part, printable
-from .embed_pictures import FoundPictures, counted, named, state_of
+from ..wording import counted
+from .embed_pictures import FoundPictures, named, state_of
 from .embeddings_on_disk import EMBEDDINGS_FILE, LIST_FILE, read_list
 from .embeddings_on_disk import embed as embed_files
 
@@ -121,7 +122,8 @@ def embed_into(
     except BrokenPicturesError as error:
         broken = set(error.reasons)
         total = counted(len(paths), "picture")
-        wrong = f"{named(broken)}: cannot be read ({len(broken):,} of {total})"
+        listed = named(f"{path} ({why})" for path, why in error.reasons.items())
+        wrong = f"{listed}: cannot be read ({len(broken):,} of {total})"
         if not settings.skip_broken:
             raise OSError(
                 f"{wrong}. All others are embedded and kept: replace these, or leave them out with "

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..datasets.folder import search, why_not_read
 from ..names import printable
+from ..wording import counted
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
 NAMED = 5  # files, in a message
@@ -99,11 +100,6 @@ def named(files: Iterable[str | Path]) -> str:
     shown = [printable(file) for file in files]
     more = f" and {len(shown) - NAMED:,} more" if len(shown) > NAMED else ""
     return ", ".join(shown[:NAMED]) + more
-
-
-def counted(number: int, what: str) -> str:
-    """``1 picture``, ``2,000 pictures``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _absolute(path: Path) -> Path:

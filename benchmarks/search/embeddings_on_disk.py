@@ -16,9 +16,11 @@ import torch
 from tqdm import tqdm
 
 from pml_hierarchical.search.model import RetrievalModel
-from pml_hierarchical.search.pictures import open_picture
+from pml_hierarchical.search.pictures import read_picture
 
 from ..files import NUMBER, TEMPORARY, DamagedFileError, read_json, write_whole
+from ..unreadable import reason_of
+from ..wording import counted
 
 EMBEDDINGS_FILE, LIST_FILE = "embeddings.npy", "pictures.json"
 LISTED = {"root": str, "paths": [str], "sizes": [NUMBER], "times": [NUMBER], "fingerprint": str}
@@ -31,7 +33,8 @@ class BrokenPicturesError(OSError):
 
     def __init__(self, reasons: dict[str, str]) -> None:
         self.reasons = reasons
-        super().__init__(f"{len(reasons)} pictures cannot be read: {next(iter(reasons.values()))}")
+        path, why = next(iter(reasons.items()))
+        super().__init__(f"{counted(len(reasons), 'picture')} cannot be read, first {path} ({why})")
 
 
 def embed(
@@ -71,9 +74,9 @@ def embed(
 
     def read(row: int) -> torch.Tensor | str:
         try:
-            picture = open_picture(files[row])
-        except OSError as error:
-            return str(error)
+            picture = read_picture(files[row].read_bytes())
+        except Exception as error:  # what the decoders raise is not documented
+            return reason_of(error)
         try:
             return model.transform(picture)
         except (MemoryError, OverflowError, RuntimeError) as error:  # it is enlarged too far
@@ -122,9 +125,8 @@ def _open(folder: Path, pictures: dict[str, Any], size: int) -> tuple[np.memmap,
             raise ValueError(f"{stored} was not written by embed: choose another folder")
         held = read_list(listed)
         if held["fingerprint"] != pictures["fingerprint"]:
-            wrong = (
-                f"{folder} holds the embeddings of {len(held['paths'])} pictures by another model"
-            )
+            number = counted(len(held["paths"]), "picture")
+            wrong = f"{folder} holds the embeddings of {number} by another model"
             raise ValueError(f"{wrong}: choose another folder, or delete this one")
         # without a record of the progress a crash has left files that do not belong together
         if progress.exists() and (found := _read(stored, progress, (len(held["paths"]), size))):

@@ -18,7 +18,7 @@ faiss: Any = partly_typed_faiss
 
 KINDS = {"exact": "Flat", "ivf": "IVF{lists},Flat", "hnsw": "HNSW32,Flat"}
 EXACT_UP_TO = 200_000  # rows, for kind="auto"
-_FILES = ("index.faiss", "index.json")
+ENGINE_FILE, DESCRIPTION_FILE = _FILES = ("index.faiss", "index.json")
 _VERSION = 1  # of index.json, as "gallery_version"; the first galleries had none
 _BLOCK = 2**14  # rows in memory besides the index
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..names import printable
-from .embed_pictures import counted, find_pictures, named, state_of
+from ..wording import counted
+from .embed_pictures import find_pictures, named, state_of
 from .gallery_index import Index
 
 NOTED = ("root", "sizes", "times", "inputs")  # an index built in Python, or an old one, lacks some

@@ -11,6 +11,7 @@ from rich.console import Console
 from pml_hierarchical.search import RetrievalModel
 from pml_hierarchical.search.model import DESCRIPTION_FILE, WEIGHTS_FILE
 
+from ..wording import counted
 from .exchange import write_onnx, write_torchscript
 
 
@@ -57,8 +58,9 @@ def save_model(model: RetrievalModel, out: Path, formats: Sequence[str] = ()) ->
     sizes = () if model.hierarchy is None else model.hierarchy.sizes[1:]
     levels = f" in {' and '.join(map(str, sizes))} superclasses" if sizes else ""
     console.print(
-        f"wrote {out}: embeddings of {model.embedding_size}, {len(model.class_names)} classes"
-        f"{levels}; fingerprint {model.fingerprint[:12]}",
+        f"wrote {out}: embeddings of {model.embedding_size}, "
+        f"{counted(len(model.class_names), 'class', 'classes')}{levels}; "
+        f"fingerprint {model.fingerprint[:12]}",
         markup=False,
         highlight=False,
         soft_wrap=True,

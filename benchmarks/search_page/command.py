@@ -56,7 +56,7 @@ def serve(
 
     The page is served on this machine only, until Ctrl-C. Uploaded pictures are not stored.
     """
-    from ..search.embed_pictures import counted
+    from ..wording import counted
     from .app import create_app
     from .loading import check_files, load
     from .server import address_of, bind, is_loopback, serve_forever

@@ -11,6 +11,7 @@ from pml_hierarchical import Hierarchy
 from pml_hierarchical.trees import name_superclasses
 
 from ..names import printable
+from ..wording import counted
 
 
 def named_tree(
@@ -33,8 +34,9 @@ def named_tree(
     if names is not None:
         if len(names) != tree.num_classes:
             raise ValueError(
-                f"there are {len(names)} names, and the tree has {tree.num_classes} classes: "
-                "give one name for each, in the order of their labels"
+                f"there {'is' if len(names) == 1 else 'are'} {counted(len(names), 'name')}, and "
+                f"the tree has {counted(tree.num_classes, 'class', 'classes')}: give one name for "
+                "each, in the order of their labels"
             )
         given[0] = tuple(names)
     if given[0] is not None:

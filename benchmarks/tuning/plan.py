@@ -14,7 +14,9 @@ from ..device import checked_device
 from ..jobs import map_jobs
 from ..progress import SuiteProgress
 from ..request import RunRequest
-from ..suite import plan
+from ..run_config import RunConfig
+from ..suite import Suite, check_losses, plan
+from ..wording import already_done
 from .running import run_search
 from .saving import check_settings_file, save_settings
 from .search import FOLDER, Planned, Search
@@ -73,8 +75,9 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
     """Do the trials that are missing, and write the settings of each loss when it has them all.
 
     Raises:
-        ValueError: if a folder or the settings file holds another search (before any training), or
-            the first trials of a loss all failed.
+        ValueError: if a folder or the settings file holds another search, or a loss cannot be
+            trained on these classes (both before any training), or the first trials of a loss all
+            failed.
         OSError: if another process searches for one of the losses, or the disk is full.
     """
     tuning.settings.parent.mkdir(parents=True, exist_ok=True)  # an error now, not after hours
@@ -82,6 +85,7 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
     data = request.source.load(warn=True)
     for fold in request.folds or ():
         data.check_accuracy(fold, ["validation"])
+    check_losses(Suite(request, _untuned(tuning)), data)
     images = data.fingerprint()
     check_settings_file(tuning.settings, tuning.searches[0], images)
     searches = [Planned.on(search, data, images) for search in tuning.searches]
@@ -109,10 +113,16 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
         )
 
 
+def _untuned(tuning: Tuning) -> tuple[RunConfig, ...]:
+    """The runs of the losses as they are without a search."""
+    searches = tuning.searches
+    return tuple(run for one in searches for run in one.runs(one.loss, one.settings))
+
+
 def _announce(tuning: Tuning, missing: int, console: Console) -> None:
     trials = sum(search.trials for search in tuning.searches)
     if missing < trials:
-        console.print(f"{trials - missing} of {trials} trials are already done", highlight=False)
+        console.print(already_done(trials - missing, trials, "trial"), highlight=False)
     plain = [search.loss.name for search in tuning.searches if not has_own_space(search.loss)]
     if plain:
         console.print(

@@ -17,6 +17,7 @@ from ..progress import RunProgress
 from ..run_config import RunConfig, read_result
 from ..training import OBJECTIVE, selected, train_and_validate
 from ..training.checkpoints import RECORD_FOLDERS, remove_checkpoints
+from ..wording import counted
 from .search import Planned, Search
 from .suggesting import TRAINING_NAMES, run_settings
 from .trials import Pruner, keep_trial, next_trial, open_study, quiet_optuna
@@ -59,8 +60,8 @@ def _check_failures(study: optuna.Study, search: Search) -> None:
     errors = [trial.user_attrs["error"] for trial in study.trials]
     if errors and all(errors) and len(errors) >= min(HOPELESS, search.trials):
         raise ValueError(
-            f"the first {len(errors)} trials of {search.loss.name} failed, the last with: "
-            f"{errors[-1]}. Delete {search.folder} when the cause is fixed"
+            f"the first {counted(len(errors), 'trial')} of {search.loss.name} failed, the last "
+            f"with: {errors[-1]}. Delete {search.folder} when the cause is fixed"
         )
 
 

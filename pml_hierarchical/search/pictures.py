@@ -12,7 +12,7 @@ READING_VERSION = 3  # increase it with every change of what is read from the sa
 
 # Pillow hands EPS to Ghostscript, which is no reader for files of others; it only names the rest.
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
-WHITE_OF_INTEGERS, WHITE_OF_FLOATS = (255, 65535, 2**31 - 1), (1, 255, 65535)
+WHITES = {"F": (1, 255, 65535), "I": (255, 65535, 2**31 - 1)}  # by mode; others have 16 bits
 
 
 def readable_formats() -> list[str]:
@@ -34,8 +34,10 @@ def open_picture(picture: str | Path | Image.Image) -> Image.Image:
     try:
         return read_picture(content)
     except Exception as error:  # what the decoders raise is not documented
-        wrong = f"the picture {str(picture)!r} cannot be read ({error})"
-        raise OSError(f"{wrong}: give a file that Pillow opens, such as JPEG or PNG") from error
+        is_cut = "truncated" in str(error).lower()
+        wrong = "is cut off or damaged" if is_cut else "cannot be read"
+        advice = "copy it again" if is_cut else "give a file that Pillow opens, such as JPEG or PNG"
+        raise OSError(f"the picture {str(picture)!r} {wrong} ({error}): {advice}") from error
 
 
 def read_picture(content: bytes, smallest: int | None = None) -> Image.Image:
@@ -55,9 +57,8 @@ def read_picture(content: bytes, smallest: int | None = None) -> Image.Image:
             image.draft("RGB", (smallest, smallest))
         image.load()
         x, y = (max(0, side - 100 * min(image.size)) // 2 for side in image.size)
-        if x or y:  # enlarged by a network's transform, all of it would not fit into memory
-            return open_picture(image.crop((x, y, image.width - x, image.height - y)))
-        return open_picture(image)
+        # all of a long strip, enlarged by a network's transform, would not fit into memory
+        return open_picture(ImageOps.crop(image, (x, y)) if x or y else image)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -66,8 +67,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if not np.isfinite(values).all() or values.min() < 0:
         raise ValueError(f"it has values that are not finite or below 0 (mode {image.mode})")
-    whites: tuple[int, ...] = WHITE_OF_FLOATS if image.mode == "F" else WHITE_OF_INTEGERS
-    whites = (65535,) if image.mode.startswith("I;16") else whites
+    whites: tuple[int, ...] = WHITES.get(image.mode, (65535,))
     if not (fitting := [white for white in whites if values.max() <= white]):
         raise ValueError(f"it has values above {whites[-1]} (mode {image.mode})")
     return Image.fromarray((values * (255 / fitting[0])).round().astype(np.uint8))

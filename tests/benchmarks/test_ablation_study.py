@@ -191,7 +191,7 @@ def test_a_variant_that_does_not_exist_any_more_is_left_out(out, tmp_path):
 
 def test_runs_of_another_version_are_left_out(out):
     write_run(out / "ablation/glyphs", "hpl:proxy_nca:warmup=x", 0, 0, 0.5)
-    with pytest.warns(UserWarning, match="1 runs in .*glyphs are of no variant"):
+    with pytest.warns(UserWarning, match="1 run in .*glyphs is of no variant"):
         glyphs, _ = read_study(out)
     assert [row.loss for row in glyphs.rows["proxy_nca"]] == [
         "proxy_nca",

@@ -1,13 +1,16 @@
 """Weights of backbones: from files, and what is said where there are none."""
 
 import urllib.error
+from pathlib import Path
 
 import pytest
 import torch
+from dataset_trees import build_folder
 from torch import nn
 from torchvision import models
 
 from benchmarks.backbones import BackboneChoice, Trunk, build_trunk, find_backbone
+from benchmarks.datasets import check_backbone, load_dataset
 
 RESNET = BackboneChoice("torchvision:resnet18", "none", crop=64)
 
@@ -102,6 +105,28 @@ def test_a_file_of_new_content_is_another_network(tmp_path):
         choice = BackboneChoice("torchvision:resnet18", str(tmp_path / "weights.pth"))
         names.add(find_backbone(choice).name)
     assert len(names) == 2
+
+
+def test_a_file_is_read_once_to_be_compared(tmp_path, monkeypatch):
+    """A run asks several times whether it is the same; the weights themselves torch reads."""
+    build_folder(tmp_path / "photographs")
+    file = tmp_path / "weights.pth"
+    torch.save(models.resnet18().state_dict(), file)
+    monkeypatch.setenv("PML_HIERARCHICAL_CACHE", str(tmp_path / "cache"))
+    opened, usual = [], Path.open
+
+    def note(path, *arguments, **keywords):
+        opened.append(path)
+        return usual(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", note)
+    choice = BackboneChoice("torchvision:resnet18", str(file), crop=32)
+    check_backbone("folder", choice)
+    load_dataset("folder", tmp_path / "photographs", backbone=choice)
+    assert opened.count(file) == 1
+    torch.save(models.resnet18().state_dict(), file)
+    check_backbone("folder", choice)
+    assert opened.count(file) == 2
 
 
 def test_without_a_network_it_says_what_to_do(monkeypatch):

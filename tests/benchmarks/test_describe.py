@@ -8,6 +8,7 @@ from rich.console import Console
 from small_data import make_small_data
 
 from benchmarks.command_line import main
+from benchmarks.datasets import look_at_dataset
 from benchmarks.describe import SHEET_COLUMNS, describe, sample_rows, write_sample_sheet
 
 
@@ -89,13 +90,42 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "out" / "inshop" / "samples.png").stat().st_size > 1000
 
 
+def write_classes(root, count, each):
+    for name in "abcdefghijklmnop"[:count]:
+        (root / name).mkdir(parents=True)
+        for number in range(each):
+            Image.new("RGB", (8, 8)).save(root / name / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("count", "each", "folds"), [(8, 2, "0 1 2 3"), (13, 2, "3"), (16, 1, "0 1 2 3")]
+)
+def test_what_run_has_against_a_folder_is_said(tmp_path, capsys, count, each, folds):
+    write_classes(tmp_path / "shop", count, each)
+    folder = ["folder", "--data-root", str(tmp_path / "shop"), "--out", str(tmp_path / "out")]
+    assert main(["describe", *folder]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    reason = said.partition(f"`run` refuses --folds {folds}; `train` needs none: ")[2]
+    data = look_at_dataset("folder", tmp_path / "shop")
+    with pytest.raises(
+        ValueError, match=r"to be searched for among 2 images of [12] class"
+    ) as caught:
+        data.check_accuracy(int(folds[0]))  # as `run` does
+    assert reason.startswith(str(caught.value))
+
+
+def test_of_a_folder_that_run_takes_nothing_is_said(tmp_path, capsys):
+    write_classes(tmp_path / "shop", 16, 2)
+    folder = ["--data-root", str(tmp_path / "shop"), "--out", str(tmp_path / "out")]
+    assert main(["describe", "folder", *folder]) == 0
+    assert "`run`" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("count", "message"), [(5, "the 5 classes give 3"), (1, "1 class gives 1 for training")]
 )
 def test_a_folder_with_few_classes_is_shown_too(tmp_path, capsys, count, message):
-    for name in "abcde"[:count]:
-        (tmp_path / "few" / name).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / "few" / name / "1.png")
+    write_classes(tmp_path / "few", count, 1)
     folder = ["--data-root", str(tmp_path / "few"), "--out", str(tmp_path / "out")]
     assert main(["describe", "folder", *folder]) == 0
     said = " ".join(capsys.readouterr().out.split())

@@ -8,11 +8,13 @@ from rich.console import Console
 from small_data import SMALL_SETTINGS, make_small_data, small_request
 
 from benchmarks import suite
+from benchmarks.ablation.runs import plan_ablation, run_ablation
 from benchmarks.command_line import main
 from benchmarks.datasets import DATASETS
 from benchmarks.loss_checks import check_loss
 from benchmarks.losses import ALL_LOSSES, HPL_PREFIXES, find_loss, hierarchical_bases
 from benchmarks.run_config import RunConfig, differences
+from benchmarks.tuning.plan import plan_tuning, run_tuning
 from pml_hierarchical import Hierarchy
 
 TREE = Hierarchy.from_parents([np.arange(12) // 3])
@@ -98,6 +100,30 @@ def test_a_given_tree_needs_superclasses(small_dataset, tmp_path, monkeypatch, h
     with pytest.raises(ValueError, match=r"needs superclasses.*use hpl:proxy_anchor$"):
         suite.run(replace(planned, runs=runs), Console(quiet=True))
     assert not list(tmp_path.rglob("*.pt"))
+
+
+@pytest.fixture
+def no_superclasses(small_dataset, monkeypatch):
+    """The data set "small" with its classes alone."""
+    data = make_small_data()
+    names = {"level_names": data.level_names[:1], "class_names": data.class_names[:1]}
+    flat = replace(data, labels=data.labels[:, :1], **names)
+    monkeypatch.setitem(DATASETS, "small", replace(DATASETS["small"], load=lambda source: flat))
+
+
+@pytest.mark.parametrize("what", ["hpl_given", "tree", "level_weights"])
+def test_an_ablation_of_a_given_tree_needs_superclasses(no_superclasses, tmp_path, what):
+    planned = plan_ablation(small_request(tmp_path, ["proxy_anchor"], epochs=1), [what])
+    with pytest.raises(ValueError, match=r"needs superclasses.*`ablate` that is --what hpl, or"):
+        run_ablation(planned, Console(quiet=True))
+    assert not list(tmp_path.iterdir())
+
+
+def test_tuning_on_a_given_tree_needs_superclasses(no_superclasses, tmp_path):
+    request = small_request(tmp_path, ["proxy_anchor", "hpl_given:proxy_anchor"], epochs=1)
+    with pytest.raises(ValueError, match=r"needs superclasses.*use hpl:proxy_anchor$"):
+        run_tuning(plan_tuning(request, 2, tmp_path / "small.yaml"), Console(quiet=True))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_differs_is_named_by_its_path():

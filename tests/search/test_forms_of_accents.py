@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.datasets.classes import number_classes
 from benchmarks.search.answers import find_answers
 from benchmarks.search.embed_folder import classes_of
 from benchmarks.search.embed_pictures import find_pictures
@@ -37,6 +38,12 @@ def write_pictures(root, names):
     for name in names:
         (root / name).mkdir(parents=True)
         Image.new("RGB", (6, 6), "red").save(root / name / "0.png")
+
+
+def test_classes_that_look_the_same_have_their_parents():
+    (one,), (other,) = written(["café"], "NFC"), written(["café"], "NFD")
+    _, names = number_classes([("bar", one), ("pub", other), ("pub", "thé")])
+    assert names == ((f"bar/{one}", f"pub/{other}", "thé"), ("bar", "pub"))
 
 
 @pytest.mark.parametrize(("of_model", "of_folders"), FORMS)

@@ -239,6 +239,16 @@ def test_what_does_not_fit_is_refused(tmp_path):
         RetrievalModel([layer("ReLU")], TRANSFORM)
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_a_picture_that_is_cut_off_is_named(tmp_path, format):
+    file = tmp_path / "half.jpg"
+    random = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(random).save(file, format)
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(OSError, match=r"half\.jpg' is cut off or damaged .*: copy it again"):
+        open_picture(file)
+
+
 def test_what_is_no_picture_is_named(model, tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("apple")

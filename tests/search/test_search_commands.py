@@ -249,6 +249,35 @@ def test_embeddings_do_not_go_among_the_pictures(own_gallery, call, out):
     assert sorted(own_gallery.rglob("*")) == before
 
 
+@pytest.mark.parametrize("out", ["pictures", "model", "others"])
+def test_a_gallery_does_not_go_among_other_files(own_gallery, call, out):
+    (own_gallery / "others").mkdir()
+    (own_gallery / "others/index.json").write_text('{"kind": "pictures"}')
+    before = sorted(own_gallery.rglob("*"))
+    code, _, errors = call("index", "embeddings", "--out", out)
+    assert code == 2
+    assert f"--out {out} holds other files, such as " in errors
+    assert "choose another folder for the gallery" in errors
+    assert sorted(own_gallery.rglob("*")) == before
+
+
+@pytest.mark.parametrize("damage", ["index.json", "index.faiss", None])
+def test_a_gallery_is_made_again_in_its_folder(own_gallery, call, damage):
+    (own_gallery / "gallery/notes.md").write_text("mine")
+    if damage == "index.json":
+        (own_gallery / "gallery/index.json").write_text("{")
+    elif damage is not None:
+        (own_gallery / "gallery" / damage).unlink()
+    assert call("index", "embeddings")[0] == 0
+    assert call("search", "gallery", "pictures/fruit/pear/0.png")[0] == 0
+
+
+def test_a_gallery_goes_into_an_empty_folder(own_gallery, call):
+    (own_gallery / "new").mkdir()
+    (own_gallery / "new/.DS_Store").touch()
+    assert call("index", "embeddings", "--out", "new")[0] == 0
+
+
 def test_folders_that_embed_leaves_out_are_named(own_gallery, call):
     shutil.copytree("pictures/fruit", "pictures/.trash")
     (own_gallery / "pictures/again").symlink_to("fruit")
@@ -292,12 +321,13 @@ def test_broken_pictures(own_gallery, call):
     (own_gallery / "pictures/bad.jpg").rename("pictures/notes.md")
     code, _, errors = call(*words)
     assert code == 2
-    assert "fruit/pear/half.png: cannot be read (1 of 18 pictures). All others are" in errors
+    wrong = "fruit/pear/half.png (cut off or damaged): cannot be read (1 of 18 pictures)"
+    assert f"{wrong}. All others are embedded and kept" in errors
     assert "continues" in call("index", "new")[2]
     code, out, errors = call(*words, "--skip-broken")
     assert code == 0
     assert "17 pictures" in out
-    assert "left out: fruit/pear/half.png" in errors
+    assert f"left out: {wrong}" in errors
     assert "notes.md (1 file)" in errors
     assert call("index", "new", "--out", "new-gallery")[0] == 0
     query = "pictures/fruit/pear/0.png"

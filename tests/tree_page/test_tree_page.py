@@ -213,7 +213,7 @@ def test_a_tree_of_one_level_and_one_class(show):
     [
         ({"counts": [1]}, "counts has 1 numbers, and the tree has 5 classes"),
         ({"pictures": {5: b""}}, r"pictures are of the classes 5\.\.5, and the tree has 5, from 0"),
-        ({"names": ["a"]}, "there are 1 names"),
+        ({"names": ["a"]}, "there is 1 name, and the tree has"),
         ({"history": [[[0, 2, 0, 0, 0]]]}, "superclasses 0..2 at level 1"),
     ],
 )
