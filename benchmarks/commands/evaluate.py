@@ -50,14 +50,14 @@ class EvaluateOptions:
     hierarchy: Annotated[
         str | None,
         Option(
-            metavar="JSON",
-            help="The tree above 1-D labels, as Hierarchy.to_dict gives it.",
+            metavar="FILE",
+            help="The tree above 1-D labels in JSON, as Hierarchy.to_dict gives it.",
             rich_help_panel=FILES,
         ),
     ] = None
     output: Annotated[
         Path | None,
-        Option(metavar="JSON", help="Where to write the result.", rich_help_panel=FILES),
+        Option(metavar="FILE", help="Where to write the result, as JSON.", rich_help_panel=FILES),
     ] = None
     include: Annotated[
         list[str] | None,
@@ -112,7 +112,6 @@ class EvaluateOptions:
     block_size: Annotated[
         int | None,
         Option(
-            metavar="N",
             help="Queries at a time. By default as many as fit.",
             rich_help_panel=SEARCH,
         ),

@@ -48,7 +48,7 @@ def tune(
     ] = 0,
     settings: Annotated[
         Path | None,
-        Option(help="The YAML file to write. By default that of the data set."),
+        Option(metavar="FILE", help="The YAML file to write. By default that of the data set."),
     ] = None,
 ) -> None:
     """Search settings, with the same budget for every loss.

@@ -61,8 +61,8 @@ def warn_of_other_places(tree: Hierarchy, placed: Mapping[str, tuple[int, Sequen
         others = [name for name in coarser if name in known - set(lineage)]
         if others:
             told.append(
-                f"the model has {' in '.join(lineage)}, not in {others[0]}: {class_name} was "
-                f"placed in {'/'.join(reversed(lineage))}"
+                f"the folder of {class_name} is in {others[0]}, but the model's {lineage[0]} is "
+                f"not: {class_name} was placed in {'/'.join(reversed(lineage))}"
             )
     if told:
         more = f"; {len(told) - NAMED} more classes" if len(told) > NAMED else ""

@@ -35,8 +35,9 @@ def search(
     only: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="CLASS...",
             help="Names of classes of the level, such as apple for fruit/apple; all others are not "
-            "searched."
+            "searched.",
         ),
     ] = None,
     output_format: Annotated[
@@ -46,7 +47,8 @@ def search(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write. By default answers are printed, and a page is answers.html."
+            metavar="FILE",
+            help="File to write. By default answers are printed, and a page is answers.html.",
         ),
     ] = None,
     model: Annotated[

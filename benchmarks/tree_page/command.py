@@ -41,7 +41,7 @@ def tree(
     ],
     out: Annotated[
         Path | None,
-        Option(help="The file; by default tree.html, and the terminal for other formats."),
+        Option(metavar="FILE", help="By default tree.html, and the terminal for other formats."),
     ] = None,
     format: Annotated[
         Format | None,
@@ -49,7 +49,7 @@ def tree(
     ] = None,
     names: Annotated[
         Path | None,
-        Option(help="A text file with the names of the classes, one per line."),
+        Option(metavar="FILE", help="A text file with the names of the classes, one per line."),
     ] = None,
     num_superclasses: Annotated[
         str | None,
@@ -73,8 +73,9 @@ def tree(
     history: Annotated[
         Path | None,
         Option(
+            metavar="FILE",
             help="The superclasses after each update (.npy, updates x levels x classes), to show "
-            "how stable they were. Runs of the suite have their own."
+            "how stable they were. Runs of the suite have their own.",
         ),
     ] = None,
 ) -> None:

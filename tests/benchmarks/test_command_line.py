@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import pytest
 import typer
+from typer.main import get_command
 
 from benchmarks.command_line import app, main
 from benchmarks.losses import find_loss
@@ -98,6 +99,19 @@ def test_a_warning_is_a_line_of_the_command_line_alone(small_dataset, tmp_path, 
     assert errors.startswith(f"warning: {broken} is damaged")
     assert ".py:" not in errors
     assert warnings.formatwarning is usual
+
+
+# ---------------------------------------------------------------- the help
+def test_an_option_of_the_same_meaning_looks_the_same_in_all_commands():
+    looks: dict[tuple[str, bool], set[str | None]] = {}
+    for command in get_command(app).commands.values():
+        for param in command.params:
+            name, is_repeated = param.opts[0], getattr(param, "multiple", False)
+            looks.setdefault((name, is_repeated), set()).add(param.metavar)
+            assert not is_repeated or (param.metavar or "").endswith("..."), name
+    differing = {name for (name, _), found in looks.items() if name[0] == "-" and len(found) > 1}
+    # a folder, and of `search` and `tree` a file; factors of `ablate`, and what `speed` measures
+    assert differing <= {"--out", "--what"}
 
 
 # ---------------------------------------------------------------- the command line itself

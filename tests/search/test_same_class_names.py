@@ -148,11 +148,21 @@ def test_a_superclass_that_the_model_has_elsewhere(tmp_path):
     names = [["apple", "kite"], ["fruit", "games"], ["food", "toys"]]
     tree = Hierarchy(table, names)
     model = RetrievalModel(LAYERS, TRANSFORM, names[0], np.eye(2, 3), tree, training=BY_SUITE)
-    with pytest.warns(UserWarning, match="not in toys") as caught:
+    with pytest.warns(UserWarning, match="is in toys") as caught:
         _, (plush,) = with_classes_of(model, build(tmp_path / "new", "toys/fruit/plush"))
     (message,) = [str(one.message) for one in caught]
-    assert "the model has fruit in food, not in toys: plush was placed in food/fruit. " in message
+    said = "the folder of plush is in toys, but the model's fruit is not: plush was placed in "
+    assert f"{said}food/fruit. " in message
     assert plush.superclass == "fruit"
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # another fruit in toys is a new superclass
         with_classes_of(model, build(tmp_path / "two", "toys/fruit/plush", "food/fruit/fig"))
+
+
+def test_a_superclass_that_the_model_has_beside_the_other(tmp_path):
+    names = [["apple", "kite"], ["fruit", "toys"]]
+    tree = Hierarchy([[0, 0], [1, 1]], names)
+    model = RetrievalModel(LAYERS, TRANSFORM, names[0], np.eye(2, 3), tree, training=BY_SUITE)
+    said = "the folder of plush is in toys, but the model's fruit is not: plush was placed in fruit"
+    with pytest.warns(UserWarning, match=said):
+        with_classes_of(model, build(tmp_path / "new", "toys/fruit/plush"))
