@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..wording import counted
+
 
 @dataclass(frozen=True)
 class Stability:
@@ -56,7 +58,8 @@ def stability(history: Any, sizes: Sequence[int]) -> Stability | None:
         return None
     if table.shape[1] != len(sizes):
         raise ValueError(
-            f"the history has {table.shape[1]} levels above the finest, and the tree {len(sizes)}"
+            f"the history has {counted(table.shape[1], 'level')} above the finest, and the tree "
+            f"{len(sizes)}"
         )
     for level, size in enumerate(sizes):
         low, high = table[:, level].min(), table[:, level].max()

@@ -106,7 +106,7 @@ def test_a_test_that_says_nothing_is_an_error():
         single.check_accuracy(0)
     half = np.isin(single.labels[:, 0], list(testing))
     gallery = half & (single.labels[:, 0] == min(testing))
-    with pytest.raises(ValueError, match="searched among 1 of 1 classes"):
+    with pytest.raises(ValueError, match="9 images to be searched for among 1 image of 1 class:"):
         replace(single, test_half=half, gallery=gallery).check_accuracy(0)
 
 

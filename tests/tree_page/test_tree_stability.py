@@ -40,7 +40,7 @@ def test_one_update_says_nothing():
     [
         ([[[0, 1]], [[0, 2]]], [2], r"superclasses 0\.\.2 at level 1, and the tree has 2"),
         ([[[0, 1]], [[0, -2]]], [2], r"superclasses -2\.\.1"),
-        ([[[0, 1]]], [2, 2], "has 1 levels above the finest, and the tree 2"),
+        ([[[0, 1]]], [2, 2], "has 1 level above the finest, and the tree 2"),
         ([[0, 1]], [2], r"got int64 of shape \(2,\)"),
         ([[[0.5, 1.0]]], [2], "got float64"),
         ([[[0, 1]], [[0, 1], [0, 1]]], [2], r"got int64 of shape \(2, 2\)"),
