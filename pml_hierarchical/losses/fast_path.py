@@ -183,9 +183,9 @@ def _numbers_of(loss: Any) -> tuple[str, float, float] | None:
 def _fit(embeddings: Tensor, proxies: Sequence[Tensor]) -> bool:
     """Whether all numbers are ``float32``, or all ``float64``, and on one device."""
     dtype, device = embeddings.dtype, embeddings.device
-    if dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled(device.type):
+    if not all(one.dtype == dtype and one.device == device for one in proxies):
         return False
-    return all(one.dtype == dtype and one.device == device for one in proxies)
+    return dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(device.type)
 
 
 def _is_plain(loss: Any) -> bool:
