@@ -129,7 +129,7 @@ def given_settings(texts: Iterable[str] = (), file: Path | None = None) -> Given
         owner, _, rest = name.partition(".")
         if owner == _TRAINING or (name in _OF_TRAINING and name != _AMBIGUOUS):
             key = rest if owner == _TRAINING else name
-            training[key] = _of_training(key, value)
+            training[key] = training_setting(key, value)
         elif name == _AMBIGUOUS and isinstance(value, float):
             raise ValueError(
                 f"--set warmup={value}: the warm-up of HPL is a number of training steps; "
@@ -153,7 +153,8 @@ def _value(text: str) -> Any:
     return _WORDS.get(text.lower(), text)
 
 
-def _of_training(name: str, value: Any) -> Any:
+def training_setting(name: str, value: Any) -> Any:
+    """The value, if the training has such a setting; a ``ValueError`` if not."""
     if name not in _OF_TRAINING:
         raise ValueError(
             f"the training has no setting {name!r}{_hint(name, _OF_TRAINING)} It has: "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..results import Summary, base_of, mean_and_interval
 from .blocks import Conclusion
 from .loss_names import full_name
-from .order import SCORE, SCORE_NAME, by_score, pairs_by_gain, score_of
+from .order import SCORE, SCORE_NAME, by_score, leaders, pairs_by_gain, score_of
 from .tables import number
 
 MAX_PAIRS, MAX_LEVELS = 2, 3  # that are told one by one
@@ -39,8 +39,7 @@ def _best(summary: Summary) -> str:
         untrained = f"; without training ({summary.untrained_name}) it is {value}%"
     if not others:
         return f"{full_name(best)}, the only loss, has a {measure} of {number(score)}%{untrained}."
-    equal = [loss for loss in losses if score_of(summary, loss) == score]
-    if len(equal) > 1:
+    if len(equal := leaders(summary)) > 1:
         names = listed([full_name(loss) for loss in equal])
         return (
             f"{names} share the best {measure} of {len(losses)} losses, {number(score)}%"

@@ -9,7 +9,7 @@ from ..results import Summary, mean_and_interval
 from .blocks import Conclusion
 from .conclusion import Epochs, gain_at, gain_intervals, listed, of_gains, span
 from .loss_names import full_name
-from .order import SCORE, SCORE_NAME, by_score, score_of
+from .order import SCORE, SCORE_NAME, by_score, leaders
 
 
 def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epochs]) -> Conclusion:
@@ -25,8 +25,7 @@ def joint_conclusion(summaries: Mapping[str, Summary], short: Mapping[str, Epoch
     for name, summary in summaries.items():
         shared = summary.common()
         losses = by_score(shared)
-        equal = [x for x in losses if score_of(shared, x) == score_of(shared, losses[0])]
-        best_names = listed([full_name(loss) for loss in equal or losses[:1]])
+        best_names = listed([full_name(loss) for loss in leaders(shared)])
         winners.setdefault(best_names, []).append(name)
         values = [gain_at(summary, pair, 0)[0] for pair in summary.hierarchical()]
         values = [value for value in values if not math.isnan(value)]

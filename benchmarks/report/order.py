@@ -25,6 +25,13 @@ def by_score(summary: Summary) -> list[str]:
     return highest_first((loss, score_of(summary, loss)) for loss in summary.losses)
 
 
+def leaders(summary: Summary) -> list[str]:
+    """The loss with the highest score, or those that share it."""
+    losses = by_score(summary)
+    best = score_of(summary, losses[0])
+    return [loss for loss in losses if score_of(summary, loss) == best] or losses[:1]
+
+
 def highest_first(scores: Iterable[tuple[str, float]]) -> list[str]:
     """Names by their numbers, those whose number is NaN last.
 

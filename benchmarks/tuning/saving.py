@@ -72,7 +72,7 @@ def save_settings(path: Path, search: Search, images: str) -> dict[str, Any]:
         kept = {key: value for key, value in common.items() if value != {}}
         content = {**kept, "images": images, "losses": losses}
         network = common["network"] and f" {common['network']}"
-        chosen = [f"{name}={value}" for name, value in common["training"].items()]
+        chosen = [f"training.{name}={value}" for name, value in common["training"].items()]
         options = network + (f" --set {' '.join(chosen)}" if chosen else "")
         folds = " ".join(map(str, search.folds))
         shown = {**common, "folds": folds, "network": network, "options": options}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ..given_settings import training_setting
 from ..losses import LossSpec
 from ..settings import TrainingSettings
 from ..several_values import FROM_DATASET
@@ -114,9 +115,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
                 "missing or of another kind"
             )
     chosen = content.get("training", {})
-    known = {field.name for field in fields(TrainingSettings)}
-    if not isinstance(chosen, dict) or not set(chosen) <= known:
-        raise ValueError(f"{path}: training must have settings of the training, got {chosen!r}")
+    try:
+        for name, value in dict(chosen).items():
+            training_setting(name, value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
     if content["epochs"] < 1:
         raise ValueError(f"{path}: epochs must be at least 1, got {content['epochs']}")
     return dict(content)

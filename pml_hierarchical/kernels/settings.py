@@ -63,8 +63,8 @@ def columns_of(settings: Settings, dtype: torch.dtype, device: torch.device) -> 
     """The numbers of each class; not to be changed in place."""
     numbers = numbers_of(settings, dtype, device)
     with torch.inference_mode(False):
-        of = [torch.full((n,), level, device=device) for level, n in enumerate(settings.sizes)]
-        levels = torch.cat(of)
+        parts = [torch.full((n,), level, device=device) for level, n in enumerate(settings.sizes)]
+        levels = torch.cat(parts)
         of_level = torch.eye(len(settings.sizes), dtype=dtype, device=device)[levels]
         of_column = of_level.t().contiguous()  # products with it are faster in this layout
         return Columns(
