@@ -130,7 +130,8 @@ def _explained(error: Exception, command: str) -> str | None:
     if isinstance(error, ClickException):
         context: Any = getattr(error, "ctx", None)
         place = context.command_path if context is not None else PROGRAM
-        return f"{error.format_message()} (see `{place} --help`)"  # type: ignore[attr-defined]
+        text = error.format_message()  # type: ignore[attr-defined]
+        return f"{text}{_refused_value(error)} (see `{place} --help`)"
     if isinstance(error, ModuleNotFoundError):
         ours = (__package__ or "").partition(".")[0], "pml_hierarchical"
         extra = _EXTRAS.get(command)
@@ -147,6 +148,12 @@ def _explained(error: Exception, command: str) -> str | None:
         now = f". {kept} some space and start the same command again" if full else ""
         return f"{str(error) or type(error).__name__}{now}"
     return None
+
+
+def _refused_value(error: BaseException) -> str:
+    """What newer versions of typer, which check values with pydantic, leave out of the message."""
+    of_pydantic = getattr(error.__cause__, "errors", None)
+    return f", got {of_pydantic()[0]['input']!r}" if of_pydantic is not None else ""
 
 
 def _is_torchrun() -> bool:

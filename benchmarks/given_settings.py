@@ -175,6 +175,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"--settings {path} is not YAML: {error}") from error
+    except OSError as error:
+        raise OSError(f"--settings {path} cannot be read: {error.strerror}") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ValueError(f"--settings {path} must hold lines such as `level_weights: 0.1`")
     if isinstance(content.get("losses"), dict):

@@ -68,7 +68,7 @@ def _computed_once(run: RunConfig, tree: Hierarchy) -> float:
     settings = run.settings
     loss = run.loss.build(tree.num_classes, settings.embedding_size, tree, run.seed)
     miner = run.loss.build_miner()
-    classes = min(settings.batch_size // settings.samples_per_class, tree.num_classes)
+    classes = settings.images_per_batch(tree.num_classes) // settings.samples_per_class
     labels = torch.arange(classes).repeat_interleave(settings.samples_per_class)
     embeddings = torch.randn(len(labels), settings.embedding_size)
     mined = () if miner is None else (miner(embeddings, labels),)

@@ -69,6 +69,10 @@ class TrainingSettings:
         """Of the whole training."""
         return self.epochs * self.iterations_per_epoch
 
+    def images_per_batch(self, num_classes: int) -> int:
+        """``batch_size``, or less with few classes: each occurs once in a batch."""
+        return min(self.batch_size, num_classes * self.samples_per_class)
+
     @property
     def loss_overrides(self) -> dict[str, dict[str, Any]]:
         """What ``find_loss`` takes: ``losses``, and the warm-up of HPL in training steps."""

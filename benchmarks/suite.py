@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -208,8 +209,21 @@ def check_losses(suite: Suite, data: RetrievalData) -> None:
     trees = {fold: training_tree(data.labels[data.split(fold).train])[1] for fold in suite.folds}
     for run in suite.runs:
         check_tree(run.loss, trees[run.fold])
+    _warn_of_smaller_batches(suite, min(tree.num_classes for tree in trees.values()))
     for run in {run.loss.name: run for run in reversed(suite.runs)}.values():
         check_loss(run, trees[run.fold])
+
+
+def _warn_of_smaller_batches(suite: Suite, num_classes: int) -> None:
+    asked = changed_training(suite.request).get("batch_size")
+    size = suite.runs[0].settings.images_per_batch(num_classes)
+    if asked is not None and size < asked:
+        warnings.warn(
+            f"a batch of {asked} was asked for and has {size} images: "
+            f"{suite.runs[0].settings.samples_per_class} of each of the {num_classes} classes that "
+            "are trained on",
+            stacklevel=3,
+        )
 
 
 def help_run(suite: Suite) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -32,14 +33,17 @@ def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalD
     return data
 
 
-def do_validation_runs(
+@contextmanager
+def validated_runs(
     request: RunRequest,
     runs: Sequence[RunConfig],
     data: RetrievalData,
     console: Console,
     train: RunFunction,
-) -> tuple[dict[str, Any], ...]:
-    """Do the runs that are not finished yet; returns the results of all, in the order of ``runs``.
+) -> Iterator[tuple[dict[str, Any], ...]]:
+    """Do the runs that are not finished yet; gives the results of all, in the order of ``runs``.
+
+    No other command can write into the folder for as long as the context lasts.
 
     Arguments:
         request: says where the results go and how many runs take place at a time.
@@ -59,7 +63,7 @@ def do_validation_runs(
         write_whole(path, json.dumps(about, indent=2))
         _do_missing(request, runs, data, console, train)
         results = [read_result(config, request.out) for config in runs]
-    return tuple(result for result in results if result is not None)
+        yield tuple(result for result in results if result is not None)
 
 
 def _do_missing(

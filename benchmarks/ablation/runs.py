@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from ..run_config import RunConfig
 from ..suite import Adapt, Suite, plan
 from ..training.shared_warmup import train_after_warmup
 from ..training.tree import training_tree
-from ..validation_runs import do_validation_runs, load_for_validation
+from ..validation_runs import load_for_validation, validated_runs
 from .factors import DISCOVERED, Training
 from .variants import CHANGES, Variant, chosen_variants
 
@@ -141,8 +141,17 @@ def _flat_first(groups: Sequence[Sequence[RunConfig]], jobs: int) -> Iterator[Ru
             yield from variants
 
 
-def run_ablation(ablation: Ablation, console: Console) -> AblationOutcome:
+def run_ablation(
+    ablation: Ablation,
+    console: Console,
+    report: Callable[[AblationOutcome], None] | None = None,
+) -> AblationOutcome:
     """Do the runs that are not finished yet and collect the results of all.
+
+    Arguments:
+        ablation: what :func:`plan_ablation` returned.
+        console: for progress.
+        report: is called with the outcome while no other command can write into the folder.
 
     Raises:
         OSError: if another ablation is running in the folder, or the disk is full.
@@ -151,7 +160,9 @@ def run_ablation(ablation: Ablation, console: Console) -> AblationOutcome:
     """
     request = ablation.flat.request
     data = load_for_validation(request, ablation.flat.folds)
-    results = do_validation_runs(
-        request, lay_out(ablation, data), data, console, train_after_warmup
-    )
-    return AblationOutcome(ablation, data.level_names, results)
+    runs = lay_out(ablation, data)
+    with validated_runs(request, runs, data, console, train_after_warmup) as results:
+        outcome = AblationOutcome(ablation, data.level_names, results)
+        if report is not None:
+            report(outcome)
+    return outcome

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json
+from ..files import read_json, write_whole
 from ..report.blocks import Cell, Row
 from ..report.loss_names import full_name
 from ..report.tables import MISSING, difference_cell, markdown_table
@@ -114,7 +114,7 @@ def write_study(studies: Sequence[DatasetStudy], folder: Path, command: str) -> 
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"study.{kind}" for kind in ("md", "json", "png")]
-    paths[0].write_text(_text(studies, command), encoding="utf-8")
+    write_whole(paths[0], _text(studies, command))
     content = {
         study.name: {
             "level_names": study.summary.level_names,
@@ -123,8 +123,8 @@ def write_study(studies: Sequence[DatasetStudy], folder: Path, command: str) -> 
         }
         for study in studies
     }
-    paths[1].write_text(json.dumps(content, indent=2), encoding="utf-8")
-    paths[2].write_bytes(as_png(forest(studies)))
+    write_whole(paths[1], json.dumps(content, indent=2))
+    write_whole(paths[2], as_png(forest(studies)))
     return paths
 
 

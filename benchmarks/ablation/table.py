@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
 from ..report.blocks import Cell, Row
 from ..report.loss_names import full_name
 from ..report.page import command_line
@@ -58,14 +59,14 @@ def write_tables(outcome: AblationOutcome) -> tuple[str, list[Path]]:
     every = [row for rows in compared.values() for row in rows]
     text = f"{tables}\n{factor_list(every)}\n{READING}\n{_superclasses(outcome.results)}"
     markdown, plain = folder / "ablation.md", folder / "ablation.json"
-    markdown.write_text(f"{introduction}\n{text}", encoding="utf-8")
+    write_whole(markdown, f"{introduction}\n{text}")
     content = {
         "dataset": flat.request.source.dataset,
         "part": "validation",
         "comparisons": [as_plain(row) for row in every],
         "runs": runs_as_plain(summary, outcome.results),
     }
-    plain.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    write_whole(plain, json.dumps(content, indent=2))
     return text, [markdown, plain]
 
 

@@ -50,7 +50,7 @@ def ablate(
     Trains what is missing, prints the table and writes it as Markdown and JSON. Settings of a base
     loss hold for all variants on it.
     """
-    from ..ablation.runs import plan_ablation, run_ablation
+    from ..ablation.runs import AblationOutcome, plan_ablation, run_ablation
     from ..ablation.table import write_tables
     from ..ablation.variants import WHAT
     from ..datasets import download_dataset
@@ -66,7 +66,10 @@ def ablate(
         console.print(line, markup=False, highlight=False)
     if data.download:
         download_dataset(dataset, data.data_root)
-    outcome = run_ablation(planned, console)
-    text, paths = write_tables(outcome)
-    console.print(text.replace("<br>", " "), markup=False, highlight=False, soft_wrap=True)
-    print_written(paths, console)
+
+    def report(outcome: AblationOutcome) -> None:
+        text, paths = write_tables(outcome)
+        console.print(text.replace("<br>", " "), markup=False, highlight=False, soft_wrap=True)
+        print_written(paths, console)
+
+    run_ablation(planned, console, report)

@@ -55,7 +55,7 @@ def converge(
     Trains every loss for the data set's epochs and for twice as many, and writes a table and a
     picture. Finished runs are kept.
     """
-    from ..convergence.runs import plan_convergence, run_convergence
+    from ..convergence.runs import ConvergenceOutcome, plan_convergence, run_convergence
     from ..convergence.table import write_convergence
     from ..datasets import download_dataset
     from ..losses import DEFAULT_LOSSES
@@ -81,6 +81,10 @@ def converge(
         console.print(line, markup=False, highlight=False)
     if data.download:
         download_dataset(dataset, data.data_root)
-    text, paths = write_convergence(run_convergence(planned, console))
-    console.print(text.replace("<br>", " "), markup=False, highlight=False, soft_wrap=True)
-    print_written(paths, console)
+
+    def report(outcome: ConvergenceOutcome) -> None:
+        text, paths = write_convergence(outcome)
+        console.print(text.replace("<br>", " "), markup=False, highlight=False, soft_wrap=True)
+        print_written(paths, console)
+
+    run_convergence(planned, console, report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ..request import RunRequest
 from ..run_config import RunConfig, read_result
 from ..suite import Adapt, Suite, check_losses, plan
 from ..training import train_and_validate
-from ..validation_runs import do_validation_runs, load_for_validation
+from ..validation_runs import load_for_validation, validated_runs
 
 FOLDER = "convergence"  # apart from the runs of `run`, which are tested
 
@@ -125,8 +125,17 @@ def _as_long_as(request: RunRequest, epochs: int) -> RunRequest:
     return replace(request, epochs=epochs, given=replace(request.given, training=training))
 
 
-def run_convergence(convergence: Convergence, console: Console) -> ConvergenceOutcome:
+def run_convergence(
+    convergence: Convergence,
+    console: Console,
+    report: Callable[[ConvergenceOutcome], None] | None = None,
+) -> ConvergenceOutcome:
     """Do the runs that are not finished yet and collect the results of all.
+
+    Arguments:
+        convergence: what :func:`plan_convergence` returned.
+        console: for progress.
+        report: is called with the outcome while no other command can write into the folder.
 
     Raises:
         OSError: if such runs are taking place in the folder already, or the disk is full.
@@ -136,5 +145,9 @@ def run_convergence(convergence: Convergence, console: Console) -> ConvergenceOu
     request = convergence.request
     data = load_for_validation(request, convergence.shortest.folds)
     check_losses(convergence.shortest, data)
-    results = do_validation_runs(request, convergence.runs, data, console, train_and_validate)
-    return ConvergenceOutcome(convergence, data.level_names, results)
+    runs = convergence.runs
+    with validated_runs(request, runs, data, console, train_and_validate) as results:
+        outcome = ConvergenceOutcome(convergence, data.level_names, results)
+        if report is not None:
+            report(outcome)
+    return outcome

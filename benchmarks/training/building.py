@@ -44,8 +44,7 @@ def build_trainer(
     models = models_for(data, training, settings.embedding_size)
     optimizers = _optimizers(config, {**models, "metric_loss": loss}, device)
     miner = config.loss.build_miner()
-    # PML's sampler takes every class of a batch once
-    batch_size = min(settings.batch_size, tree.num_classes * settings.samples_per_class)
+    batch_size = settings.images_per_batch(tree.num_classes)
     trainer_class = TogetherTrainer if num_processes() > 1 else MetricLossOnly
     return trainer_class(
         models=models,

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from ..files import write_whole
 from ..suite import changed_training
-from .search import FOLDER, Search
+from .search import Search
 from .trials import quiet_optuna, read_study
 from .tuned import read_yaml
 
@@ -63,8 +63,8 @@ def save_settings(path: Path, search: Search, images: str) -> dict[str, Any]:
         The entry of the loss.
     """
     entry = best_settings(search)
-    lock = search.request.out / FOLDER / search.dataset / ".settings.lock"
-    with FileLock(lock):
+    # beside the file, as searches with other --out may write it too
+    with FileLock(path.with_name(f".{path.name}.lock")):
         check_settings_file(path, search, images)
         losses = read_yaml(path)["losses"] if path.exists() else {}
         common = _common(search)

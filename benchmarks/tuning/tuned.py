@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -180,13 +181,20 @@ def adapt_to_tuned(file: str | None, source: DataSource) -> Adapt | None:
     if file is None:
         return None
     path = tuned_file_to_read(source.dataset) if file == FROM_DATASET else Path(file)
-    network, found = source.backbone.options(), read_yaml(path)["network"]
+    content = read_yaml(path)
+    network, found = source.backbone.options(), content["network"]
     if found != network:
         raise ValueError(
             f"{path} has settings for {_network(found)}, and these runs have {_network(network)}: "
             "choose the same, or search settings for this one with `pml-hierarchical tune "
             f"{source.dataset} {network}".rstrip()
             + " --settings FILE`"
+        )
+    if content["dataset"] != source.dataset:
+        warnings.warn(
+            f"the settings in {path} were searched on {content['dataset']}, not on "
+            f"{source.dataset}",
+            stacklevel=2,
         )
     return partial(apply_tuned, tuned=tuned_settings(path))
 

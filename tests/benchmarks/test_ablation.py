@@ -149,6 +149,19 @@ def test_interrupted_ablation_goes_on_where_it_stopped(make_ablation, monkeypatc
     assert len(trained) == 5
 
 
+def test_no_other_command_writes_into_the_folder_during_the_report(make_ablation):
+    planned = make_ablation(what=["hpl_given"], epochs=1)
+
+    def report(outcome):
+        with pytest.raises(OSError, match="another command is running"):
+            run_ablation(planned, Console())
+        reported.append(outcome.results)
+
+    reported = []
+    outcome = run_ablation(planned, Console(), report)
+    assert reported == [outcome.results]
+
+
 def test_runs_on_other_images_do_not_come_into_one_table(make_ablation, small_dataset, monkeypatch):
     run_ablation(make_ablation(what=["hpl_given"], epochs=1), Console())
     pixels = small_dataset.untrained.copy()

@@ -165,6 +165,7 @@ def test_an_option_of_several_values_without_any():
         ("rum", "No such command 'rum'. Did you mean 'run'?"),
         ("run --epoch 1", "--epochs"),
         ("run --epochs two", "Invalid value for '--epochs'"),
+        ("converge glyphs --times 1.5 2", "'1.5'"),
         ("run --regime medium", "Invalid value for '--regime'"),
         ("embed", "Missing argument"),
         ("report nowhere", "nowhere"),

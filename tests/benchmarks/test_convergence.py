@@ -116,6 +116,19 @@ def test_nothing_is_tested_and_a_finished_run_is_kept(make_convergence, monkeypa
         make_convergence(epochs=2)
 
 
+def test_no_other_command_writes_into_the_folder_during_the_report(make_convergence):
+    convergence = make_convergence(epochs=1)
+
+    def report(outcome):
+        with pytest.raises(OSError, match="another command is running"):
+            run_convergence(convergence, Console())
+        reported.append(outcome.results)
+
+    reported = []
+    outcome = run_convergence(convergence, Console(), report)
+    assert reported == [outcome.results]
+
+
 def test_a_value_that_a_loss_refuses_is_an_error_before_any_training(make_convergence, monkeypatch):
     monkeypatch.setattr(runs, "train_and_validate", None)
     given = given_settings(["level_weights=-1"])

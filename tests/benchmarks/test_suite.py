@@ -98,6 +98,13 @@ def test_it_says_how_many_files_are_left_out(make_plan, monkeypatch):
         suite.run(planned, Console())
 
 
+def test_it_says_when_a_batch_is_smaller_than_what_was_asked_for(make_plan):
+    planned = make_plan(losses=["proxy_anchor"], epochs=1, batch_size=128)
+    message = "a batch of 128 was asked for and has 48 images: 4 of each of the 12 classes"
+    with pytest.warns(UserWarning, match=message):
+        suite.run(planned, Console())
+
+
 def test_no_other_command_writes_into_the_folder_during_the_report(make_plan):
     planned = make_plan(losses=["proxy_anchor"], epochs=1)
 

@@ -1,11 +1,13 @@
 import json
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import optuna
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from rich.console import Console
 from small_data import make_small_data, small_request
 
@@ -102,7 +104,8 @@ def test_any_folder_will_do(make_tuning, made_up, name, tmp_path):
     tuning = make_tuning(out=tmp_path / name, trials=2)
     run_tuning(tuning, Console(quiet=True))
     assert len(trials_of(tuning)) == 2
-    assert {path.name for path in tmp_path.iterdir()} == {name, "small.yaml"}
+    written = {name, "small.yaml", ".small.yaml.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == written
 
 
 def test_value_is_the_mean_of_the_best_epochs_of_the_folds(make_tuning, made_up):
@@ -383,6 +386,18 @@ def test_a_batch_size_that_was_chosen_is_kept_with_what_was_found(make_tuning, m
         tuning.settings.write_text(text.replace("  batch_size: 8", f"  {wrong}"))
         with pytest.raises(ValueError, match=r"small\.yaml: .*batch_?size"):
             tuned_settings(tuning.settings)
+
+
+def test_one_search_at_a_time_writes_the_file_wherever_its_runs_are(make_tuning, made_up, tmp_path):
+    tuning = make_tuning(trials=1)
+    writing = Thread(target=run_tuning, args=(tuning, Console(quiet=True)))
+    with FileLock(tmp_path / ".small.yaml.lock"):  # as one with another --out does
+        writing.start()
+        writing.join(2)
+        assert writing.is_alive()
+        assert not tuning.settings.exists()
+    writing.join()
+    assert tuning.settings.exists()
 
 
 @pytest.mark.parametrize("how", ["no study yet", "empty"])

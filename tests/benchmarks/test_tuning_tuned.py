@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import pytest
 import yaml
@@ -159,6 +160,15 @@ def test_settings_of_another_network_are_refused(write):
     assert adapt_to_tuned(path, DataSource("small")) is not None
     with pytest.raises(ValueError, match="tune small --crop 128 --train-from 11 --settings FILE"):
         adapt_to_tuned(path, upper)
+
+
+def test_settings_of_another_data_set_are_taken_and_it_says_so(write):
+    path = str(write(CONTENT))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adapt_to_tuned(path, DataSource("small"))
+    with pytest.warns(UserWarning, match=r"small\.yaml were searched on small, not on glyphs"):
+        assert adapt_to_tuned(path, DataSource("glyphs")) is not None
 
 
 @pytest.mark.parametrize(
