@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
+# With 0 or less a loss learns nothing, or the opposite of what it should.
+SCALES = ("alpha", "beta", "gamma", "la", "scale", "softmax_scale", "temperature")
 RATES = ("proxy_learning_rate", "coarse_rate")
 
 
 def check_numbers(
     loss: str, settings: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = ""
 ) -> None:
-    """Refuse a text, a truth value or nothing where a setting is a number.
+    """Refuse a text, a truth value or nothing where a setting is a number, and a scale of 0 or less.
 
     Arguments:
         loss: its name.
@@ -28,6 +30,10 @@ def check_numbers(
         if _is_number(usual.get(name)) and not (_is_number(value) or isinstance(value, tuple)):
             raise ValueError(
                 f"the setting {prefix}{name} of {loss!r} must be a number, got {value!r}"
+            )
+        if name in SCALES and _is_number(value) and value <= 0:
+            raise ValueError(
+                f"the setting {prefix}{name} of {loss!r} must be above 0, got {value!r}"
             )
 
 

@@ -49,8 +49,8 @@ EXPLANATIONS = {
     "finest level": Explanation(
         "Average rank, finest level", "The same over the metrics of the finest level alone."
     ),
-    "strictly": Explanation(
-        "Best in, strictly", "In how many metrics and levels no other loss has a better mean."
+    "by mean": Explanation(
+        "Best in, by mean", "In how many metrics and levels no other loss has a better mean."
     ),
     "counting ties": Explanation(
         "Best in, counting ties",

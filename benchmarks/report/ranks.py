@@ -45,7 +45,7 @@ def ranks_grid(summaries: Sequence[Summary]) -> Grid:
     columns = (
         ("average rank", "all levels"),
         ("average rank", "finest level"),
-        ("best in", "strictly"),
+        ("best in", "by mean"),
         ("best in", "counting ties"),
     )
     return Grid(

@@ -289,7 +289,18 @@ class Session:
         self.progress.describe(self.config.name, "validating")
         self._validate(trainer)
 
+    def _check_weights(self, trainer: Any) -> None:
+        """End a training that has diverged, before its embeddings are refused one by one."""
+        weights = (one for model in trainer.models.values() for one in model.parameters())
+        if not all(one.isfinite().all() for one in weights):
+            raise ValueError(
+                f"the training has diverged: after epoch {trainer.epoch} the network has weights "
+                "that are NaN or infinite. Try a smaller learning_rate (now "
+                f"{self.config.settings.learning_rate:g}), or a smaller scale of the loss"
+            )
+
     def _end_of_epoch(self, trainer: Any) -> bool:
+        self._check_weights(trainer)
         self.validate(trainer)
         self.finished_epochs = trainer.epoch
         self.stopped_early = (

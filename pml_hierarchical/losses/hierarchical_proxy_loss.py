@@ -423,8 +423,8 @@ def _warn_if_never_built(seen: SimpleNamespace, warmup: int) -> None:
     """Warn, when a loss is deleted, that it was trained and never became hierarchical."""
     if 0 < seen.step <= warmup and not seen.is_active:
         warnings.warn(
-            f"a HierarchicalProxyLoss was trained for {seen.step} steps, which all belonged to "
-            f"its warm-up of {warmup}: its coarse levels were never used. Set warmup to a part of "
-            "your training steps.",
+            f"a HierarchicalProxyLoss was trained for {seen.step} of the {warmup} training steps "
+            "of its warm-up, so its coarse levels were never used. Set warmup to a part of your "
+            "training steps.",
             stacklevel=2,
         )

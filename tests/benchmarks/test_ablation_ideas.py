@@ -62,7 +62,7 @@ def test_without_a_change_it_is_hpl(base):
     torch.testing.assert_close(found[0], found[1])
 
 
-@pytest.mark.filterwarnings("ignore:a HierarchicalProxyLoss was trained for 1 steps")
+@pytest.mark.filterwarnings("ignore:a HierarchicalProxyLoss was trained for 1 of the")
 @pytest.mark.parametrize("name", IDEAS)
 def test_before_the_end_of_the_warmup_it_is_the_base_loss(name):
     loss_func = with_idea(name, 1.0, warmup=1)

@@ -35,6 +35,8 @@ TREE = Hierarchy.from_parents([np.arange(12) // 3])
         ("hpl:proxy_anchor", "coarse_rate=-1", "a finite number of at least 0, got -1"),
         ("hpl:proxy_anchor", "hpl.alpha=x", "alpha of 'hpl:proxy_anchor' must be a number"),
         ("hpl:proxy_anchor", "level_weights=a", "level_weights must be a number or one per level"),
+        ("proxy_nca", "softmax_scale=-1", "softmax_scale of 'proxy_nca' must be above 0, got -1"),
+        ("normalized_softmax", "temperature=0", "of 'normalized_softmax' must be above 0, got 0"),
         ("multi_similarity", "miner.epsilon=x", "miner.epsilon of 'multi_similarity' must be a"),
     ],
 )

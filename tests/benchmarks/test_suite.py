@@ -105,6 +105,15 @@ def test_it_says_when_a_batch_is_smaller_than_what_was_asked_for(make_plan):
         suite.run(planned, Console())
 
 
+def test_a_training_that_diverges_says_so(make_plan):
+    planned = make_plan(losses=["proxy_anchor"], epochs=1, learning_rate=1e38)
+    message = (
+        r"proxy_anchor, seed 0, fold 0: the training has diverged: after epoch 1 .*\(now 1e\+38"
+    )
+    with pytest.raises(ValueError, match=message):
+        suite.run(planned, Console())
+
+
 def test_no_other_command_writes_into_the_folder_during_the_report(make_plan):
     planned = make_plan(losses=["proxy_anchor"], epochs=1)
 
