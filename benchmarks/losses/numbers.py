@@ -15,7 +15,7 @@ RATES = ("proxy_learning_rate", "coarse_rate")
 def check_numbers(
     loss: str, settings: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = ""
 ) -> None:
-    """Refuse a text, a truth value or nothing where a setting is a number, and a scale of 0 or less.
+    """Refuse what is no number where a setting is one, and a scale of 0 or less.
 
     Arguments:
         loss: its name.
