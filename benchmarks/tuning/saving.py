@@ -17,7 +17,7 @@ from .tuned import read_yaml
 
 _HEADER = """\
 # The best settings of each loss, found on validation classes alone by
-#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}{options}
+#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}{network}{options}
 # and read by `pml-hierarchical run {dataset} --tuned{network}`. Rewritten by every search.
 """
 
@@ -72,10 +72,10 @@ def save_settings(path: Path, search: Search, images: str) -> dict[str, Any]:
         kept = {key: value for key, value in common.items() if value != {}}
         content = {**kept, "images": images, "losses": losses}
         network = common["network"] and f" {common['network']}"
-        chosen = [f"training.{name}={value}" for name, value in common["training"].items()]
-        options = network + (f" --set {' '.join(chosen)}" if chosen else "")
+        chosen = common["training"].items()
+        options = [f" --{name.replace('_', '-')} {value}" for name, value in chosen]
         folds = " ".join(map(str, search.folds))
-        shown = {**common, "folds": folds, "network": network, "options": options}
+        shown = {**common, "folds": folds, "network": network, "options": "".join(options)}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_whole(path, _HEADER.format(**shown) + text)
     return entry

@@ -377,7 +377,7 @@ def test_results_of_other_searches_are_not_mixed(make_tuning, made_up, tmp_path,
 def test_a_batch_size_that_was_chosen_is_kept_with_what_was_found(make_tuning, made_up):
     tuning = make_tuning(trials=1, batch_size=8)
     run_tuning(tuning, Console(quiet=True))
-    assert "--set training.batch_size=8\n" in tuning.settings.read_text()
+    assert "--epochs 1 --batch-size 8\n" in tuning.settings.read_text()
     found = tuned_settings(tuning.settings)
     _, settings = apply_tuned(find_loss("proxy_anchor"), SETTINGS["small"], found)
     assert settings.batch_size == 8 != SETTINGS["small"].batch_size
