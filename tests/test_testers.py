@@ -1,5 +1,6 @@
 """The testers against PML's, and under PML's ``HookContainer``."""
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,6 +146,21 @@ def test_a_hierarchy_of_the_calculator():
     for tester in (HierarchicalTester, SameParentTester):
         found = ours(tester, calculator={"hierarchy": tree}).test({"val": samples}, 1, Trunk())
         assert found == ours(tester).test({"val": data_set(1)}, 1, Trunk())
+
+
+def test_testers_and_calculators_can_be_pickled():
+    include = ("recall_at_3", "neg_mistake_severity", "hierarchical_average_precision")
+    tester = HierarchicalTester(
+        accuracy_calculator=HierarchicalAccuracyCalculator(include=include),
+        dataloader_num_workers=0,
+        progress_bar=False,
+    )
+    samples = [(torch.eye(4)[i % 4], torch.tensor([i // 2, i // 4])) for i in range(8)]
+    found = [
+        one.test({"val": samples}, epoch=1, trunk_model=torch.nn.Identity())
+        for one in (tester, pickle.loads(pickle.dumps(tester)))
+    ]
+    assert found[0] == found[1]
 
 
 def test_a_visualizer_sees_the_levels_of_a_hierarchy():

@@ -17,7 +17,7 @@ from .tuned import read_yaml
 
 _HEADER = """\
 # The best settings of each loss, found on validation classes alone by
-#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}{network}{options}
+#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}{options}
 # and read by `pml-hierarchical run {dataset} --tuned{network}`. Rewritten by every search.
 """
 
@@ -75,7 +75,7 @@ def save_settings(path: Path, search: Search, images: str) -> dict[str, Any]:
         chosen = common["training"].items()
         options = [f" --{name.replace('_', '-')} {value}" for name, value in chosen]
         folds = " ".join(map(str, search.folds))
-        shown = {**common, "folds": folds, "network": network, "options": "".join(options)}
+        shown = {**common, "folds": folds, "network": network, "options": network + "".join(options)}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_whole(path, _HEADER.format(**shown) + text)
     return entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -74,19 +75,16 @@ def find_metric(name: str) -> Callable[..., Tensor] | None:
     >>> find_metric("recall_at_7") is None, find_metric("recall_at_0") is None
     (False, True)
     """
-    if name.startswith("neg_mistake_severity"):
-        positive = find_metric(name.removeprefix("neg_"))
-        return None if positive is None else lambda **given: -positive(**given)
-    formula, k = _parse(name)
+    is_negative = name.startswith("neg_mistake_severity")
+    formula, k = _parse(name.removeprefix("neg_") if is_negative else name)
     if formula is None or (k or 1) > LARGEST_K:
         return None
-    wanted = inspect.signature(formula).parameters
+    return partial(_compute, formula, k, -1 if is_negative else 1)
 
-    def compute(**given: Any) -> Tensor:
-        given["k"] = k
-        return formula(**{name: given[name] for name in wanted if name in given})
 
-    return compute
+def _compute(formula: Callable[..., Tensor], k: int | None, sign: int, **given: Any) -> Tensor:
+    given["k"], wanted = k, inspect.signature(formula).parameters
+    return sign * formula(**{name: given[name] for name in wanted if name in given})
 
 
 def is_over_hierarchy(name: str) -> bool:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from .inputs import CHUNK_BYTES, Embeddings
 
-_NUM_PROBES = 16  # queries whose nearest reference is found in float64 before all others are
+_NUM_PROBES = 64  # queries whose nearest reference is found in float64 before all others are
 _CACHED = 2**19  # distances that fit the second-level cache
 _SAFE = 2.0**60  # values up to this, and from its inverse on, have squares in float32
-# A float32 distance is a difference of numbers as large as the squared norms. Where the nearest
+# Distances and products in float32 are off by a rounding of the squared norms. Where the nearest
 # reference is closer than this share of them, fewer than 10 bits of it are left.
 _SAFE_SHARE = 2**10 * torch.finfo(torch.float32).eps
 
@@ -83,11 +83,11 @@ class ReferenceDistances:
                 small = min(small, embeddings.smallest)
             if embeddings.largest > _SAFE or 0 < small < 1 / _SAFE:
                 return True
-        return self._is_euclidean and self._nearest_share(queries) < _SAFE_SHARE
+        return self._is_product and self._nearest_share(queries) < _SAFE_SHARE
 
     def _nearest_share(self, queries: Embeddings) -> float:
-        """Median, over some queries, of the squared distance of the nearest reference that is not
-        equal to the query, as a share of their squared norms."""
+        """The squared distance of the nearest reference that is not equal to the query, as a share
+        of their squared norms; of some queries one in twenty is below this."""
         step = max(1, len(queries) // _NUM_PROBES)
         picked = range(0, len(queries), step)[:_NUM_PROBES]
         probes = torch.cat([queries.rows(i, i + 1, torch.float64) for i in picked])
@@ -100,7 +100,7 @@ class ReferenceDistances:
             share = 1 - 2 * (probes @ rows.T) / norms
             share[~(share > 1e-14)] = torch.inf  # equal to the query, or both are zero
             nearest = nearest.minimum(share.amin(dim=1))
-        return float(nearest.median())
+        return float(nearest.kthvalue(1 + len(nearest) // 20).values)
 
     def _fill(
         self, out: Tensor, queries: Tensor, norms: Tensor, rows: Tensor, start: int, stop: int

@@ -31,11 +31,8 @@ def check_engine(engine: FastPath | None, when: str) -> None:
 def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -> torch.Tensor:
     """``int64`` labels of shape ``(batch_size,)`` on the device of the embeddings.
 
-    Arguments:
-        labels: integers of any type, as a tensor, an array or a list.
-        embeddings: ``(batch_size, embedding_size)``, at least one.
-
-    Raises ``TypeError`` for labels that are not integers, and ``ValueError`` for other shapes.
+    ``labels`` are integers of any type, as a tensor, an array or a list; ``embeddings`` have the
+    shape ``(batch_size, embedding_size)``. ``TypeError`` or ``ValueError`` for anything else.
     """
     c_f.labels_required(labels)
     if not isinstance(labels, torch.Tensor):

@@ -68,17 +68,25 @@ class GrowthMixin(core.HierarchicalProxyLoss):
             for level, size in enumerate(sizes)
             if size != self.sizes[level]
         }
+        new = {level: getattr(loss, self.layout.attribute) for level, loss in grown.items()}
+        pairs = [(stored[level], one) for level, one in new.items() if one.requires_grad]
+        states = [grown_state(optimizer, *pair) for pair in pairs] if optimizer else []
+        parts: tuple[Any, ...] = (self.__dict__, self._modules, self.level_losses)
+        before = [dict(part.items()) for part in parts]
+        self.level_losses.update({f"level{level}": loss for level, loss in grown.items()})
+        try:
+            self._grow_table(torch.tensor(table), sizes, stored)
+        except Exception:  # of the clustering
+            for part, kept in zip(parts, before, strict=True):
+                part.update(kept)
+            raise
         if optimizer is None:
             self._warn_once(
                 "got new classes without optimizer=: its proxies are a new parameter, which no "
                 "optimizer trains yet. Pass optimizer=, or construct a new one."
             )
         else:
-            new = {level: getattr(loss, self.layout.attribute) for level, loss in grown.items()}
-            pairs = [(stored[level], one) for level, one in new.items() if one.requires_grad]
-            replace_in_optimizer(optimizer, pairs)
-        self.level_losses.update({f"level{level}": loss for level, loss in grown.items()})
-        self._grow_table(torch.tensor(table), sizes, stored)
+            replace_in_optimizer(optimizer, pairs, states)
 
     def _grown_loss(self, level: int, size: int, old: Tensor, proxies: Any) -> Any:
         """A larger loss for a level, with the old proxies, and the new ones where given."""
@@ -134,11 +142,8 @@ class GrowthMixin(core.HierarchicalProxyLoss):
 def grown_table(table: np.ndarray, num_new: int, parents: Any, given: Sequence[int]) -> np.ndarray:
     """The labels of the old classes and the new ones, ``-1`` where a level is to be discovered.
 
-    Arguments:
-        table: ``(num_classes, num_levels)``, as in ``Hierarchy``.
-        parents: the superclasses of the new classes, ``(num_new, len(given))``, or ``(num_new,)``
-            of the finest given level, if these exist. ``None`` if no coarse level is given.
-        given: which coarse levels are given.
+    ``table`` is ``(num_classes, num_levels)``, ``given`` says which coarse levels are given, and
+    ``parents`` is as for :meth:`GrowthMixin.add_classes`.
     """
     new = np.full((num_new, table.shape[1]), -1)
     new[:, 0] = len(table) + np.arange(num_new)
@@ -178,15 +183,10 @@ def _ancestors(table: np.ndarray, superclasses: np.ndarray) -> np.ndarray:
 
 
 def replace_in_optimizer(
-    optimizer: torch.optim.Optimizer, pairs: Sequence[tuple[Tensor, Tensor]]
+    optimizer: Any, pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Any]]
 ) -> None:
     """Make an optimizer train the second parameter of each pair in the place of the first, from
-    which it has grown. Its statistics of the old classes stay.
-
-    Raises ``ValueError`` if it does not train the parameter, or keeps something that cannot grow;
-    nothing has changed then.
-    """
-    states = [_grown_state(optimizer, old, new) for old, new in pairs]
+    which it has grown, with the states that :func:`grown_state` gave."""
     for (old, new), state in zip(pairs, states, strict=True):
         for group in optimizer.param_groups:
             group["params"] = [new if p is old else p for p in group["params"]]
@@ -195,8 +195,11 @@ def replace_in_optimizer(
             optimizer.state[new] = state
 
 
-def _grown_state(optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor) -> dict[str, Any]:
-    """Statistics of the parameter, and of its rows or columns (Adafactor), grow by zeros."""
+def grown_state(optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor) -> dict[str, Any]:
+    """Statistics of the parameter, and of its rows or columns (Adafactor), grow by zeros.
+
+    ``ValueError`` if the optimizer does not train it, or keeps something that cannot grow.
+    """
     name = type(optimizer).__name__
     if not any(p is old for group in optimizer.param_groups for p in group["params"]):
         raise ValueError(

@@ -14,12 +14,14 @@ import torch
 from pytorch_metric_learning.reducers import MeanReducer
 from pytorch_metric_learning.utils import common_functions as c_f
 
+from ..clustering import get_clusterer
 from ..core import hierarchical_proxy_loss as core
 from ..core.level_losses import checked_weights
 from ..core.superclasses import SuperclassState, from_signs
 from ..hierarchy import Hierarchy
 from . import checks
 from .arguments import checked_arguments
+from .fast_path import get_engine
 from .growth import GrowthMixin
 from .processes import from_first_process
 
@@ -115,9 +117,8 @@ class HierarchicalProxyLoss(GrowthMixin):
         self._is_sum = len(self.sizes) > 1 and type(self.reducer) is MeanReducer
         self.__dict__.update(dict.fromkeys(_OF_UPDATES, 0.0))
         self._warned: set[str] = set()
-        self._checks_left = _CHECKED_ON_GPU
         self._last_vectors: torch.Tensor | None = None
-        self._updates_without_change = 0
+        self._checks_left, self._updates_without_change = _CHECKED_ON_GPU, 0
         self._seen_progress = SimpleNamespace(step=0, is_active=False)
         if len(self.sizes) > 1:
             self.add_to_recordable_attributes(list_of_names=list(_OF_UPDATES))
@@ -387,6 +388,8 @@ class HierarchicalProxyLoss(GrowthMixin):
             schedule = value if callable(value) else None
             super().__setattr__(name, value if schedule is None else schedule(self.step))
             self.weight_schedule = schedule
+        elif name in ("clusterer", "engine") and isinstance(value, str):
+            super().__setattr__(name, (get_engine if name == "engine" else get_clusterer)(value))
         elif name == self.layout.attribute:
             setattr(levels["level0"], name, value)
         elif name in _OF_EVERY_LEVEL or (
@@ -400,6 +403,10 @@ class HierarchicalProxyLoss(GrowthMixin):
             )
         else:
             super().__setattr__(name, value)
+
+    def _replicate_for_data_parallel(self) -> Any:
+        wrong = "HierarchicalProxyLoss cannot be trained inside torch.nn.DataParallel"
+        raise RuntimeError(f"{wrong}: use DistributedDataParallel, or leave the loss outside")
 
     def _warn_once(self, message: str) -> None:
         if message[:20] not in self._warned:

@@ -118,14 +118,10 @@ def counts_or_error(
 
 
 def gather_rows(rows: Tensor, counts: Sequence[int], mesh: DeviceMesh) -> Tensor:
-    """The rows of all processes, in the order of their ranks; differentiable.
+    """The ``(counts[rank], ...)`` of all processes of a mesh, one after another; differentiable.
 
     The backward pass sums, for every row, the gradients that the processes have of it: to a
     ``DTensor``, the gradient of the whole is a partial one, which it reduces and scatters.
-
-    Arguments:
-        rows: ``(counts[rank], ...)``; the result is ``(sum(counts), ...)``.
-        counts: the number of rows of each process of the mesh.
     """
     from torch.distributed.tensor import DTensor, Partial, Shard
 

@@ -62,6 +62,34 @@ def test_two_groups_far_from_each_other():
     assert ours(embeddings, labels) == pytest.approx(exact(embeddings, labels), abs=1e-12)
 
 
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 1e-4])
+def test_cosines_of_embeddings_that_lie_close_together(spread):
+    embeddings, labels = sample(spread)
+    embeddings = (1 + embeddings).astype(np.float32)
+    expected = exact(unit(embeddings.astype(np.float64)), labels)
+    assert ours(embeddings, labels, distances.CosineSimilarity()) == pytest.approx(expected)
+
+
+def test_products_of_embeddings_that_lie_close_together():
+    embeddings, labels = sample(1.0)
+    embeddings = unit(embeddings) * 1e-3  # of one length, so that distances rank them as products
+    embeddings = np.hstack([embeddings, np.full((120, 1), 10)])
+    expected = exact(embeddings, labels)
+    product = distances.DotProductSimilarity(normalize_embeddings=False)
+    assert ours(embeddings.astype(np.float32), labels, product) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.3, 0.45])
+def test_a_part_of_the_embeddings_lies_close_together(share):
+    embeddings, labels = sample(1.0)
+    is_close = np.random.default_rng(1).random(120) < share
+    embeddings = unit(embeddings)
+    embeddings[is_close] = 1 + 1e-4 * embeddings[is_close]
+    embeddings = unit(embeddings).astype(np.float32)
+    expected = exact(embeddings.astype(np.float64), labels)
+    assert ours(embeddings, labels) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("scale", [1e-38, 1e-25, 1e-12, 1, 1e12, 1e20, 1e36])
 def test_cosines_do_not_depend_on_the_length(scale):
     embeddings, labels = sample(1.0)

@@ -1,5 +1,6 @@
 """Every bad argument by itself: the error names the argument, what was given, what was expected."""
 
+import sys
 from functools import partial
 
 import numpy as np
@@ -230,3 +231,27 @@ def test_checkpoint_of_another_loss(other, message, strict):
         torch.nn.ModuleDict({"loss": loss_func}).load_state_dict(
             {f"loss.{key}": value for key, value in state.items()}
         )
+
+
+def test_data_parallel_is_refused(monkeypatch):
+    """By the function that copies a module to the GPUs, of which only the copying is replaced."""
+    replicate = sys.modules["torch.nn.parallel.replicate"]
+
+    def copies(tensors, devices, detach=False):
+        return [[tensor.clone() for tensor in tensors] for _ in devices]
+
+    monkeypatch.setattr(replicate, "_broadcast_coalesced_reshape", copies)
+    replicate.replicate(losses.ProxyAnchorLoss(C, D), [0, 1])
+    model = torch.nn.ModuleList([torch.nn.Linear(D, D), HierarchicalProxyLoss(C, D)])
+    with pytest.raises(RuntimeError, match=r"inside torch.nn.DataParallel: use Distributed"):
+        replicate.replicate(model, [0, 1])
+
+
+def test_names_that_are_set_later():
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3, warmup=0)
+    loss_func.engine, loss_func.clusterer = "pml", "agglomerative"
+    assert loss_func.engine is None
+    loss_func(torch.randn(C, D), torch.arange(C))
+    for name in ("engine", "clusterer"):
+        with pytest.raises(ValueError, match="'kmean'"):
+            setattr(loss_func, name, "kmean")

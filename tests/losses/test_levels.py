@@ -469,6 +469,32 @@ def test_bad_new_classes_change_nothing(tree, args, error, message):
     assert loss_func.num_classes == C
 
 
+@pytest.mark.parametrize("coarse_proxies", ["learned", "fixed", "live"])
+@pytest.mark.parametrize("sizes", [3, (6, 3)])
+def test_a_clustering_that_fails_changes_nothing(sizes, coarse_proxies):
+    def fixed(points, num_clusters):  # known groups of the old classes
+        return np.arange(len(points)) % num_clusters if len(points) <= C else np.zeros(C, int)
+
+    options = {"warmup": 0, "clusterer": fixed, "coarse_proxies": coarse_proxies}
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=sizes, **options)
+    optimizer = torch.optim.Adam(loss_func.parameters())
+    loss_func(torch.randn(C, D), torch.arange(C)).backward()
+    optimizer.step()
+    before = {k: v.clone() for k, v in loss_func.state_dict().items()}
+    parameters, tree = list(loss_func.parameters()), loss_func.hierarchy
+    with pytest.raises(ValueError, match="fixed must return integers"):
+        loss_func.add_classes(2, optimizer=optimizer)
+    after = loss_func.state_dict()
+    assert list(after) == list(before)
+    assert all(map(torch.equal, after.values(), before.values()))
+    assert (loss_func.num_classes, loss_func.hierarchy) == (C, tree)
+    kept = [*loss_func.parameters(), *optimizer.param_groups[0]["params"], *optimizer.state]
+    assert all(one is other for one, other in zip(kept, 3 * parameters, strict=True))
+    loss_func.clusterer = "kmeans"  # also by its name
+    loss_func.add_classes(2, optimizer=optimizer)
+    assert (loss_func.num_classes, loss_func.is_active) == (C + 2, True)
+
+
 @pytest.mark.parametrize("base", [losses.ProxyNCALoss, losses.ProxyAnchorLoss])
 def test_class_weights_are_extended_before_new_classes_come(base):
     """Proxy-Anchor has a copy of the reducer for each of its two terms."""
