@@ -73,9 +73,9 @@ def save_settings(path: Path, search: Search, images: str) -> dict[str, Any]:
         content = {**kept, "images": images, "losses": losses}
         network = common["network"] and f" {common['network']}"
         chosen = common["training"].items()
-        options = [f" --{name.replace('_', '-')} {value}" for name, value in chosen]
+        options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in chosen)
         folds = " ".join(map(str, search.folds))
-        shown = {**common, "folds": folds, "network": network, "options": network + "".join(options)}
+        shown = {**common, "folds": folds, "network": network, "options": network + options}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_whole(path, _HEADER.format(**shown) + text)
     return entry
