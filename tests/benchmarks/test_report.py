@@ -343,6 +343,8 @@ def test_one_data_set_twice_is_told_apart_by_its_place(tmp_path):
 def test_folder_without_runs_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no runs"):
         write_joint_report([tmp_path], tmp_path / "joint")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nothing"):
+        write_joint_report([tmp_path / "nothing"], tmp_path / "joint")
     assert not (tmp_path / "joint").exists()
 
 
