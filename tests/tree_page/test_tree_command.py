@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import struct
+import unicodedata
 import zlib
 
 import networkx as nx
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 from benchmarks.tree_page.command import Format, NameBy, tree
 from benchmarks.tree_page.files import exported, from_dot
 from benchmarks.tree_page.names import read_names
+from benchmarks.tree_page.sources import pictures_of_classes
 from pml_hierarchical import Hierarchy, losses, trees
 
 NAMES = [f"{kind} {name}" for name in ("apple", "milk", "pear") for kind in ("red", "oat", "new")]
@@ -181,6 +183,19 @@ def content_of(page):
     text = page.read_text()
     start = text.index('id="data">') + len('id="data">')
     return json.loads(text[start : text.index("</script>", start)])
+
+
+def test_pictures_in_a_folder_whose_accents_have_another_form(tmp_path):
+    """Systems of Apple and some archives write a letter and its accent as two characters."""
+    composed, apart = "äpfel", unicodedata.normalize("NFD", "äpfel")
+    assert composed != apart
+    (tmp_path / "pictures" / apart).mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(tmp_path / "pictures" / apart / "1.png")
+    assert pictures_of_classes(tmp_path / "pictures", ["milk", composed])[1] == [0, 1]
+    (tmp_path / "pictures" / composed).mkdir()
+    for number in range(2):
+        Image.new("RGB", (9, 9)).save(tmp_path / "pictures" / composed / f"{number}.png")
+    assert pictures_of_classes(tmp_path / "pictures", [composed, apart])[1] == [2, 1]
 
 
 def as_shown(page):
