@@ -30,11 +30,20 @@ class DamagedFileError(ValueError):
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file; see :func:`written_whole`. What UTF-8 cannot hold becomes an escape."""
-    with written_whole(path) as file:
+    """Write a file; see :func:`written_whole`. What UTF-8 cannot hold becomes an escape.
+
+    What is neither a file nor a folder, such as a pipe or ``/dev/stdout``, is written to and stays.
+    """
+    stays = path.exists() and not (path.is_file() or path.is_dir())
+    with _opened_as_it_is(path) if stays else written_whole(path) as file:
         file.write(
             content.encode(errors="backslashreplace") if isinstance(content, str) else content
         )
+
+
+def linked(path: Path) -> Path:
+    """Where to write a file that the user named: if that is a link, what it leads to."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -89,6 +98,12 @@ def _open_to_the_disk(temporary: Path, path: Path) -> Iterator[IO[bytes]]:
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def _opened_as_it_is(path: Path) -> Iterator[IO[bytes]]:
+    with _errors_name(path), path.open("wb") as file:
+        yield file
 
 
 @contextmanager

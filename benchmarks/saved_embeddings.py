@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pml_hierarchical.accuracy.inputs import Embeddings
 
 from .commands.evaluate import EvaluateOptions
 from .device import hint_at_cuda
+from .files import linked, write_whole
 from .names import one_line
 from .storage import array_names, load_array, load_hierarchy
 
@@ -39,17 +41,19 @@ def evaluate(options: EvaluateOptions) -> None:
     Raises:
         ValueError: for files that do not hold what they should, or do not fit together.
     """
+    if options.output is not None:
+        _check_output(options.output)
     query = load_array(options.embeddings, "embeddings", prefixes=_OF_QUERIES)
     labels = _labels(options.labels, options.embeddings, _OF_QUERIES)
     gallery = gallery_labels = None
     if options.gallery is not None:
         gallery = load_array(options.gallery, "embeddings", prefixes=_OF_GALLERY)
         gallery_labels = _labels(options.gallery_labels, options.gallery, _OF_GALLERY)
-    elif options.gallery_labels is not None or options.gallery_includes_queries:
-        raise ValueError("an option of the gallery was given without --gallery")
     elif "gallery_embeddings" in array_names(options.embeddings):
         gallery = load_array(options.embeddings, "embeddings", prefixes=("gallery_",))
-        gallery_labels = load_array(options.embeddings, "labels", prefixes=("gallery_",))
+        gallery_labels = _labels(options.gallery_labels, options.embeddings, ("gallery_",))
+    elif options.gallery_labels is not None or options.gallery_includes_queries:
+        raise ValueError("an option of the gallery was given without --gallery")
     try:
         calculator = _calculator(options)
     except (TypeError, ValueError) as error:
@@ -75,8 +79,17 @@ def evaluate(options: EvaluateOptions) -> None:
         # JSON has no NaN: metrics that no query has a value for become null
         result = json.loads(json.dumps(result), parse_constant=lambda _: None)
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(result, indent=2) + "\n")
+        write_whole(linked(options.output), json.dumps(result, indent=2) + "\n")
         print(one_line(f"written to {options.output}"))
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a file that cannot be written, before metrics are computed for it."""
+    if output.is_dir():
+        raise IsADirectoryError(f"--output {output} is a folder: name a file in it")
+    folder = next(one for one in output.absolute().parents if one.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(f"--output {output}: {folder} is no folder: choose another place")
 
 
 def _labels(path: str | None, embeddings: str, prefixes: tuple[str, ...]) -> Any:
@@ -134,6 +147,9 @@ def _with_files(message: str, options: EvaluateOptions) -> str:
     }
     words = message.replace(",", " ").replace(":", " ").split()
     named = [f"{name} is {file}" for name, file in files.items() if name in words]
+    if not named and "labels" in words:  # of either
+        used = {files["query_labels"], files["reference_labels"]}
+        named = [f"labels are in {' and '.join(sorted(used))}"]
     return f"{message} ({', '.join(named or [f'query is {options.embeddings}'])})"
 
 

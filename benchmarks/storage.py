@@ -22,6 +22,7 @@ from torch import Tensor
 from pml_hierarchical import Hierarchy
 
 _NAMES = ("embeddings", "labels")  # of arrays that share a file
+_OF_TORCH = (".pt", ".pth")
 
 
 class FileError(ValueError):
@@ -73,7 +74,7 @@ def load_array(
                 chosen = _choose(arrays.files, name, path, must_be_named, prefixes)
                 mapped = _map_stored(path, f"{chosen}.npy")
                 return arrays[chosen] if mapped is None else mapped
-        if path.suffix in (".pt", ".pth"):
+        if path.suffix in _OF_TORCH:
             return _from_torch(path, name, must_be_named, prefixes)
         if path.suffix != ".npy":
             raise FileError(f"{path}: expected a .npy, .npz or .pt file")
@@ -86,12 +87,14 @@ def load_array(
 
 
 def array_names(path: str | Path) -> list[str]:
-    """The names of the arrays of an ``.npz`` file; none for other files."""
+    """The names of the arrays of a file that holds several; none for other files."""
     path = Path(path)
-    if path.suffix != ".npz":
-        return []
-    with _reading(path, "arrays in an .npz file"), np.load(path, allow_pickle=False) as arrays:
-        return list(arrays.files)
+    with _reading(path, "arrays in a .npz or .pt file"):
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return list(arrays.files)
+        held = _loaded(path) if path.suffix in _OF_TORCH else None
+        return [name for name in held if isinstance(name, str)] if isinstance(held, dict) else []
 
 
 def load_hierarchy(path: str | Path) -> Hierarchy:
@@ -102,16 +105,12 @@ def load_hierarchy(path: str | Path) -> Hierarchy:
 
 
 def _from_torch(path: Path, name: str, must_be_named: bool, prefixes: Sequence[str]) -> Tensor:
-    if is_zip := zipfile.is_zipfile(path):
+    if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
             raise FileError(f"{path} is damaged: the checksum of {damaged} in it is wrong")
-    if is_zip and str(path).isprintable():
-        held = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    else:  # torch maps no old files, and none whose name is not UTF-8
-        with path.open("rb") as file:
-            held = torch.load(file, map_location="cpu", weights_only=True)
+    held = _loaded(path)
     if isinstance(held, dict):
         held = held[_choose(list(held), name, path, must_be_named, prefixes)]
     elif must_be_named:
@@ -121,6 +120,13 @@ def _from_torch(path: Path, name: str, must_be_named: bool, prefixes: Sequence[s
     if held.layout != torch.strided or held.device.type != "cpu" or held.is_quantized:
         raise FileError(f"{path} holds {name} that are sparse, quantised or without values")
     return held
+
+
+def _loaded(path: Path) -> Any:
+    if zipfile.is_zipfile(path) and str(path).isprintable():
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    with path.open("rb") as file:  # torch maps no old files, and none whose name is not UTF-8
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _choose(

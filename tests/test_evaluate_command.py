@@ -103,6 +103,34 @@ def test_gallery(folder, sample):
     assert (found["num_queries"], found["num_references"]) == (30, 70)
 
 
+@pytest.mark.parametrize("suffix", ["npz", "pt"])
+def test_a_gallery_in_the_file_of_the_queries(folder, sample, capsys, suffix):
+    embeddings, labels = sample
+    ours = HierarchicalAccuracyCalculator(include=("r_precision",), device="cpu")
+
+    def write(num, **others):
+        arrays = {"test_embeddings": embeddings[:num], "test_labels": labels[:num], **others}
+        if suffix == "npz":
+            np.savez(folder / "test.npz", **arrays)
+        else:
+            torch.save({k: torch.tensor(v) for k, v in arrays.items()}, folder / "test.pt")
+
+    command = f"--embeddings @test.{suffix} --include r_precision --distance euclidean"
+    write(30, gallery_embeddings=embeddings[30:], gallery_labels=labels[30:])
+    found = result(folder, command)
+    expected = ours.get_accuracy(embeddings[:30], labels[:30], embeddings[30:], labels[30:])
+    assert found["metrics"] == pytest.approx(expected)
+    assert (found["num_queries"], found["num_references"]) == (30, 70)
+    write(30, gallery_embeddings=embeddings)  # the queries first, and labels of their own
+    expected = ours.get_accuracy(embeddings[:30], labels[:30], embeddings, labels, True)
+    command = f"{command} --gallery-labels @l.npy"
+    assert result(folder, f"{command} --gallery-includes-queries")["metrics"] == (
+        pytest.approx(expected)
+    )
+    result(folder, command)
+    assert "give --gallery-includes-queries" in capsys.readouterr().err
+
+
 def test_options_reach_the_calculator(folder):
     base = "--embeddings @both.npz"
     plain = result(folder, f"{base} --include r_precision ndcg")["metrics"]
@@ -169,13 +197,19 @@ def refused(capsys, folder, command):
         ("--embeddings @both.npz --k 0", "--k must be a positive integer or max_bin_count, got"),
         ("--embeddings @huge.npy --labels @l.npy --distance dot", "scale the embeddings down"),
         ("--embeddings @huge.npy --labels @l.npy --distance manhattan", "(query is @huge.npy)"),
-        ("--embeddings @both.npz --output @e.npy/x.json", "e.npy"),
+        ("--embeddings @both.npz --output @e.npy/x.json", "@e.npy is no folder: choose another"),
+        ("--embeddings @both.npz --output @.", "is a folder: name a file in it"),
+        (
+            "--embeddings @e.npy --labels @high.npy --hierarchy @tree.json",
+            "labels must be in 0..11, got 1..12 (labels are in @high.npy)",
+        ),
     ],
 )
 def test_errors_are_one_line(folder, sample, capsys, command, message):
     np.savez(folder / "other.npz", a=np.zeros(1), b=np.zeros(1))
     torch.save([1, 2], folder / "list.pt")
     np.save(folder / "short.npy", sample[1][:99])
+    np.save(folder / "high.npy", sample[1][:, 0] + 1)
     np.save(folder / "huge.npy", sample[0].astype(np.float64) * 1e200)
     sample[0][3, 1] = np.nan
     np.save(folder / "nan.npy", sample[0])
@@ -418,3 +452,23 @@ def test_hostile_names(folder, capsys, name, suffix):
     Path(path).write_bytes(content)
     run(path)
     assert capsys.readouterr().out.splitlines()[-1].isprintable()
+
+
+# ------------------------------------------------------------------ output
+@pytest.mark.parametrize("output", ["@e.npy/x.json", "@"])
+def test_an_output_that_cannot_be_written_is_refused_first(folder, capsys, output):
+    assert status_of(folder, f"--embeddings @both.npz --output {output}") == 2
+    assert capsys.readouterr().out == ""  # nothing was computed
+
+
+def test_an_interrupted_write_keeps_the_last_result(folder, monkeypatch):
+    before = result(folder, "--embeddings @both.npz --include r_precision")
+
+    def fail(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    command = "--embeddings @both.npz --include ndcg --output @out/result.json"
+    assert status_of(folder, command) == 2
+    assert json.loads((folder / "out" / "result.json").read_text()) == before
+    assert len(list((folder / "out").iterdir())) == 1

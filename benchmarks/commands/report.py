@@ -23,4 +23,7 @@ def report(
     from ..progress import print_written
     from ..report import write_joint_report
 
+    place = next(one for one in (out, *out.absolute().parents) if one.exists())
+    if not place.is_dir():  # said before minutes of work
+        raise NotADirectoryError(f"--out {out}: {place} is no folder: choose another place")
     print_written(write_joint_report(folders, out), Console())

@@ -23,6 +23,7 @@ from .loss_names import full_name
 from .plots import curve_panels, map_panels
 from .retrievals import retrieval_page
 from .style import as_pngs
+from .tables import number
 from .tree_picture import Agreement, level_of_shares, tree_figure
 
 NUM_SIDES = 2
@@ -190,7 +191,10 @@ def _agreement(found: Sequence[Agreement], level_names: Sequence[str]) -> str:
     level = level_of_shares(found)
     if level is None:
         return ""
-    values = "; ".join(f"{level_names[a.level]}: NMI {a.nmi:.2f}, AMI {a.ami:.2f}" for a in found)
+    values = "; ".join(
+        f"{level_names[a.level]}: NMI {number(a.nmi, digits=2)}, AMI {number(a.ami, digits=2)}"
+        for a in found
+    )
     return (
         f" The share is of the classes with the most frequent {level_names[level]} among them, in "
         "brackets that of all classes with it. Agreement of all superclasses with those of the "

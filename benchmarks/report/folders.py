@@ -52,10 +52,15 @@ def expanded(folder: Path) -> list[Path]:
     """The folder itself if it is that of a data set, else those of data sets in it.
 
     Raises:
-        ValueError: if there are none.
+        FileNotFoundError: if there is no such folder.
+        ValueError: if there are none in it.
     """
     if (folder / DATASET_FILE).exists():
         return [folder]
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"there is no folder {folder}: expected that of a data set, or one with such folders"
+        )
     found = sorted(path.parent for path in folder.glob(f"*/{DATASET_FILE}"))
     if not found:
         raise ValueError(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..datasets.folder import why_not_read
-from ..files import write_whole
+from ..files import linked, write_whole
 from ..names import printable
 from ..progress import print_written
 from .answers import Answer, Answers, Query
@@ -76,11 +76,9 @@ def write_answers(found: Answers, form: str, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(text)
         return
-    if out.exists() and not out.is_file():  # such as /dev/stdout, which must not be replaced
-        out.write_text(text, encoding="utf-8")
-        return
-    write_whole(out, text)
-    print_written([out], Console(stderr=True))
+    write_whole(linked(out), text)
+    if out.is_file():  # and not /dev/stdout
+        print_written([out], Console(stderr=True))
 
 
 def answers_json(found: Answers) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound, RequestEntityTooLarge
 
 from . import api, comparison
+from .files import AT_ONCE
 from .gallery import SearchedPictures
 from .reading import LARGEST_UPLOAD, read_upload
 from .trust import protect
@@ -33,6 +34,7 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     protect(app, host)
     compared_once = _once(lambda: comparison.compare(pictures))
+    uploads = BoundedSemaphore(AT_ONCE)  # they are held in memory until they are searched for
 
     @app.get("/")
     def page() -> Response:
@@ -73,9 +75,9 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
         content = request.get_data()
         if len(content) > LARGEST_UPLOAD:
             raise RequestEntityTooLarge
-        picture = read_upload(content)
-        name = request.args.get("class", "")
-        return api.neighbours_of_picture(pictures, picture, _answers_asked(), name)
+        k, name = _answers_asked(), request.args.get("class", "")
+        with uploads:
+            return api.neighbours_of_picture(pictures, read_upload(content), k, name)
 
     @app.get("/pictures/<int:row>")
     def picture(row: int) -> Response:
@@ -138,4 +140,8 @@ def _as_json(error: HTTPException) -> tuple[Response, int]:
     message = error.description
     if isinstance(error, RequestEntityTooLarge):
         message = f"The file is larger than {LARGEST_UPLOAD // 2**20} MB."
-    return jsonify(error=message), error.code or 500
+    response = jsonify(error=message)
+    for name, value in error.get_headers():  # such as the methods that are allowed
+        if name != "Content-Type":
+            response.headers[name] = value
+    return response, error.code or 500

@@ -89,7 +89,7 @@ class ClassNames:
             for node, name in enumerate(self._folded[level])
             if wanted in name
         )
-        return list(dict.fromkeys(found))[:limit]
+        return list(dict.fromkeys(filter(None, found)))[:limit]  # without classes the name is ""
 
     def rows(self, text: str) -> np.ndarray:
         """The rows of the pictures whose class or a superclass contains a text, ascending."""

@@ -13,7 +13,7 @@ from threading import BoundedSemaphore
 from ..names import printable
 from .reading import MOST_PIXELS, TOO_LARGE, as_jpeg, suffixes_shown, why_not_shown
 
-AT_ONCE = 2  # each picture that is decoded may take 200 MB
+AT_ONCE = 2  # each picture that is decoded may take 600 MB while it is converted
 LARGEST_FILE = 4 * MOST_PIXELS  # bytes; what is larger has too many pixels in any usual format
 USUAL_FILE = MOST_PIXELS // 32  # bytes; a photograph of too many pixels has more
 LINK = "links to files outside their folder (add --follow-links if you made these links)"

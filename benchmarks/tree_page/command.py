@@ -82,26 +82,28 @@ def tree(
     """Show the tree of a loss as a page, or export it (JSON, CSV, Newick, DOT, text)."""
     from rich.console import Console
 
-    from ..files import write_whole
+    from ..files import linked, write_whole
     from ..progress import print_written
     from .files import exported
     from .sources import read_array, read_source
 
     kind = _kind(out, format)
+    if out is not None and not out.parent.is_dir():
+        raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}: make it first")
     found = read_source(checkpoint)
     named = _named(found, checkpoint, names, num_superclasses, name_by)
     if kind == "html":
         out = out or Path("tree.html")
         table = found.history if history is None else read_array(history)
-        _write_page(out, checkpoint, found, named, pictures, table)
+        _write_page(linked(out), checkpoint, found, named, pictures, table)
     elif pictures is not None or history is not None:
         option = "--pictures" if pictures is not None else "--history"
         raise ValueError(f"{option} is shown on the page alone, and the format is {kind}")
     elif out is None:
         print(exported(named, kind), end="")
     else:
-        write_whole(out, exported(named, kind))
-    if out is not None:
+        write_whole(linked(out), exported(named, kind))
+    if out is not None and out.is_file():  # and not /dev/stdout
         print_written([out], Console())
 
 

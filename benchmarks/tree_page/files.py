@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from pml_hierarchical import Hierarchy, trees
@@ -75,9 +77,11 @@ def from_dot(text: str) -> Hierarchy:
     import networkx as nx  # type: ignore[import-untyped]
     import pydot
 
-    graphs = pydot.graph_from_dot_data(text)
+    with redirect_stdout(io.StringIO()) as printed:  # where pydot says what is wrong
+        graphs = pydot.graph_from_dot_data(text)
     if not graphs:
-        raise ValueError("it is not in the DOT language")
+        reason = (printed.getvalue().strip().splitlines() or [""])[-1]
+        raise ValueError(f"it is not in the DOT language: {reason}")
     graph = nx.nx_pydot.from_pydot(graphs[0])
     parents: dict[str, str | None] = dict.fromkeys(map(str, graph))
     for parent, child in graph.edges():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from pml_hierarchical.search.pictures import open_picture
 
 MAX_SAMPLES = 1000  # pictures of a tree
 SAMPLES_PER_CLASS = 4  # at most
@@ -49,19 +50,18 @@ def encoded(picture: Any) -> bytes:
 
     Arguments:
         picture: a ``PIL.Image``, an array ``(h, w)`` or ``(h, w, 3)`` of ``uint8``, the path of a
-            file, or the bytes of a WebP file, which stay as they are.
+            file, which is read as those of a data set are, or the bytes of a WebP file, which stay
+            as they are.
 
     Raises:
-        OSError: if a file cannot be read or holds no picture.
+        OSError: if a file cannot be read or holds no picture; the message names it.
     """
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     if not isinstance(picture, Image.Image):
-        with Image.open(Path(picture)) as opened:
-            opened.draft("RGB", (2 * SAMPLE_SIZE, 2 * SAMPLE_SIZE))
-            return encoded(opened.copy())
+        picture = open_picture(picture, 2 * SAMPLE_SIZE)
     upright = ImageOps.exif_transpose(picture)
     has_alpha = "A" in upright.getbands() or "transparency" in upright.info
     small = upright.convert("RGBA" if has_alpha else "RGB")

@@ -13,6 +13,7 @@ from pml_hierarchical import Hierarchy
 from ..artifacts import TREE_FILE
 from ..datasets.folder import search
 from ..files import DamagedFileError, read_arrays, read_json
+from ..names import composed
 from .files import SUFFIXES, read_tree_file
 from .found import FoundTree
 from .run_folder import BEST, read_run
@@ -110,7 +111,7 @@ def pictures_of_classes(
 
     Arguments:
         folder: with ``.../class/image``; a class is found by its whole path below ``folder``
-            or by the name of its own folder.
+            or by the name of its own folder; the form of accents matters only if both forms occur.
         names: of the classes.
 
     Returns:
@@ -123,11 +124,13 @@ def pictures_of_classes(
     if not folder.is_dir():
         raise NotADirectoryError(f"--pictures takes a folder with a folder per class, not {folder}")
     by_name: dict[str, list[Path]] = defaultdict(list)
+    by_form: dict[str, list[Path]] = defaultdict(list)
     for image in search(folder).images:
         own = image.parent.relative_to(folder)
         for name in {own.as_posix(), own.name}:
             by_name[name].append(image)
-    images = [by_name.get(name, []) for name in names]
+            by_form[composed(name)].append(image)
+    images = [by_name.get(name) or by_form.get(composed(name), []) for name in names]
     if not any(images):
         raise ValueError(
             f"{folder} has no folder of pictures that is called like a class, such as {names[0]!r}"

@@ -21,7 +21,7 @@ def readable_formats() -> list[str]:
     return [name for name in Image.OPEN if name not in NOT_READ]
 
 
-def open_picture(picture: str | Path | Image.Image) -> Image.Image:
+def open_picture(picture: str | Path | Image.Image, smallest: int | None = None) -> Image.Image:
     """A file or an opened picture in RGB, as :func:`read_picture`; an ``OSError`` names the file.
 
     Example:
@@ -32,7 +32,7 @@ def open_picture(picture: str | Path | Image.Image) -> Image.Image:
         return _opaque(_eight_bits(ImageOps.exif_transpose(picture)))
     content = Path(picture).read_bytes()
     try:
-        return read_picture(content)
+        return read_picture(content, smallest)
     except Exception as error:  # what the decoders raise is not documented
         is_cut = "truncated" in str(error).lower()
         wrong = "is cut off or damaged" if is_cut else "cannot be read"

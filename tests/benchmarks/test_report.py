@@ -8,6 +8,7 @@ import html5lib
 import numpy as np
 import pytest
 
+from benchmarks.command_line import main
 from benchmarks.report import embedding_map, provenance, write_joint_report, write_report
 from benchmarks.report.blocks import Cell, Grid
 from benchmarks.report.folders import read_folders
@@ -343,7 +344,17 @@ def test_one_data_set_twice_is_told_apart_by_its_place(tmp_path):
 def test_folder_without_runs_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no runs"):
         write_joint_report([tmp_path], tmp_path / "joint")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nothing"):
+        write_joint_report([tmp_path / "nothing"], tmp_path / "joint")
     assert not (tmp_path / "joint").exists()
+
+
+@pytest.mark.parametrize("out", ["file", "file/report"])
+def test_a_place_that_is_no_folder_is_refused_first(tmp_path, capsys, out):
+    (tmp_path / "file").touch()
+    command = ["report", str(make_store(tmp_path / "small")), "--out", str(tmp_path / out)]
+    assert main(command) == 2
+    assert f"{tmp_path}/file is no folder: choose another place" in capsys.readouterr().err
 
 
 def test_order_of_the_registry():

@@ -8,7 +8,8 @@ from benchmarks.report import embedding_map, figures
 from benchmarks.report.colours import PALETTE
 from benchmarks.report.curves import mean_by_step
 from benchmarks.report.differences import differences_by_dataset, differences_by_level
-from benchmarks.report.tree_picture import agreements, level_of_shares, tree_figure
+from benchmarks.report.figures import _agreement
+from benchmarks.report.tree_picture import Agreement, agreements, level_of_shares, tree_figure
 from benchmarks.results import Summary, base_of, metric_keys
 from benchmarks.thumbnails import MAX_PICTURES, sample
 
@@ -73,6 +74,11 @@ def test_agreement_with_the_levels_of_the_data_set():
     assert level_of_shares(discovered) == 2  # else the coarsest
     assert agreements(np.array([0, 1]), np.array([[0], [1]])) == []
     assert level_of_shares([]) is None
+
+
+def test_an_agreement_by_chance_has_no_sign():
+    said = _agreement([Agreement(1, 0.73, -0.001)], ("letter", "script"))
+    assert "script: NMI 0.73, AMI 0.00 " in said
 
 
 def test_rows_of_the_tree_say_their_size_and_share(tmp_path):

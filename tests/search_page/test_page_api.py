@@ -192,3 +192,10 @@ def test_queries_of_a_comparison_are_drawn_once(pictures, monkeypatch):
 def test_no_comparison_of_one_gallery(folders):
     client = create_app(load(folders.gallery)).test_client()
     assert "--compare" in client.get("/api/comparison").json["error"]
+
+
+def test_a_wrong_method_is_told_which_are_right(client):
+    response = client.delete("/api/search")
+    assert response.status_code == 405
+    assert {"GET", "POST"} <= set(response.allow)
+    assert response.json["error"]

@@ -87,6 +87,11 @@ def test_classes_without_a_tree(folders, tmp_path):
     assert found["galleries"][0]["correct"] == [4]
 
 
+def test_without_classes_no_name_is_suggested(folders):
+    client = create_app(load(folders.flat)).test_client()
+    assert client.get("/api/names?like=").json == {"names": []}
+
+
 def test_galleries_of_the_same_name_are_called_by_their_paths(folders, tmp_path):
     model = RetrievalModel.load(folders.model)
     make_gallery(tmp_path / "gallery", model, folders.root, folders.paths, folders.classes, TREE)

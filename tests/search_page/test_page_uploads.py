@@ -4,12 +4,17 @@ import io
 import struct
 import tempfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from time import sleep
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks.search_page import app as app_module
+from benchmarks.search_page.app import create_app
+from benchmarks.search_page.files import AT_ONCE
 from benchmarks.search_page.loading import load
 from benchmarks.search_page.reading import LARGEST_UPLOAD, MOST_PIXELS, read_upload
 
@@ -152,3 +157,29 @@ def test_without_a_model_nothing_can_be_uploaded(folders):
     assert client.post("/api/search", data=ACCEPTED["JPEG"]).json == {"error": message}
     assert client.get("/api/info").json["takes_uploads"] is False
     assert client.get("/api/search?row=0").status_code == 200
+
+
+def test_few_pictures_are_in_memory_at_once(pictures, monkeypatch):
+    """A PNG of 200 kB can hold 64 million pixels, which take 600 MB while they are converted."""
+    lock, inside, most = Lock(), [], []
+
+    def slowly(content):
+        with lock:
+            inside.append(1)
+            most.append(len(inside))
+        sleep(0.05)
+        return Image.new("RGB", (9, 9))
+
+    def search(pictures, picture, k, name):
+        sleep(0.05)  # others are searched for one after the other
+        with lock:
+            inside.pop()
+        return {}
+
+    monkeypatch.setattr("benchmarks.search_page.app.read_upload", slowly)
+    monkeypatch.setattr("benchmarks.search_page.api.neighbours_of_picture", search)
+    app = create_app(pictures)
+    with ThreadPoolExecutor(8) as threads:
+        posts = [threads.submit(app.test_client().post, "/api/search", data=b"x") for _ in range(8)]
+        assert [post.result().status_code for post in posts] == [200] * 8
+    assert max(most) == AT_ONCE

@@ -1,7 +1,14 @@
 """The command ``tree``: what it reads, what it writes, and what it says of bad input."""
 
+import base64
+import io
 import json
+import os
 import pickle
+import re
+import struct
+import unicodedata
+import zlib
 
 import networkx as nx
 import numpy as np
@@ -16,6 +23,7 @@ from typer.testing import CliRunner
 from benchmarks.tree_page.command import Format, NameBy, tree
 from benchmarks.tree_page.files import exported, from_dot
 from benchmarks.tree_page.names import read_names
+from benchmarks.tree_page.sources import pictures_of_classes
 from pml_hierarchical import Hierarchy, losses, trees
 
 NAMES = [f"{kind} {name}" for name in ("apple", "milk", "pear") for kind in ("red", "oat", "new")]
@@ -177,6 +185,53 @@ def content_of(page):
     return json.loads(text[start : text.index("</script>", start)])
 
 
+def test_pictures_in_a_folder_whose_accents_have_another_form(tmp_path):
+    """Systems of Apple and some archives write a letter and its accent as two characters."""
+    composed, apart = "äpfel", unicodedata.normalize("NFD", "äpfel")
+    assert composed != apart
+    (tmp_path / "pictures" / apart).mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(tmp_path / "pictures" / apart / "1.png")
+    assert pictures_of_classes(tmp_path / "pictures", ["milk", composed])[1] == [0, 1]
+    (tmp_path / "pictures" / composed).mkdir()
+    for number in range(2):
+        Image.new("RGB", (9, 9)).save(tmp_path / "pictures" / composed / f"{number}.png")
+    assert pictures_of_classes(tmp_path / "pictures", [composed, apart])[1] == [2, 1]
+
+
+def as_shown(page):
+    """The first picture of a page."""
+    content = re.search('id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1]
+    encoded = next(iter(json.loads(content)["pictures"].values()))[0]
+    return Image.open(io.BytesIO(base64.b64decode(encoded)))
+
+
+def test_pictures_are_read_as_those_of_a_data_set(tmp_path, names):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(9, 4)))
+    file = tmp_path / "pictures" / NAMES[0] / "1.png"
+    file.parent.mkdir(parents=True)
+    Image.fromarray(np.full((20, 20), 32896, np.uint16)).save(file)  # half of white
+    options = {"names": names, "pictures": tmp_path / "pictures"}
+    tree(tmp_path / "a.npy", out=tmp_path / "tree.html", **options)
+    assert abs(np.asarray(as_shown(tmp_path / "tree.html").convert("L")).mean() - 128) < 3
+
+
+@pytest.mark.parametrize("kind", ["cut", "far too large"])
+def test_a_picture_that_cannot_be_read_is_named(tmp_path, names, kind):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(9, 4)))
+    file = tmp_path / "pictures" / NAMES[0] / "1.png"
+    file.parent.mkdir(parents=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)).save(file)
+    content = file.read_bytes()
+    if kind == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        header = b"IHDR" + struct.pack(">II", 20000, 20000) + content[24:29]
+        checksum = struct.pack(">I", zlib.crc32(header))
+        file.write_bytes(content[:12] + header + checksum + content[33:])
+    with pytest.raises(OSError, match=r"the picture .*1\.png"):
+        tree(tmp_path / "a.npy", names=names, pictures=tmp_path / "pictures")
+
+
 def test_exported_text_ends_with_a_line_end():
     whole = Hierarchy([[0, 0], [1, 0]], [["a", "b"], ["c"]])
     for kind in Format:
@@ -237,6 +292,41 @@ def test_bad_input_is_named_in_one_line(tmp_path, monkeypatch, name, content, op
     with pytest.raises((ValueError, OSError), match=message):
         tree(tmp_path / name, **{**options, **paths})
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_pydot_prints_is_in_the_message(tmp_path, capsys):
+    (tmp_path / "a.dot").write_text("no graph")
+    with pytest.raises(ValueError, match=r"not in the DOT language: Expected .*found 'no'"):
+        tree(tmp_path / "a.dot")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_of_the_page_that_does_not_exist(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((5, 2), np.float32))
+    with pytest.raises(OSError, match=r"--out .*there is no folder .*none: make it first"):
+        tree(tmp_path / "a.npy", out=tmp_path / "none" / "tree.html")
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    (tmp_path / "a.json").write_text('["a/x", "b/y"]')
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        tree(tmp_path / "a.json", out=tmp_path / "pipe", format=Format.newick)
+        assert (tmp_path / "pipe").is_fifo()
+        assert os.read(reader, 1000).decode() == "(('a/x')a,('b/y')b);\n"
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("kind", [Format.text, Format.html])
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path, kind):
+    (tmp_path / "a.json").write_text('["a/x", "b/y"]')
+    (tmp_path / "link").symlink_to("target")
+    tree(tmp_path / "a.json", out=tmp_path / "link", format=kind)
+    assert (tmp_path / "link").is_symlink()
+    assert "b" in (tmp_path / "target").read_text()
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_loss_in_its_warm_up(tmp_path):
