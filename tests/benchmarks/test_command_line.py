@@ -180,7 +180,7 @@ def test_errors_are_one_line_with_exit_code_2(arguments, message, capsys):
 
 def test_debug_shows_where_an_error_came_from():
     for command in (["--debug", "report", "nowhere"], ["report", "nowhere", "--debug"]):
-        with pytest.raises(ValueError, match="nowhere"):
+        with pytest.raises(FileNotFoundError, match="nowhere"):
             main(command)
 
 

@@ -209,7 +209,7 @@ def test_training_that_ends_in_the_warm_up_is_not_silent():
     loss_func(*batch(torch.float32))
     objects = [loss_func]
     del loss_func
-    with pytest.warns(UserWarning, match="trained for 1 steps"):
+    with pytest.warns(UserWarning, match="trained for 1 of the 10 training steps of its warm-up"):
         objects.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -57,7 +57,7 @@ def warm_up_only():
         (trained_in_eval_mode, r"called in eval\(\) mode with gradients"),
         (new_classes_without_optimizer, "new classes without optimizer="),
         (never_updated, r"recluster\(\) has not been called"),
-        (warm_up_only, "all belonged to its warm-up of 10"),
+        (warm_up_only, "trained for 4 of the 10 training steps of its warm-up"),
     ],
 )
 def test_told_once(habit, message):
