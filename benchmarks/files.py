@@ -41,6 +41,21 @@ def write_whole(path: Path, content: bytes | str) -> None:
         )
 
 
+def check_place(folder: Path, option: str) -> None:
+    """Refuse a folder that cannot be made, before any work.
+
+    Arguments:
+        folder: there may be none yet.
+        option: what asked for it, for the message.
+
+    Raises:
+        NotADirectoryError: if it, or one above it, is a file.
+    """
+    place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(f"{option}: {place} is no folder: choose another place")
+
+
 def linked(path: Path) -> Path:
     """Where to write a file that the user named: if that is a link, what it leads to."""
     return path.resolve() if path.is_symlink() else path

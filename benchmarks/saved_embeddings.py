@@ -19,7 +19,7 @@ from pml_hierarchical.accuracy.inputs import Embeddings
 
 from .commands.evaluate import EvaluateOptions
 from .device import hint_at_cuda
-from .files import linked, write_whole
+from .files import check_place, linked, write_whole
 from .names import one_line
 from .storage import array_names, load_array, load_hierarchy
 
@@ -87,9 +87,7 @@ def _check_output(output: Path) -> None:
     """Refuse a file that cannot be written, before metrics are computed for it."""
     if output.is_dir():
         raise IsADirectoryError(f"--output {output} is a folder: name a file in it")
-    folder = next(one for one in output.absolute().parents if one.exists())
-    if not folder.is_dir():
-        raise NotADirectoryError(f"--output {output}: {folder} is no folder: choose another place")
+    check_place(output.absolute().parent, f"--output {output}")
 
 
 def _labels(path: str | None, embeddings: str, prefixes: tuple[str, ...]) -> Any:

@@ -20,10 +20,9 @@ def report(
     out: Annotated[Path, Option(help="Folder of the report.")] = Path("report"),
 ) -> None:
     """Write one report of the runs in several folders."""
+    from ..files import check_place
     from ..progress import print_written
     from ..report import write_joint_report
 
-    place = next(one for one in (out, *out.absolute().parents) if one.exists())
-    if not place.is_dir():  # said before minutes of work
-        raise NotADirectoryError(f"--out {out}: {place} is no folder: choose another place")
+    check_place(out, f"--out {out}")  # said before minutes of work
     print_written(write_joint_report(folders, out), Console())
