@@ -123,7 +123,8 @@ class Hierarchy(core.Hierarchy):
                 chains.append(chain)
         depths = {len(chain): chain[0] for chain in chains}
         if len(depths) != 1:
-            raise ValueError(f"fine classes need the same depth, got {{depth: name}} {depths}")
+            got = f"{{depth: name}} {depths}" if depths else "no class"
+            raise ValueError(f"fine classes need the same depth, got {got}")
         levels = [list(dict.fromkeys(level)) for level in zip(*chains, strict=True)]
         names = [level for i, level in enumerate(levels) if i == 0 or len(level) > 1]
         codes = [{name: code for code, name in enumerate(level)} for level in names]
@@ -171,7 +172,7 @@ class Hierarchy(core.Hierarchy):
         names = list(names)
         if unknown := [name for name in names if name not in known]:
             near = difflib.get_close_matches(str(unknown[0]), known, n=1, cutoff=0.0)
-            hint = f"; the nearest is {near[0]!r}" if near else ": the hierarchy has no names"
+            hint = f"; the nearest is {near[0]!r}" if near else ": level 0 has no names"
             raise ValueError(f"no fine class is called {unknown[0]!r}{hint}")
         return torch.tensor([known[name] for name in names], dtype=torch.int64)
 

@@ -113,7 +113,7 @@ def _read_graph(graph: Any, parents: dict[str, str | None], labels: dict[str, st
             ends = [
                 _read_graph(pydot.Subgraph(obj_dict=end), parents, labels)
                 if isinstance(end, dict)
-                else [_node(end)]
+                else [_node(str(end))]
                 for end in (part.get_source(), part.get_destination())
             ]
             parents |= {node: parents.get(node) for end in ends for node in end}

@@ -89,10 +89,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         progress_bar: bool = True,
     ) -> None:
         if label_comparison_fn is not None:
-            raise NotImplementedError(
-                "label_comparison_fn: the levels of a hierarchy are compared by equality. "
-                "Use PML's AccuracyCalculator for labels that need another comparison."
-            )
+            wrong = "levels are compared by equality, not by label_comparison_fn"
+            raise NotImplementedError(f"{wrong}. Use PML's AccuracyCalculator for that")
         if k not in (None, "max_bin_count") and not _is_positive(k):
             raise ValueError(f"k must be a positive integer, None or 'max_bin_count', got {k!r}")
         if block_size is not None and not _is_positive(block_size):
@@ -131,10 +129,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
                 raise TypeError(f"{argument} must be a list or tuple of names, got {names!r}")
             for name in names:
                 if self._function(name) is None:
-                    raise ValueError(
-                        f"{argument} names {name!r}, which is not a metric. There are: "
-                        f"{', '.join(self._names())}; and those with any other k"
-                    )
+                    known = f"There are: {', '.join(self._names())}; and those with any other k"
+                    raise ValueError(f"{argument} names {name!r}, which is not a metric. {known}")
 
     def get_function_dict(
         self, include: Sequence[str] = (), exclude: Sequence[str] = ()

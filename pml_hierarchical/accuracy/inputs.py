@@ -127,8 +127,7 @@ def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.nd
             f"{name} have {fine.shape[1]} levels of their own, but the calculator was given a "
             "hierarchy: give it the fine labels alone, or no hierarchy"
         )
-    levels = [hierarchy.ancestors(fine[:, 0], level) for level in range(hierarchy.num_levels)]
-    return np.stack(levels, axis=1)
+    return np.asarray(hierarchy.class_labels[hierarchy.ancestors(fine[:, 0], 0)])
 
 
 def first_conflict(labels: np.ndarray, levels: Sequence[int]) -> str | None:
