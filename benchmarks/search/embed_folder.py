@@ -196,6 +196,14 @@ def tree_of(class_names: Sequence[str], hierarchy: Hierarchy | None) -> Hierarch
     return Hierarchy(np.arange(len(class_names))[:, None], [class_names])
 
 
+def has_classes_of(tree: Hierarchy | None, model: RetrievalModel) -> bool:
+    """Whether the classes of a gallery are those of a model, by their names if there are any."""
+    own = tree_of(model.class_names, model.hierarchy)
+    if tree is None or own is None or tree.names is not None:
+        return tree == own
+    return np.array_equal(tree.class_labels, own.class_labels)
+
+
 def read_embeddings(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """The embeddings, ``float32 (n, d)`` mapped into memory, and what ``pictures.json`` says.
 
