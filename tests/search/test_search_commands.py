@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from small_gallery import make_model, write_pictures
 
-from benchmarks import command_line
+from benchmarks import command_line, files
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import Index, RetrievalModel
 
@@ -252,6 +252,25 @@ def test_a_gpu_is_called_cuda(own_gallery, call):
         assert code == 2
         assert f"--device {name} is not available here" in errors
         assert "A GPU is called cuda" in errors
+
+
+def test_classes_are_not_written_without_the_tree_that_they_are_of(own_gallery, call, monkeypatch):
+    written = files._open_to_the_disk
+    before = (own_gallery / "embeddings/pictures.json").read_bytes()
+
+    def interrupted(temporary, path):
+        if path.name == "model.json":
+            raise KeyboardInterrupt
+        return written(temporary, path)
+
+    monkeypatch.setattr(files, "_open_to_the_disk", interrupted)
+    os.remove("pictures/fruit/unknown/0.png")  # embed writes its list, and then the classes in it
+    assert call("embed", "model", "pictures", "--out", "embeddings")[0] == 130
+    assert call("index", "embeddings", "--out", "new")[0] == 2  # not finished, and not mixed up
+    monkeypatch.setattr(files, "_open_to_the_disk", written)
+    assert call("embed", "model", "pictures", "--out", "embeddings")[0] == 0
+    assert (own_gallery / "embeddings/pictures.json").read_bytes() != before
+    assert call("index", "embeddings", "--out", "new")[0] == 0
 
 
 def test_a_full_disk_keeps_nothing_of_a_new_gallery(own_gallery, call, monkeypatch):
