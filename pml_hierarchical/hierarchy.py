@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,8 @@ class Hierarchy(core.Hierarchy):
         A parent of ``None``, NaN or pandas' ``NA`` is none. A root that all share is no level.
         """
         above = {name: up for name, up in parent_of.items() if up is not None and not _is_nan(up)}
+        if bad := [name for name, up in above.items() if not isinstance(up, Hashable)]:
+            raise ValueError(f"the parent of {bad[0]!r} must be a name, got {above[bad[0]]!r}")
         is_parent = set(above.values())
         chains: list[list[str]] = []
         for name in parent_of:

@@ -113,8 +113,7 @@ class HierarchicalTester(core.HierarchicalTester):
         if average and self.accuracy_calculator.return_per_class:
             raise ValueError(
                 f"HookContainer picks the best epoch by one number, but with return_per_class "
-                f"{metric!r} is a list with one per class: use a calculator with avg_of_avgs=True, "
-                "whose number is the mean of that list"
+                f"{metric!r} is a list with one per class: use a calculator with avg_of_avgs=True"
             )
         if average and self.primary_level is not None:
             label_hierarchy_level, average = self.primary_level, False

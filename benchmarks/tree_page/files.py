@@ -41,7 +41,9 @@ def read_tree_file(path: Path) -> Hierarchy:
         "dot": from_dot,
     }
     try:
-        return readers[kind](path.read_text(encoding="utf-8"))
+        return readers[kind](path.read_text(encoding="utf-8-sig"))  # editors on Windows mark it
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not in UTF-8 ({error}): save it as UTF-8") from error
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         what = f"no {kind.upper() if kind != 'newick' else 'Newick'} tree"
         raise ValueError(f"{path} holds {what} ({error})") from error

@@ -77,11 +77,10 @@ class ReferenceDistances:
     def _needs_double(self, queries: Embeddings) -> bool:
         if torch.float64 in (queries.dtype, self.references.dtype):
             return True
-        for embeddings in (queries, self.references):
-            small = embeddings.largest
-            if self.distance.normalize_embeddings:  # row by row, however short a row is
-                small = min(small, embeddings.smallest)
-            if embeddings.largest > _SAFE or 0 < small < 1 / _SAFE:
+        for some in (queries, self.references):
+            # normalised row by row, however short a row is
+            small = some.smallest if self.distance.normalize_embeddings else some.largest
+            if some.largest > _SAFE or 0 < small < 1 / _SAFE:
                 return True
         return self._is_product and self._nearest_share(queries) < _SAFE_SHARE
 

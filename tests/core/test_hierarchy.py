@@ -355,6 +355,11 @@ def test_is_immutable():
         ),
         (lambda: Hierarchy.from_paths(["a", "a/b"]), ValueError, "equal depth, each once"),
         (lambda: Hierarchy.from_paths([]), ValueError, "fine classes need"),
+        (
+            lambda: Hierarchy.of({"fruit": ["apple", "pear"]}),
+            ValueError,
+            r"the parent of 'fruit' must be a name, got \['apple', 'pear'\]",
+        ),
         (lambda: Hierarchy.of({}), ValueError, "fine classes need .*, got no class$"),
         (lambda: Hierarchy.from_mapping({"a": "b", "b": "a"}), ValueError, "cycle"),
         (lambda: Hierarchy.from_mapping({"x": "r", "a": "b", "b": "a"}), ValueError, "cycle"),

@@ -151,6 +151,14 @@ def test_dot_is_read_as_networkx_reads_it():
     assert set(found.names[0]) == {node for node in graph if not graph.out_degree(node)}
 
 
+@pytest.mark.parametrize("suffix", ["json", "csv", "nwk", "dot"])
+def test_files_with_a_byte_order_mark(tmp_path, suffix):
+    known = Hierarchy.from_mapping({"a": "x", "b": "y"})
+    content = exported(known, {"nwk": "newick"}.get(suffix, suffix))
+    (tmp_path / f"a.{suffix}").write_text(content, encoding="utf-8-sig")
+    assert tree_in(tmp_path / f"a.{suffix}", tmp_path) == known
+
+
 def test_subgraphs_and_ports_of_dot():
     text = """digraph {
         node [shape=box];
@@ -296,6 +304,13 @@ BAD = [
     ("a.json", '{"a": "b", "b": "a"}', {}, "cycle"),
     ("a.csv", "x,y\n1,2\n", {}, "columns must be name and parent"),
     ("a.nwk", "((a,b)", {}, "brackets are missing"),
+    (
+        "a.csv",
+        "name,parent\na,é".encode("latin1"),
+        {},
+        r"a\.csv is not in UTF-8 .*save it as UTF-8",
+    ),
+    ("a.json", '{"paths": ["a", "b"]}', {}, r"parent of 'paths' must be a name, got \['a', 'b'\]"),
     ("a.dot", "digraph { a -> c; b -> c; a -> d; b -> e }", {}, "'c' has two parents: 'a' and 'b'"),
     ("a.dot", "graph { a -- c; b -- d }", {}, "the graph is undirected.* write digraph for graph"),
     ("a.dot", "digraph { a -> c } digraph { b -> d }", {}, "it has 2 graphs: give a file with one"),
