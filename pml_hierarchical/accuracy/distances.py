@@ -40,13 +40,14 @@ class ReferenceDistances:
         self._is_product = self._is_euclidean or is_dot
         for embeddings in (queries, references):
             if embeddings.largest > 2.0**500 and not self.distance.normalize_embeddings:
-                raise ValueError(
-                    f"{embeddings.name} holds values up to {embeddings.largest:.3g}, whose "
-                    "distances are beyond float64: scale the embeddings down"
-                )
+                wrong = f"{embeddings.name} holds values up to {embeddings.largest:.3g}, whose"
+                raise ValueError(f"{wrong} distances are beyond float64: scale the embeddings down")
         self.dtype = torch.float64 if self._needs_double(queries) else torch.float32
         self._norms: Tensor | None = None
+        self._centre: Tensor | None = None
         if self._is_euclidean:
+            if self.dtype == torch.float64:  # or an offset that all share would cost its digits
+                self._centre = self._normalised(references.rows(0, 1, self.dtype))
             parts = (references.rows(*bounds, self.dtype) for bounds in references.slices())
             self._norms = torch.cat([self._normalised(x).square().sum(dim=1) for x in parts])
         self._buffer: Tensor | None = None
@@ -68,11 +69,12 @@ class ReferenceDistances:
         return result
 
     def _normalised(self, rows: Tensor) -> Tensor:
-        """As the distance does it, but of any length: PML divides by 1e-12 at least."""
+        """As the distance does it, but of any length: PML divides by 1e-12 at least. Centred."""
         if self.distance.normalize_embeddings and self.dtype == torch.float64:
             largest = rows.abs().amax(dim=1, keepdim=True)
             rows = rows / torch.where(largest > 0, largest, 1.0)
-        return self.distance.maybe_normalize(rows)
+        rows = self.distance.maybe_normalize(rows)
+        return rows if self._centre is None else rows - self._centre
 
     def _needs_double(self, queries: Embeddings) -> bool:
         if torch.float64 in (queries.dtype, self.references.dtype):

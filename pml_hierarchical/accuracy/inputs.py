@@ -123,10 +123,8 @@ def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.nd
         return array
     fine = np.c_[array]
     if fine.shape[1] != 1:
-        raise ValueError(
-            f"{name} have {fine.shape[1]} levels of their own, but the calculator was given a "
-            "hierarchy: give it the fine labels alone, or no hierarchy"
-        )
+        wrong = f"{name} have {fine.shape[1]} levels of their own beside the hierarchy"
+        raise ValueError(f"{wrong}: give it the fine labels alone, or no hierarchy")
     return np.asarray(hierarchy.class_labels[hierarchy.ancestors(fine[:, 0], 0)])
 
 
