@@ -43,8 +43,7 @@ class ReferenceDistances:
                 wrong = f"{embeddings.name} holds values up to {embeddings.largest:.3g}, whose"
                 raise ValueError(f"{wrong} distances are beyond float64: scale the embeddings down")
         self.dtype = torch.float64 if self._needs_double(queries) else torch.float32
-        self._norms: Tensor | None = None
-        self._centre: Tensor | None = None
+        self._norms, self._centre = None, None
         if self._is_euclidean:
             if self.dtype == torch.float64:  # or an offset that all share would cost its digits
                 self._centre = self._normalised(references.rows(0, 1, self.dtype))
@@ -128,4 +127,5 @@ class ReferenceDistances:
             return max(256, _CACHED // max(1, num_queries))
         values, kind = self.references.values, (self.dtype, self.references.device)
         is_ready = isinstance(values, Tensor) and (values.dtype, values.device) == kind
-        return len(self.references) if is_ready and not self.distance.normalize_embeddings else None
+        is_copied = self.distance.normalize_embeddings or self._centre is not None
+        return len(self.references) if is_ready and not is_copied else None
