@@ -60,8 +60,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         block_size: how many queries to take at a time; by default what fits the free memory.
         progress_bar: whether an evaluation of more than a few seconds draws one.
 
-    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, and ``ValueError``
-    for a metric that does not exist or a ``k`` that is none.
+    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, or ``distance``
+    no object of PML, and ``ValueError`` for a metric that does not exist or a ``k`` that is none.
 
     >>> embeddings = torch.tensor([[0.0], [0.1], [1.0], [1.2], [5.0], [5.3]])
     >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1]])
@@ -99,6 +99,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
             raise ValueError(f"at_k must hold positive integers below 2**31, got {at_k!r}")
         if distance is not None and knn_func is not None:
             raise ValueError("give a distance or a knn_func, not both: knn_func has its own")
+        if not isinstance(distance, (BaseDistance, type(None))):
+            raise TypeError(f"distance must be like PML's CosineSimilarity(), got {distance!r}")
         super().__init__(
             avg_of_avgs=avg_of_avgs,
             return_per_class=return_per_class,

@@ -135,8 +135,6 @@ def first_conflict(labels: np.ndarray, levels: Sequence[int]) -> str | None:
         pairs = labels[:, [level, above]]
         fine, coarse = pairs[np.lexsort(pairs.T[::-1])].T
         for row in np.flatnonzero((fine[1:] == fine[:-1]) & (coarse[1:] != coarse[:-1]))[:1]:
-            return (
-                f"class {fine[row]} of level {level} lies in two classes of level {above}: "
-                f"{coarse[row]} and {coarse[row + 1]}"
-            )
+            wrong = f"class {fine[row]} of level {level} lies in two classes of level {above}"
+            return f"{wrong}: {coarse[row]} and {coarse[row + 1]}"
     return None
