@@ -60,8 +60,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         block_size: how many queries to take at a time; by default what fits the free memory.
         progress_bar: whether an evaluation of more than a few seconds draws one.
 
-    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, or ``distance``
-    no object of PML, and ``ValueError`` for a metric that does not exist or a ``k`` that is none.
+    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, or ``distance`` is no
+    object of PML; ``ValueError`` for a metric that does not exist or a ``k`` that is none.
 
     >>> embeddings = torch.tensor([[0.0], [0.1], [1.0], [1.2], [5.0], [5.3]])
     >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1]])
