@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 # controls, lone surrogates, private use, unassigned, separators of lines and paragraphs
 _NOT_PRINTED = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -37,6 +38,24 @@ def composed(name: str) -> str:
 def last_part(name: str) -> str:
     """The last folder in the name of a class: ``apple`` of ``fruit/apple``."""
     return name.rpartition("/")[2]
+
+
+def names_of(tree: Any) -> list[Sequence[str]]:
+    """The names of all levels of a ``Hierarchy``, finest first; numbers where it has none.
+
+    Example:
+        >>> from pml_hierarchical import Hierarchy
+        >>> names_of(Hierarchy([[0, 0], [1, 0]], [["apple", "pear"], None]))
+        [('apple', 'pear'), ['superclass 0']]
+    """
+    given = tree.names or (None,) * tree.num_levels
+    before = ["class "] + [f"superclass {level}." for level in range(1, tree.num_levels)]
+    if tree.num_levels == 2:
+        before[1] = "superclass "
+    return [
+        own or [f"{start}{node}" for node in range(size)]
+        for own, start, size in zip(given, before, tree.sizes, strict=True)
+    ]
 
 
 def folded(name: str) -> str:

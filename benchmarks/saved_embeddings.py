@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_metric_learning import distances
+from pytorch_metric_learning.utils.inference import FaissKMeans
 
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
 from pml_hierarchical.accuracy.inputs import Embeddings
@@ -120,6 +121,8 @@ def _calculator(options: EvaluateOptions) -> HierarchicalAccuracyCalculator:
         device=None if options.device is None else _device(options.device),
         k=_k(options.k),
         progress_bar=not options.quiet,
+        # PML's default, without faiss's warning of classes with fewer than 39 queries
+        kmeans_func=FaissKMeans(min_points_per_centroid=1),
         **{name: getattr(options, name) for name in same},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,8 @@ class Hierarchy(core.Hierarchy):
         A parent of ``None``, NaN or pandas' ``NA`` is none. A root that all share is no level.
         """
         above = {name: up for name, up in parent_of.items() if up is not None and not _is_nan(up)}
+        if bad := [name for name, up in above.items() if not isinstance(up, Hashable)]:
+            raise ValueError(f"the parent of {bad[0]!r} must be a name, got {above[bad[0]]!r}")
         is_parent = set(above.values())
         chains: list[list[str]] = []
         for name in parent_of:
@@ -123,7 +125,8 @@ class Hierarchy(core.Hierarchy):
                 chains.append(chain)
         depths = {len(chain): chain[0] for chain in chains}
         if len(depths) != 1:
-            raise ValueError(f"fine classes need the same depth, got {{depth: name}} {depths}")
+            got = f"{{depth: name}} {depths}" if depths else "no class"
+            raise ValueError(f"fine classes need the same depth, got {got}")
         levels = [list(dict.fromkeys(level)) for level in zip(*chains, strict=True)]
         names = [level for i, level in enumerate(levels) if i == 0 or len(level) > 1]
         codes = [{name: code for code, name in enumerate(level)} for level in names]
@@ -171,7 +174,7 @@ class Hierarchy(core.Hierarchy):
         names = list(names)
         if unknown := [name for name in names if name not in known]:
             near = difflib.get_close_matches(str(unknown[0]), known, n=1, cutoff=0.0)
-            hint = f"; the nearest is {near[0]!r}" if near else ": the hierarchy has no names"
+            hint = f"; the nearest is {near[0]!r}" if near else ": level 0 has no names"
             raise ValueError(f"no fine class is called {unknown[0]!r}{hint}")
         return torch.tensor([known[name] for name in names], dtype=torch.int64)
 

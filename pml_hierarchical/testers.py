@@ -113,8 +113,7 @@ class HierarchicalTester(core.HierarchicalTester):
         if average and self.accuracy_calculator.return_per_class:
             raise ValueError(
                 f"HookContainer picks the best epoch by one number, but with return_per_class "
-                f"{metric!r} is a list with one per class: use a calculator with avg_of_avgs=True, "
-                "whose number is the mean of that list"
+                f"{metric!r} is a list with one per class: use a calculator with avg_of_avgs=True"
             )
         if average and self.primary_level is not None:
             label_hierarchy_level, average = self.primary_level, False
@@ -122,15 +121,12 @@ class HierarchicalTester(core.HierarchicalTester):
 
     def label_levels_to_evaluate(self, query_labels: Tensor) -> list[int]:
         """The levels to evaluate, which a hierarchy of the calculator may add to the labels."""
-        hierarchy = self.accuracy_calculator.hierarchy
-        available = query_labels.shape[1] if hierarchy is None else hierarchy.num_levels
-        wanted = self.label_hierarchy_level
-        wanted = [wanted] if isinstance(wanted, int) else wanted
-        levels = list(range(available) if isinstance(wanted, str) else wanted)
-        if not all(0 <= level < available for level in levels):
+        tree, wanted = self.accuracy_calculator.hierarchy, self.label_hierarchy_level
+        known = range(query_labels.shape[1] if tree is None else tree.num_levels)
+        levels = [*known] if wanted == "all" else [wanted] if isinstance(wanted, int) else [*wanted]
+        if not set(levels) <= set(known):
             raise ValueError(
-                f"label_hierarchy_level={self.label_hierarchy_level!r}, but the labels have the "
-                f"levels 0..{available - 1}"
+                f"label_hierarchy_level={wanted!r}, but the labels have the levels 0..{known[-1]}"
             )
         if self.primary_level is not None and self.primary_level not in levels:
             raise ValueError(

@@ -144,6 +144,13 @@ def test_options_reach_the_calculator(folder):
     assert "NMI_level0" in result(folder, f"{base} --clustering")["metrics"]
 
 
+def test_clusters_are_those_of_the_calculator_without_a_warning_of_faiss(folder, sample, capfd):
+    found = result(folder, "--embeddings @both.npz --clustering --include NMI AMI --distance dot")
+    assert capfd.readouterr().err == ""
+    ours = HierarchicalAccuracyCalculator(include=("NMI", "AMI"), device="cpu")
+    assert found["metrics"] == ours.get_accuracy(*sample)
+
+
 def test_a_metric_without_a_value_is_null(folder):
     np.save(folder / "lone.npy", np.arange(100))
     found = result(folder, "--embeddings @e.npy --labels @lone.npy --include r_precision")

@@ -211,6 +211,8 @@ def test_refused():
     sets = {"val": data_set(1)}
     with pytest.raises(ValueError, match=r"label_hierarchy_level=3, but .* 0\.\.2"):
         ours(label_hierarchy_level=3).test(sets, 1, Trunk())
+    with pytest.raises(ValueError, match=r"label_hierarchy_level='fine', but .* 0\.\.2"):
+        ours(label_hierarchy_level="fine").test(sets, 1, Trunk())
     with pytest.raises(ValueError, match="primary_level=1 is not among the levels"):
         ours(label_hierarchy_level=[0, 2], primary_level=1).test(sets, 1, Trunk())
     with pytest.raises(ValueError, match="names no level with a parent"):

@@ -15,8 +15,8 @@ import numpy as np
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import RetrievalModel
 
-from ..names import meant_by, printable
-from .embed_folder import tree_of
+from ..names import meant_by, names_of, printable
+from .embed_folder import has_classes_of
 from .embed_pictures import NAMED, FoundPictures
 from .gallery_index import Index
 
@@ -111,7 +111,7 @@ def find_answers(
     tree = None if index.classes is None else index.hierarchy
     level = _checked_level(tree, level, bool(only))
     among = None if not only else _rows_of(index, level or 0, only)
-    names = [] if tree is None else [_names(tree, one) for one in range(tree.num_levels)]
+    names = [] if tree is None else _names(tree)
     root = Path(index.about.get("root", "."))  # an index built in Python may have none
     queries: list[Query] = []
 
@@ -128,7 +128,7 @@ def find_answers(
             continue
         similarities, rows = index.search(embeddings, k, among)
         guessed: Sequence[Any] = [None] * len(files)
-        if tree is not None and tree == tree_of(model.class_names, model.hierarchy):
+        if tree is not None and has_classes_of(tree, model):
             guessed = model.nearest_classes(embeddings).tolist()
         for number, file in enumerate(files):
             answers = tuple(
@@ -182,15 +182,14 @@ def _checked_level(tree: Hierarchy | None, level: int | None, is_needed: bool) -
     return level
 
 
-def _names(tree: Hierarchy, level: int) -> list[str]:
-    own = tree.names and tree.names[level]
-    return [printable(name) for name in own] if own else list(map(str, range(tree.sizes[level])))
+def _names(tree: Hierarchy) -> list[list[str]]:
+    return [list(map(printable, own)) for own in names_of(tree)]
 
 
 def _rows_of(index: Index, level: int, only: Sequence[str]) -> np.ndarray:
     """The rows of the gallery that are of one of these classes."""
     assert index.hierarchy is not None
-    every = [_names(index.hierarchy, one) for one in range(index.hierarchy.num_levels)]
+    every = _names(index.hierarchy)
     nodes = index.hierarchy.ancestors(index.classes, level)
     rows = np.flatnonzero(np.isin(nodes, [_named_node(name, every, level) for name in only]))
     if not len(rows):

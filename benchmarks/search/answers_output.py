@@ -22,8 +22,14 @@ from .answers import Answer, Answers, Query
 from .answers_page import answers_page
 
 PAGE = Path("answers.html")
+FORMS = {".json": "json", ".csv": "csv", ".html": "page", ".htm": "page"}  # by suffix
 COLUMNS = ("query", "rank", "similarity", "distance", "picture")
 DIGITS = 6  # of float32
+
+
+def form_of(out: Path | None) -> str:
+    """The form that the suffix of a file asks for; a table without one."""
+    return "table" if out is None else FORMS.get(out.suffix.lower(), "table")
 
 
 def check_out(form: str, out: Path | None, given: Sequence[Path] = ()) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import BrokenPicturesError, RetrievalModel
 from pml_hierarchical.search.model import WEIGHTS_FILE
 
-from ..files import DamagedFileError, mismatch, read_json, write_whole
+from ..files import DamagedFileError, mismatch, read_json, write_together
 from ..names import composed, last_part, printable
 from ..wording import counted
 from .embed_pictures import FoundPictures, named, state_of
@@ -103,6 +103,7 @@ def embed_into(
         ValueError, OSError: see :func:`pml_hierarchical.search.embed` and :func:`check_no_model`.
     """
     check_no_model(settings.out)
+    description = (folder / MODEL_FILE).read_bytes()
     paths = list(pictures.paths)
     left_out = {str(file): state_of(file) for file in pictures.left_out}
 
@@ -142,12 +143,19 @@ def embed_into(
         "left_out": list(left_out),
         "left_out_states": list(left_out.values()),
     }
-    write_whole(settings.out / LIST_FILE, json.dumps(described))
-    shutil.copyfile(folder / MODEL_FILE, settings.out / MODEL_FILE)
+    files = {LIST_FILE: json.dumps(described).encode(), MODEL_FILE: description}
+    # together: classes are numbers in the tree of the description
+    write_together(
+        {settings.out / name: partial(_write, content) for name, content in files.items()}
+    )
     n, d = embeddings.shape
     of_classes = "" if classes is None else f", {known.sum():,} of them in folders of known classes"
     size = embeddings.nbytes / 2**20
     return f"{counted(n, 'picture')}, {d} dimensions, {size:.1f} MiB{of_classes}"
+
+
+def _write(content: bytes, file: IO[bytes]) -> None:
+    file.write(content)
 
 
 def _states_of(paths: Collection[str], folder: Path) -> dict[str, list[int] | None]:
@@ -194,6 +202,14 @@ def tree_of(class_names: Sequence[str], hierarchy: Hierarchy | None) -> Hierarch
     if hierarchy is not None or not class_names:
         return hierarchy
     return Hierarchy(np.arange(len(class_names))[:, None], [class_names])
+
+
+def has_classes_of(tree: Hierarchy | None, model: RetrievalModel) -> bool:
+    """Whether the classes of a gallery are those of a model, by their names if there are any."""
+    own = tree_of(model.class_names, model.hierarchy)
+    if tree is None or own is None or tree.names is not None:
+        return tree == own
+    return np.array_equal(tree.class_labels, own.class_labels)
 
 
 def read_embeddings(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:

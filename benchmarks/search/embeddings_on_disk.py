@@ -60,11 +60,15 @@ def embed(
         ``float32 (n, embedding_size)``, rows of length 1, mapped into memory.
 
     Raises:
-        ValueError: if there are no pictures, or the folder holds embeddings of another model or a
-            damaged ``pictures.json``.
+        ValueError: if there are no pictures, ``batch_size`` or ``workers`` is below 1, or the
+            folder holds embeddings of another model or a damaged ``pictures.json``.
         BrokenPicturesError: if some cannot be read, when all others are embedded.
         OSError: if a file is missing or the disk is full, before any are embedded.
     """
+    if min(batch_size, workers) < 1:
+        raise ValueError(
+            f"batch_size and workers must be at least 1, got {batch_size} and {workers}"
+        )
     folder, files = Path(folder), [Path(root, path) for path in paths]
     states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     sizes, times = map(list, zip(*states, strict=True)) if states else ([], [])

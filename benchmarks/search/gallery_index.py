@@ -10,6 +10,7 @@ from typing import IO, Any
 import faiss as partly_typed_faiss
 import numpy as np
 
+from pml_hierarchical.core.hierarchy import as_integers
 from pml_hierarchical.hierarchy import Hierarchy
 
 from ..files import write_together
@@ -40,7 +41,7 @@ class Index:
         self, engine: Any, kind: str, paths: Any, classes: Any, hierarchy: Any, **about: Any
     ) -> None:
         self.engine, self.kind, self.paths, self.about = engine, kind, list(map(str, paths)), about
-        self.classes = None if classes is None else np.asarray(classes, np.int64)
+        self.classes = None if classes is None else as_integers(classes, "classes", ndim=1)
         self.hierarchy = None if hierarchy is None else Hierarchy.of(hierarchy)
         sizes = {engine.ntotal, len(self.paths), len(self.paths if classes is None else classes)}
         if len(sizes) != 1:
@@ -68,17 +69,20 @@ class Index:
         (``efConstruction`` 100, ``efSearch`` 128), in one thread. ``"auto"`` is exact up to 200,000
         rows and IVF above. ``about`` is stored as JSON. A ``ValueError`` says what does not fit.
         """
-        n, d = embeddings.shape
+        if len(shape := np.shape(embeddings)) != 2:
+            raise ValueError(f"embeddings must have the shape (rows, dimension), got {shape}")
+        n, d = shape
         kind = ("exact" if n <= EXACT_UP_TO else "ivf") if kind == "auto" else kind
         if kind not in KINDS or n == 0:
             raise ValueError(
-                f"expected 1 row or more, kind auto, exact, ivf or hnsw: {n}, {kind!r}"
+                f"expected 1 row or more, kind auto, exact, ivf or hnsw; got {n} and {kind!r}"
             )
         lists = max(1, min(int(4 * n**0.5), n // 39))
         engine = faiss.index_factory(d, KINDS[kind].format(lists=lists), faiss.METRIC_INNER_PRODUCT)
         num_threads = faiss.omp_get_max_threads()
         if kind == "ivf":
             engine.nprobe = min(lists, max(8, lists // 16))
+            engine.cp.min_points_per_centroid = 1  # or faiss warns of fewer than 39 rows
             engine.train(_unit(embeddings[np.linspace(0, n - 1, min(n, 64 * lists)).astype(int)]))
             engine.make_direct_map()  # for embeddings()
         elif kind == "hnsw":
@@ -110,7 +114,16 @@ class Index:
             wrong = f"queries of shape {vectors.shape} in a gallery of {self.engine.d} dimensions"
             raise ValueError(f"{wrong}: embed both with the same model")
         if among is not None:
-            searched[:] = np.bincount(among, minlength=len(self)) > 0
+            wanted = np.asarray(among)
+            if wanted.size and not (wanted.dtype.kind in "iu" and wanted.min() >= 0):
+                raise ValueError(
+                    f"among must be numbers of rows from 0, got {wanted.dtype} {wanted.ravel()[:3]}"
+                    "...: of a mask give numpy.flatnonzero(mask)"
+                )
+            if wanted.size and wanted.max() >= len(self):
+                raise ValueError(f"among has row {wanted.max()}, but there are {len(self)} rows")
+            searched[:] = False
+            searched[wanted.astype(np.int64)] = True
         k = min(k, int(searched.sum()))
         if k < 1:
             raise ValueError("k and the number of rows to search must be at least 1")
@@ -150,7 +163,7 @@ class Index:
         described = {"kind": self.kind, "paths": self.paths, "classes": classes, **self.about}
         described["hierarchy"] = self.hierarchy and self.hierarchy.to_dict()
         described["gallery_version"] = _VERSION
-        content = json.dumps(described).encode()
+        content = json.dumps(described, default=_listed).encode()
         engine, description = (Path(folder, name) for name in _FILES)
 
         def write_engine(file: IO[bytes]) -> None:
@@ -179,10 +192,20 @@ class Index:
         return found
 
 
+def _listed(value: Any) -> Any:
+    """Arrays and numbers of numpy as JSON has them."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    kind = type(value).__name__
+    raise TypeError(f"a gallery is stored as JSON, which has no {kind}: {value!r}")
+
+
 def _unit(vectors: Any) -> np.ndarray:
-    """A copy with rows of length 1."""
+    """A copy with rows of length 1, whatever their scale."""
     unit = np.array(vectors, np.float32, order="C", ndmin=2)
     if not np.isfinite(unit).all():
         raise ValueError("embeddings must be finite, but there is a NaN or an infinity")
-    faiss.normalize_L2(unit)
+    # squares of float32 fit float64, and a row of zeros stays as it is
+    lengths = np.sqrt(np.einsum("ij,ij->i", unit, unit, dtype=np.float64))
+    unit /= np.where(lengths > 0, lengths, 1)[:, None]
     return unit

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pml_hierarchical.search import RetrievalModel
-from pml_hierarchical.search.model import DESCRIPTION_FILE, WEIGHTS_FILE
+from pml_hierarchical.search.model import DESCRIPTION_FILE, TEMPORARY, WEIGHTS_FILE
 
 from ..wording import counted
 from .exchange import write_onnx, write_torchscript
@@ -51,6 +51,7 @@ def save_model(model: RetrievalModel, out: Path, formats: Sequence[str] = ()) ->
     except OSError as error:
         for name in (WEIGHTS_FILE, DESCRIPTION_FILE):
             (out / name).unlink(missing_ok=True)
+            (out / (name + TEMPORARY)).unlink(missing_ok=True)
         if is_new and not any(out.iterdir()):
             out.rmdir()
         raise OSError(error.errno, f"{error.strerror} while writing", str(out)) from error

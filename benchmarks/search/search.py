@@ -41,9 +41,13 @@ def search(
         ),
     ] = None,
     output_format: Annotated[
-        Format,
-        typer.Option("--format", help="A page is one HTML file with the pictures in it."),
-    ] = Format.TABLE,
+        Format | None,
+        typer.Option(
+            "--format",
+            help="By default that of the suffix of --out (.json, .csv, .html), else a table. "
+            "A page is one HTML file with the pictures in it.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -68,13 +72,14 @@ def search(
 
     from ..device import checked_device
     from .answers import find_answers
-    from .answers_output import check_out, write_answers
+    from .answers_output import check_out, form_of, write_answers
     from .embed_pictures import BrokenFilesError, find_pictures
     from .gallery_index import Index
     from .index_age import age_warning
     from .search_model import load_model
 
-    check_out(output_format.value, out, pictures)
+    form = form_of(out) if output_format is None else output_format.value
+    check_out(form, out, pictures)
     index = Index.load(gallery)
     loaded = load_model(index, gallery, model, checked_device(device))
     try:
@@ -84,4 +89,4 @@ def search(
     found = find_answers(index, loaded, queries, k, level, only or (), skip_broken)
     if check and (warning := age_warning(index, gallery, model)):
         warnings.warn(warning, stacklevel=2)
-    write_answers(found, output_format.value, out)
+    write_answers(found, form, out)

@@ -11,7 +11,7 @@ import torch
 from pml_hierarchical.search import RetrievalModel
 
 from ..names import printable
-from .embed_folder import tree_of
+from .embed_folder import has_classes_of
 from .gallery_index import Index
 from .index_age import update_command
 
@@ -51,10 +51,10 @@ def load_model(
             f"{model.embedding_size} and {model.fingerprint[:12]}. Give the gallery's model with "
             "--model, or embed and index its pictures with this one"
         )
-    if index.hierarchy != tree_of(model.class_names, model.hierarchy):
-        warnings.warn(
-            f"the model has other classes than {printable(gallery)}, whose names are "
-            f"shown. Update it: {update_command(index, gallery, place)}",
-            stacklevel=2,
-        )
+    if not has_classes_of(index.hierarchy, model):
+        differs = f"the model has other classes than {printable(gallery)}, whose names are shown"
+        if index.hierarchy is None:
+            differs = f"the model has classes, and {printable(gallery)} has none"
+        update = update_command(index, gallery, place)
+        warnings.warn(f"{differs}. Update it: {update}", stacklevel=2)
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
@@ -129,14 +128,3 @@ def _told_apart(shown: list[str], names: list[str]) -> list[str]:
     mixed = [short if uses[short] == 1 else own for short, own in zip(shown, names, strict=True)]
     # a whole name can be what another class is shown as
     return mixed if len(set(mixed)) == len(mixed) else names
-
-
-def names_of(hierarchy: Any) -> list[list[str]]:
-    """The names of all levels of a ``Hierarchy``; where it has none, "class 7", "superclass 3"."""
-    given = hierarchy.names or [None] * hierarchy.num_levels
-    return [
-        [f"{'superclass' if level else 'class'} {node}" for node in range(size)]
-        if own is None
-        else list(own)
-        for level, (own, size) in enumerate(zip(given, hierarchy.sizes, strict=True))
-    ]

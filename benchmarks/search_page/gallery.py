@@ -11,7 +11,8 @@ import numpy as np
 
 from pml_hierarchical import Hierarchy
 
-from .classes import UNKNOWN, ClassNames, names_of
+from ..names import names_of
+from .classes import UNKNOWN, ClassNames
 from .files import PictureFiles
 
 if TYPE_CHECKING:
@@ -121,7 +122,9 @@ def classes_of(index: Index, model: RetrievalModel | None = None) -> ClassNames:
         nothing = np.full(len(index), UNKNOWN)
         return ClassNames(np.zeros((1, 1), np.int64), [[""]], nothing, known)
     tree = index.hierarchy or Hierarchy.flat(int(index.classes.max()) + 1)
-    return ClassNames(np.asarray(tree.class_labels), names_of(tree), index.classes, known)
+    return ClassNames(
+        np.asarray(tree.class_labels), list(map(list, names_of(tree))), index.classes, known
+    )
 
 
 def _guessed(index: Index, model: RetrievalModel | None) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.trees import name_superclasses
 
-from ..names import printable
+from ..names import names_of, printable
 from ..wording import counted
 
 
@@ -41,17 +41,7 @@ def named_tree(
         given[0] = tuple(names)
     if given[0] is not None:
         return name_superclasses(Hierarchy(tree.class_labels, given), vectors)
-    numbered = [
-        own or [_number(level, number, tree.num_levels) for number in range(size)]
-        for level, (own, size) in enumerate(zip(given, tree.sizes, strict=True))
-    ]
-    return Hierarchy(tree.class_labels, numbered)
-
-
-def _number(level: int, number: int, num_levels: int) -> str:
-    if level == 0:
-        return f"class {number}"
-    return f"superclass {number}" if num_levels == 2 else f"superclass {level}.{number}"
+    return Hierarchy(tree.class_labels, names_of(Hierarchy(tree.class_labels, given)))
 
 
 def unique_names(tree: Hierarchy) -> Hierarchy:

@@ -72,13 +72,18 @@ def write_tree_page(
             f"{whole.num_classes}, from 0"
         )
     found = None if history is None else stability(history, whole.sizes[1:])
+    later = 0 if found is None else whole.num_classes - len(found.moves)  # were added since
+    if later < 0:
+        raise ValueError(
+            f"the history has {whole.num_classes - later} classes, and the tree {whole.num_classes}"
+        )
     levels = _levels(whole, found, given)
     content = {
         "levels": levels,
         "counts": None if counts is None else [int(count) for count in counts],
         "pictures": {int(label): _uris(some) for label, some in (pictures or {}).items()},
         "updates": found and found.num_updates,
-        "moves": found and found.moves.tolist(),
+        "moves": found and [*found.moves.tolist(), *[0] * later],
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string((_FILES / "tree.html").read_text(encoding="utf-8"))

@@ -72,7 +72,9 @@ def read_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is not an array of NumPy ({error})") from error
+        # numpy takes any other file for a pickle, and tells how to run its code
+        reason = "" if "pickle" in str(error) else f" ({error})"
+        raise ValueError(f"{path} is not an array of NumPy{reason}: give a .npy file") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} holds several arrays: expected the .npy file of one")
     return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,8 @@ def _loaded(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what torch raises for arbitrary bytes is not documented
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch's text tells how to run its code
+            reason = "it is damaged or holds other objects, such as a whole loss"
         raise ValueError(
             f"{path} cannot be read as a checkpoint of tensors ({reason}). Save the loss with "
             "torch.save(loss_func.state_dict(), path)"

@@ -60,8 +60,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         block_size: how many queries to take at a time; by default what fits the free memory.
         progress_bar: whether an evaluation of more than a few seconds draws one.
 
-    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, and ``ValueError``
-    for a metric that does not exist or a ``k`` that is none.
+    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, or ``distance`` is no
+    object of PML; ``ValueError`` for a metric that does not exist or a ``k`` that is none.
 
     >>> embeddings = torch.tensor([[0.0], [0.1], [1.0], [1.2], [5.0], [5.3]])
     >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1]])
@@ -89,10 +89,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         progress_bar: bool = True,
     ) -> None:
         if label_comparison_fn is not None:
-            raise NotImplementedError(
-                "label_comparison_fn: the levels of a hierarchy are compared by equality. "
-                "Use PML's AccuracyCalculator for labels that need another comparison."
-            )
+            wrong = "levels are compared by equality, not by label_comparison_fn"
+            raise NotImplementedError(f"{wrong}. Use PML's AccuracyCalculator for that")
         if k not in (None, "max_bin_count") and not _is_positive(k):
             raise ValueError(f"k must be a positive integer, None or 'max_bin_count', got {k!r}")
         if block_size is not None and not _is_positive(block_size):
@@ -101,6 +99,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
             raise ValueError(f"at_k must hold positive integers below 2**31, got {at_k!r}")
         if distance is not None and knn_func is not None:
             raise ValueError("give a distance or a knn_func, not both: knn_func has its own")
+        if not isinstance(distance, (BaseDistance, type(None))):
+            raise TypeError(f"distance must be like PML's CosineSimilarity(), got {distance!r}")
         super().__init__(
             avg_of_avgs=avg_of_avgs,
             return_per_class=return_per_class,
@@ -131,10 +131,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
                 raise TypeError(f"{argument} must be a list or tuple of names, got {names!r}")
             for name in names:
                 if self._function(name) is None:
-                    raise ValueError(
-                        f"{argument} names {name!r}, which is not a metric. There are: "
-                        f"{', '.join(self._names())}; and those with any other k"
-                    )
+                    known = f"There are: {', '.join(self._names())}; and those with any other k"
+                    raise ValueError(f"{argument} names {name!r}, which is not a metric. {known}")
 
     def get_function_dict(
         self, include: Sequence[str] = (), exclude: Sequence[str] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -24,15 +24,11 @@ def _r_precision(relevance: Tensor, num_relevant: Tensor, ranks: Tensor, depth: 
     return metrics.r_precision(relevance, num_relevant.clamp(max=depth), ranks)
 
 
-def _precision_area(
-    levels: Tensor, level_counts: Tensor, k: int, ranks: Tensor, depth: int
-) -> Tensor:
+def _area(levels: Tensor, level_counts: Tensor, k: int, ranks: Tensor, depth: int) -> Tensor:
     return metrics.hierarchical_precision_area(levels, level_counts, min(k, depth), ranks)
 
 
-def _mistake_severity_at_k(
-    levels: Tensor, level_counts: Tensor, k: int, ranks: Tensor, depth: int
-) -> Tensor:
+def _severity(levels: Tensor, level_counts: Tensor, k: int, ranks: Tensor, depth: int) -> Tensor:
     height = metrics.mistake_severity_at_k(levels, level_counts.shape[1], min(k, depth), ranks)
     return torch.where(level_counts[:, -1] > 0, height, torch.nan)
 
@@ -50,10 +46,11 @@ _FORMULAS: dict[str, Callable[..., Tensor]] = {
     "average_set_intersection": metrics.average_set_intersection,
     "ndcg": metrics.ndcg,
     "hierarchical_precision_at_k": metrics.hierarchical_precision_at_k,
-    "hierarchical_precision_area_at_k": _precision_area,
+    "hierarchical_precision_area_at_k": _area,
     "mistake_severity": metrics.mistake_severity,
-    "mistake_severity_at_k": _mistake_severity_at_k,
+    "mistake_severity_at_k": _severity,
 }
+_parameters = cache(lambda formula: tuple(inspect.signature(formula).parameters))
 
 
 def default_names(at_k: Sequence[int]) -> list[str]:
@@ -83,14 +80,14 @@ def find_metric(name: str) -> Callable[..., Tensor] | None:
 
 
 def _compute(formula: Callable[..., Tensor], k: int | None, sign: int, **given: Any) -> Tensor:
-    given["k"], wanted = k, inspect.signature(formula).parameters
+    given["k"], wanted = k, _parameters(formula)
     return sign * formula(**{name: given[name] for name in wanted if name in given})
 
 
 def is_over_hierarchy(name: str) -> bool:
     """Whether a metric has one value for all levels."""
     formula, _ = _parse(name.removeprefix("neg_"))
-    return formula is not None and "level_counts" in inspect.signature(formula).parameters
+    return formula is not None and "level_counts" in _parameters(formula)
 
 
 def depth_of(name: str, num_partners: int) -> int:

@@ -40,13 +40,13 @@ class ReferenceDistances:
         self._is_product = self._is_euclidean or is_dot
         for embeddings in (queries, references):
             if embeddings.largest > 2.0**500 and not self.distance.normalize_embeddings:
-                raise ValueError(
-                    f"{embeddings.name} holds values up to {embeddings.largest:.3g}, whose "
-                    "distances are beyond float64: scale the embeddings down"
-                )
+                wrong = f"{embeddings.name} holds values up to {embeddings.largest:.3g}, whose"
+                raise ValueError(f"{wrong} distances are beyond float64: scale the embeddings down")
         self.dtype = torch.float64 if self._needs_double(queries) else torch.float32
-        self._norms: Tensor | None = None
+        self._norms, self._centre = None, None
         if self._is_euclidean:
+            if self.dtype == torch.float64:  # or an offset that all share would cost its digits
+                self._centre = self._normalised(references.rows(0, 1, self.dtype))
             parts = (references.rows(*bounds, self.dtype) for bounds in references.slices())
             self._norms = torch.cat([self._normalised(x).square().sum(dim=1) for x in parts])
         self._buffer: Tensor | None = None
@@ -68,20 +68,20 @@ class ReferenceDistances:
         return result
 
     def _normalised(self, rows: Tensor) -> Tensor:
-        """As the distance does it, but of any length: PML divides by 1e-12 at least."""
+        """As the distance does it, but of any length: PML divides by 1e-12 at least. Centred."""
         if self.distance.normalize_embeddings and self.dtype == torch.float64:
             largest = rows.abs().amax(dim=1, keepdim=True)
             rows = rows / torch.where(largest > 0, largest, 1.0)
-        return self.distance.maybe_normalize(rows)
+        rows = self.distance.maybe_normalize(rows)
+        return rows if self._centre is None else rows - self._centre
 
     def _needs_double(self, queries: Embeddings) -> bool:
         if torch.float64 in (queries.dtype, self.references.dtype):
             return True
-        for embeddings in (queries, self.references):
-            small = embeddings.largest
-            if self.distance.normalize_embeddings:  # row by row, however short a row is
-                small = min(small, embeddings.smallest)
-            if embeddings.largest > _SAFE or 0 < small < 1 / _SAFE:
+        for some in (queries, self.references):
+            # normalised row by row, however short a row is
+            small = some.smallest if self.distance.normalize_embeddings else some.largest
+            if some.largest > _SAFE or 0 < small < 1 / _SAFE:
                 return True
         return self._is_product and self._nearest_share(queries) < _SAFE_SHARE
 
@@ -127,4 +127,5 @@ class ReferenceDistances:
             return max(256, _CACHED // max(1, num_queries))
         values, kind = self.references.values, (self.dtype, self.references.device)
         is_ready = isinstance(values, Tensor) and (values.dtype, values.device) == kind
-        return len(self.references) if is_ready and not self.distance.normalize_embeddings else None
+        is_copied = self.distance.normalize_embeddings or self._centre is not None
+        return len(self.references) if is_ready and not is_copied else None

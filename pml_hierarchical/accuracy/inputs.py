@@ -123,12 +123,9 @@ def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.nd
         return array
     fine = np.c_[array]
     if fine.shape[1] != 1:
-        raise ValueError(
-            f"{name} have {fine.shape[1]} levels of their own, but the calculator was given a "
-            "hierarchy: give it the fine labels alone, or no hierarchy"
-        )
-    levels = [hierarchy.ancestors(fine[:, 0], level) for level in range(hierarchy.num_levels)]
-    return np.stack(levels, axis=1)
+        wrong = f"{name} have {fine.shape[1]} levels of their own beside the hierarchy"
+        raise ValueError(f"{wrong}: give it the fine labels alone, or no hierarchy")
+    return np.asarray(hierarchy.class_labels[hierarchy.ancestors(fine[:, 0], 0)])
 
 
 def first_conflict(labels: np.ndarray, levels: Sequence[int]) -> str | None:
@@ -138,8 +135,6 @@ def first_conflict(labels: np.ndarray, levels: Sequence[int]) -> str | None:
         pairs = labels[:, [level, above]]
         fine, coarse = pairs[np.lexsort(pairs.T[::-1])].T
         for row in np.flatnonzero((fine[1:] == fine[:-1]) & (coarse[1:] != coarse[:-1]))[:1]:
-            return (
-                f"class {fine[row]} of level {level} lies in two classes of level {above}: "
-                f"{coarse[row]} and {coarse[row + 1]}"
-            )
+            wrong = f"class {fine[row]} of level {level} lies in two classes of level {above}"
+            return f"{wrong}: {coarse[row]} and {coarse[row + 1]}"
     return None

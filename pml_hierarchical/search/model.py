@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import operator
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from .pictures import open_picture
 
 FORMAT, VERSION = "pml-hierarchical model", 1
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
+TEMPORARY = ".pmlh-tmp"  # of files that are not whole yet
+_NO_JSON = (UnicodeDecodeError, json.JSONDecodeError)
 
 # What a model folder may ask for: nothing of it downloads, reads other files or runs code.
 _NETWORKS: dict[str, dict[str, Any]] = {  # with the arguments that are always these
@@ -82,7 +85,7 @@ class RetrievalModel(torch.nn.Module):
         transform: from a picture to the input of the network; a list of what :func:`build` takes.
         class_names: of the classes that have proxies.
         proxies: floats ``(num_classes, embedding_size)``, ``loss_func.class_vectors()``.
-        hierarchy: their tree, ``loss_func.hierarchy``. Superclasses without names get some.
+        hierarchy: their tree, as ``Hierarchy.of`` takes it. Superclasses without names get some.
         weights: ``network.state_dict()`` of the trained network; random by default.
         training: plain values for people, such as the data set and the settings.
 
@@ -103,7 +106,7 @@ class RetrievalModel(torch.nn.Module):
         transform: Sequence[Any],
         class_names: Sequence[str] = (),
         proxies: Any = (),
-        hierarchy: Hierarchy | None = None,
+        hierarchy: Any = None,
         weights: Mapping[str, Any] | None = None,
         training: Any = None,
     ) -> None:
@@ -123,13 +126,14 @@ class RetrievalModel(torch.nn.Module):
             reason = " ".join(str(error).split()[:50])
             raise ValueError(f"weights, layers and transform do not fit: {reason}") from error
         self.register_buffer("proxies", vectors.cpu().clone())
-        self.hierarchy = hierarchy
-        if hierarchy is not None:
-            names = (hierarchy.names or (None,) * hierarchy.num_levels)[1:]
-            named = Hierarchy(hierarchy.class_labels, [self.class_names, *names])
-            self.hierarchy = name_superclasses(named)
-        if len(self.proxies) != len(self.class_names):
-            raise ValueError(f"{len(self.class_names)} classes have {len(self.proxies)} proxies")
+        self.hierarchy, num_classes = None, len(self.class_names)
+        if num_classes or hierarchy is not None:
+            tree = Hierarchy.flat(num_classes) if hierarchy is None else Hierarchy.of(hierarchy)
+            names = (tree.names or (None,) * tree.num_levels)[1:]
+            named = Hierarchy(tree.class_labels, [self.class_names, *names])  # they must differ
+            self.hierarchy = None if hierarchy is None else name_superclasses(named)
+        if len(self.proxies) != num_classes:
+            raise ValueError(f"{num_classes} classes have {len(self.proxies)} proxies")
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """The embeddings of what ``transform`` makes of pictures, ``(n, embedding_size)``."""
@@ -141,6 +145,8 @@ class RetrievalModel(torch.nn.Module):
 
         An ``OSError`` names a file that is no picture.
         """
+        if batch_size < 1:  # a negative one would embed nothing
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.eval()
         pictures = [pictures] if isinstance(pictures, (str, Path, Image.Image)) else pictures
         found = [np.empty((0, self.embedding_size), np.float32)]
@@ -175,13 +181,17 @@ class RetrievalModel(torch.nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``model.json``, which :meth:`load` reads."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        state = {name: one.detach().cpu().contiguous() for name, one in self.state_dict().items()}
-        Path(folder, WEIGHTS_FILE).write_bytes(save({n: one.clone() for n, one in state.items()}))
+        state = {n: x.detach().cpu().contiguous().clone() for n, x in self.state_dict().items()}
         tree = self.hierarchy and self.hierarchy.to_dict()
         content = {"format": FORMAT, "version": VERSION, **self.description, "hierarchy": tree}
         content |= {"class_names": self.class_names, "embedding_size": self.embedding_size}
         content |= {"fingerprint": self.fingerprint, "training": self.training_record}
-        Path(folder, DESCRIPTION_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        described = json.dumps(content, indent=1).encode()
+        files = {Path(folder, WEIGHTS_FILE): save(state), Path(folder, DESCRIPTION_FILE): described}
+        for path, written in files.items():  # what stood there stays until both are on the disk
+            path.with_name(path.name + TEMPORARY).write_bytes(written)
+        for path in files:
+            os.replace(path.with_name(path.name + TEMPORARY), path)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> RetrievalModel:
@@ -205,10 +215,9 @@ class RetrievalModel(torch.nn.Module):
             parts = content["architecture"], content["transform"], content["class_names"]
             weights = {name.removeprefix("network."): one for name, one in tensors.items()}
             with torch.random.fork_rng(devices=[]):  # the weights to be replaced are random
-                tree = tree and Hierarchy.from_dict(tree)
                 model = cls(*parts, proxies, tree, weights, content["training"])
             if model.fingerprint != content["fingerprint"]:
                 raise ValueError(f"{folder} has the files of two models: export or copy it again")
-        except (json.JSONDecodeError, KeyError, OSError, SafetensorError, TypeError) as error:
+        except (KeyError, OSError, SafetensorError, TypeError, *_NO_JSON) as error:
             raise ValueError(f"{folder} is damaged ({error!r}): export or copy it again") from error
         return model.to(device)

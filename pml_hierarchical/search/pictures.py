@@ -37,7 +37,8 @@ def open_picture(picture: str | Path | Image.Image, smallest: int | None = None)
         is_cut = "truncated" in str(error).lower()
         wrong = "is cut off or damaged" if is_cut else "cannot be read"
         advice = "copy it again" if is_cut else "give a file that Pillow opens, such as JPEG or PNG"
-        raise OSError(f"the picture {str(picture)!r} {wrong} ({error}): {advice}") from error
+        reason = str(error).partition(" <")[0]  # without the address of an object
+        raise OSError(f"the picture {str(picture)!r} {wrong} ({reason}): {advice}") from error
 
 
 def read_picture(content: bytes, smallest: int | None = None) -> Image.Image:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning.distances import CosineSimilarity
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
@@ -107,6 +108,16 @@ def test_labels_with_levels_and_a_hierarchy():
         (ValueError, "include names 'ndgc', which is not a metric", {"include": ("ndgc",)}),
         (ValueError, "exclude names 'recall_at_0'", {"exclude": ("recall_at_0",)}),
         (NotImplementedError, "Use PML's AccuracyCalculator", {"label_comparison_fn": torch.eq}),
+        (
+            TypeError,
+            r"be like PML's CosineSimilarity\(\), got 'cosine'",
+            {"distance": "cosine"},
+        ),
+        (
+            TypeError,
+            r"be like PML's CosineSimilarity\(\), got <class",
+            {"distance": CosineSimilarity},
+        ),
     ],
 )
 def test_refused_by_the_constructor(error, message, options):

@@ -288,6 +288,16 @@ def test_include_exclude_and_any_k():
     assert "recall_at_1" not in calculator(at_k=(2, 4)).get_curr_metrics()
 
 
+def test_a_block_looks_up_no_signature(monkeypatch):
+    """It takes as long as the metrics of a small block."""
+    calculator = HierarchicalAccuracyCalculator(exclude=("NMI", "AMI"), block_size=1)
+    labels = torch.arange(8)[:, None] // torch.tensor([2, 4])
+    data = torch.arange(8.0)[:, None], labels
+    found = calculator.get_accuracy(*data)
+    monkeypatch.setattr(catalogue.inspect, "signature", None)
+    assert calculator.get_accuracy(*data) == found
+
+
 def test_negatives_for_whoever_takes_the_largest():
     embeddings, labels = tree_sample(60, num_levels=2)
     names = ("mistake_severity", "mistake_severity_at_5")

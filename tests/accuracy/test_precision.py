@@ -48,6 +48,15 @@ def test_an_offset_that_all_share(offset, dtype):
     assert 0.3 < found["precision_at_1"] < 0.9
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
+def test_an_offset_that_would_cost_all_digits_of_float64(scale):
+    embeddings, labels = sample()
+    embeddings = scale * (embeddings + 1e8)
+    assert ours(embeddings, labels) == pytest.approx(exact(embeddings, labels), abs=1e-12)
+    gallery = ours(embeddings - embeddings.mean(axis=0), labels)
+    assert ours(embeddings, labels) == pytest.approx(gallery, abs=0.02)
+
+
 def test_with_an_offset_as_pml_without():
     embeddings, labels = sample()
     embeddings = (embeddings + 1000).astype(np.float32)

@@ -169,7 +169,7 @@ def test_levels_without_names():
     assert Hierarchy.from_dict(json.loads(json.dumps(tree.to_dict()))) == tree
     assert tree != Hierarchy(tree.class_labels)
     assert tree.encode(["b"]).tolist() == [1]
-    with pytest.raises(ValueError, match="no names"):
+    with pytest.raises(ValueError, match="called 'a': level 0 has no names"):
         Hierarchy([[0, 0], [1, 0]], [None, ["a"]]).encode(["a"])
 
 
@@ -355,6 +355,12 @@ def test_is_immutable():
         ),
         (lambda: Hierarchy.from_paths(["a", "a/b"]), ValueError, "equal depth, each once"),
         (lambda: Hierarchy.from_paths([]), ValueError, "fine classes need"),
+        (
+            lambda: Hierarchy.of({"fruit": ["apple", "pear"]}),
+            ValueError,
+            r"the parent of 'fruit' must be a name, got \['apple', 'pear'\]",
+        ),
+        (lambda: Hierarchy.of({}), ValueError, "fine classes need .*, got no class$"),
         (lambda: Hierarchy.from_mapping({"a": "b", "b": "a"}), ValueError, "cycle"),
         (lambda: Hierarchy.from_mapping({"x": "r", "a": "b", "b": "a"}), ValueError, "cycle"),
         (

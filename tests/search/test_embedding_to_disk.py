@@ -206,6 +206,13 @@ def test_a_full_disk_is_found_before_the_work(model, root, tmp_path):
     assert model.embedded == 0
 
 
+@pytest.mark.parametrize("options", [{"batch_size": -1}, {"workers": 0}])
+def test_numbers_below_one(model, root, tmp_path, options):
+    with pytest.raises(ValueError, match="must be at least 1, got"):
+        embed(model, paths_in(root), tmp_path / "out", root, **options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_without_write_permission(model):
     with tempfile.TemporaryDirectory() as folder:  # other users may enter it, unlike tmp_path
         root, out = Path(folder, "pictures"), Path(folder, "out")

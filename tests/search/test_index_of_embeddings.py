@@ -112,9 +112,28 @@ def test_superclasses():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_few_pictures(kind):
+def test_few_pictures(kind, capfd):
     index = Index.build(np.eye(3), ["a", "b", "c"], kind=kind)
     np.testing.assert_array_equal(index.search(np.eye(3), 10)[1][:, 0], [0, 1, 2])
+    assert capfd.readouterr() == ("", "")  # faiss warns of few rows by itself
+
+
+@pytest.mark.parametrize("scale", [1e-35, 1e-25, 1e25, 1e36])
+def test_the_length_of_an_embedding_does_not_count(scale):
+    scaled = Index.build(GALLERY * np.float32(scale), PATHS)
+    expected = Index.build(GALLERY, PATHS).search(QUERIES)
+    for queries in (QUERIES, QUERIES * np.float32(scale)):
+        found = scaled.search(queries)
+        np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
+        np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_arrays_are_stored_as_lists(tmp_path):
+    Index.build(GALLERY, PATHS, known=CLASSES > 3, seed=np.int64(5)).save(tmp_path)
+    assert Index.load(tmp_path).about == {"known": (CLASSES > 3).tolist(), "seed": 5}
+    with pytest.raises(TypeError, match="JSON, which has no PosixPath"):
+        Index.build(GALLERY, PATHS, place=tmp_path).save(tmp_path)
+    assert Index.load(tmp_path).about["seed"] == 5
 
 
 def test_what_is_refused(tmp_path):
@@ -127,6 +146,16 @@ def test_what_is_refused(tmp_path):
         index.search(QUERIES, 0)
     with pytest.raises(ValueError, match="at least 1"):
         index.search(QUERIES, among=[])
+    mask = np.arange(2000) == 7
+    for among, message in ((mask, r"got bool .*numpy\.flatnonzero\(mask\)"), ([-1], "from 0, got")):
+        with pytest.raises(ValueError, match=message):
+            index.search(QUERIES, among=among)
+    with pytest.raises(ValueError, match="among has row 2000, but there are 2000"):
+        index.search(QUERIES, among=[2000])
+    with pytest.raises(ValueError, match=r"shape \(rows, dimension\), got \(16,\)"):
+        Index.build(GALLERY[0], PATHS)
+    with pytest.raises(TypeError, match="classes must be integers, got dtype float64"):
+        Index.build(GALLERY, PATHS, CLASSES + 0.5, TREE)
     with pytest.raises(ValueError, match="differ"):
         Index.build(GALLERY, PATHS[:-1])
     with pytest.raises(ValueError, match="differ"):

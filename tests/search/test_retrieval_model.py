@@ -178,8 +178,9 @@ def test_folders_that_cannot_be_loaded(model, tmp_path, monkeypatch):
     refused("do not fit")
     change(folder, class_names=NAMES[:2])
     refused("2")
-    (folder / "model.json").write_text("{")
-    refused("damaged.*copy it again")
+    for content in (b"{", b"\xff\xfe\x00", b'"\xc3"'):
+        (folder / "model.json").write_bytes(content)
+        refused("damaged.*copy it again")
     (folder / "model.safetensors").write_bytes(weights[:-9])
     refused("damaged.*copy it again")
     (folder / "model.safetensors").unlink()
@@ -231,12 +232,37 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ({"weights": {"0.weight": torch.ones(1)}}, "do not fit"),
         ({"class_names": ["a", "b"], "proxies": torch.ones(2, 6),
           "hierarchy": Hierarchy.flat(3)}, "3"),
+        ({"class_names": ["a", "a"], "proxies": torch.ones(2, 6)}, "2 different strings.*'a'"),
     ]  # fmt: skip
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             RetrievalModel(layers(), TRANSFORM, **arguments)
     with pytest.raises(ValueError, match="do not fit"):
         RetrievalModel([layer("ReLU")], TRANSFORM)
+
+
+def test_a_tree_in_any_form():
+    tree = {"pear": "fruit", "apple": "fruit", "milk": "dairy"}
+    for given in (tree, Hierarchy.of(tree).to_dict(), Hierarchy.of(tree).class_labels):
+        made = RetrievalModel(layers(), TRANSFORM, [*tree], torch.ones(3, 6), given)
+        assert made.hierarchy.class_labels.tolist() == [[0, 0], [1, 0], [2, 1]]
+        assert made.hierarchy.names[0] == tuple(tree)
+
+
+@pytest.mark.parametrize("broken", ["training", "disk"])
+def test_a_model_that_cannot_be_saved_leaves_the_earlier_one(model, tmp_path, monkeypatch, broken):
+    model.save(tmp_path)
+    other = RetrievalModel(layers(), TRANSFORM, NAMES, model.proxies)
+    if broken == "training":  # no plain value
+        other.training_record = {"rate": np.float32(1)}
+    else:
+        write = Path.write_bytes
+        monkeypatch.setattr(
+            Path, "write_bytes", lambda path, some: write(path, some[: len(some) // 2]) // 0
+        )
+    with pytest.raises((TypeError, ZeroDivisionError)):
+        other.save(tmp_path)
+    assert RetrievalModel.load(tmp_path).fingerprint == model.fingerprint
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
@@ -252,7 +278,11 @@ def test_a_picture_that_is_cut_off_is_named(tmp_path, format):
 def test_what_is_no_picture_is_named(model, tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("apple")
-    with pytest.raises(OSError, match=r"list\.txt.*such as JPEG or PNG"):
+    with pytest.raises(
+        OSError, match=r"list\.txt' cannot be read \([\w ]*\): .*such as JPEG or PNG"
+    ):
         model.embed([file])
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got -1"):
+        model.embed([file], batch_size=-1)
     with pytest.raises(FileNotFoundError, match="missing"):
         model.embed([tmp_path / "missing.png"])

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from small_gallery import make_model, write_pictures
 
-from benchmarks import command_line
+from benchmarks import command_line, files
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import Index, RetrievalModel
 
@@ -144,6 +144,32 @@ def test_table_and_csv(gallery, call):
     assert all(float(row["similarity"]) == pytest.approx(1, abs=1e-5) for row in own)
 
 
+def test_a_tree_without_names_has_numbers_as_on_the_pages(gallery, call, tmp_path):
+    index = Index.load(gallery / "gallery")
+    embeddings = index.embeddings(range(len(index)))
+    tree = Hierarchy(index.hierarchy.class_labels)
+    Index.build(embeddings, index.paths, index.classes, tree).save(tmp_path / "gallery")
+    query, model = gallery / "pictures/dairy/milk/1.png", gallery / "model"
+    words = ("search", tmp_path / "gallery", query, "--model", model, "-k", 1)
+    code, out, errors = call(*words, "--only", "Superclass 1", "--format", "csv")
+    assert (code, errors) == (0, "")  # its classes are those of the model
+    assert out.splitlines()[1].endswith(",class 2,superclass 1")
+    code, _, errors = call(*words, "--only", "dairy")
+    assert code == 2
+    assert re.search(r"no class of level 1 .* of 2 are superclass \d, superclass \d", errors)
+    Index.build(embeddings, index.paths).save(tmp_path / "gallery")
+    assert re.search(r"the model has classes, and .*gallery has none\. Update", call(*words)[2])
+
+
+@pytest.mark.parametrize(("name", "begin"), [("a.csv", "query,"), ("a.JSON", "{"), ("a.x", "/")])
+def test_the_suffix_of_out_says_the_format(gallery, call, tmp_path, name, begin):
+    words = ("search", gallery / "gallery", gallery / "pictures/fruit/pear/0.png")
+    assert call(*words, "--out", tmp_path / name)[0] == 0
+    assert (tmp_path / name).read_text().startswith(begin)
+    assert call(*words, "--out", tmp_path / name, "--format", "page")[0] == 0
+    assert (tmp_path / name).read_text().startswith("<!DOCTYPE html>")
+
+
 def test_page(own_gallery, call):
     shutil.copy("pictures/dairy/milk/1.png", "query <b>.png")
     os.remove("pictures/dairy/milk/3.png")
@@ -226,6 +252,25 @@ def test_a_gpu_is_called_cuda(own_gallery, call):
         assert code == 2
         assert f"--device {name} is not available here" in errors
         assert "A GPU is called cuda" in errors
+
+
+def test_classes_are_not_written_without_the_tree_that_they_are_of(own_gallery, call, monkeypatch):
+    written = files._open_to_the_disk
+    before = (own_gallery / "embeddings/pictures.json").read_bytes()
+
+    def interrupted(temporary, path):
+        if path.name == "model.json":
+            raise KeyboardInterrupt
+        return written(temporary, path)
+
+    monkeypatch.setattr(files, "_open_to_the_disk", interrupted)
+    os.remove("pictures/fruit/unknown/0.png")  # embed writes its list, and then the classes in it
+    assert call("embed", "model", "pictures", "--out", "embeddings")[0] == 130
+    assert call("index", "embeddings", "--out", "new")[0] == 2  # not finished, and not mixed up
+    monkeypatch.setattr(files, "_open_to_the_disk", written)
+    assert call("embed", "model", "pictures", "--out", "embeddings")[0] == 0
+    assert (own_gallery / "embeddings/pictures.json").read_bytes() != before
+    assert call("index", "embeddings", "--out", "new")[0] == 0
 
 
 def test_a_full_disk_keeps_nothing_of_a_new_gallery(own_gallery, call, monkeypatch):

@@ -156,6 +156,7 @@ def test_a_full_disk_leaves_no_half_model(tmp_path, monkeypatch):
 
     def save(folder):
         (folder / "model.safetensors").write_bytes(b"half")
+        (folder / "model.json.pmlh-tmp").write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(model, "save", save)

@@ -151,6 +151,37 @@ def test_dot_is_read_as_networkx_reads_it():
     assert set(found.names[0]) == {node for node in graph if not graph.out_degree(node)}
 
 
+@pytest.mark.parametrize("suffix", ["json", "csv", "nwk", "dot"])
+def test_files_with_a_byte_order_mark(tmp_path, suffix):
+    known = Hierarchy.from_mapping({"a": "x", "b": "y"})
+    content = exported(known, {"nwk": "newick"}.get(suffix, suffix))
+    (tmp_path / f"a.{suffix}").write_text(content, encoding="utf-8-sig")
+    assert tree_in(tmp_path / f"a.{suffix}", tmp_path) == known
+
+
+def test_subgraphs_and_ports_of_dot():
+    text = """digraph {
+        node [shape=box];
+        subgraph cluster_0 { fruit -> apple; subgraph inner { fruit -> "red:pear" } }
+        dairy:s -> {oat; soy}; dairy -> oat:n
+    }"""
+    found = from_dot(text)
+    assert found.names == (("apple", "red:pear", "oat", "soy"), ("fruit", "dairy"))
+    assert found.class_labels[:, 1].tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("a.pt", None), ("a.npy", None), ("a.txt", "history")]
+)
+def test_no_message_tells_how_to_run_the_code_in_a_file(tmp_path, name, option):
+    (tmp_path / name).write_bytes(pickle.dumps(Hierarchy.flat(3)))
+    options = {option: tmp_path / name} if option else {}
+    (tmp_path / "a.json").write_text('["a/x", "b/y"]')
+    with pytest.raises(ValueError, match=r"a\.\w+ (cannot be read|is not an array)") as caught:
+        tree(tmp_path / ("a.json" if option else name), out=tmp_path / "t.html", **options)
+    assert not re.search("pickle|load|option|trust", str(caught.value))
+
+
 def test_the_terminal_gets_the_text_and_the_page_gets_a_file(tmp_path, names, monkeypatch):
     monkeypatch.chdir(tmp_path)
     app = Typer()
@@ -273,7 +304,16 @@ BAD = [
     ("a.json", '{"a": "b", "b": "a"}', {}, "cycle"),
     ("a.csv", "x,y\n1,2\n", {}, "columns must be name and parent"),
     ("a.nwk", "((a,b)", {}, "brackets are missing"),
+    (
+        "a.csv",
+        "name,parent\na,é".encode("latin1"),
+        {},
+        r"a\.csv is not in UTF-8 .*save it as UTF-8",
+    ),
+    ("a.json", '{"paths": ["a", "b"]}', {}, r"parent of 'paths' must be a name, got \['a', 'b'\]"),
     ("a.dot", "digraph { a -> c; b -> c; a -> d; b -> e }", {}, "'c' has two parents: 'a' and 'b'"),
+    ("a.dot", "graph { a -- c; b -- d }", {}, "the graph is undirected.* write digraph for graph"),
+    ("a.dot", "digraph { a -> c } digraph { b -> d }", {}, "it has 2 graphs: give a file with one"),
     ("a.json", '["a/x", "b/y", "b/z"]', {"num_superclasses": "2"}, "holds a tree already"),
     ("a.json", '["a/x", "b/y"]', {"name_by": NameBy.member}, "--name-by member needs proxies"),
     ("a.xyz", "", {}, r"the suffix '\.xyz': expected a checkpoint of the loss"),
@@ -299,6 +339,17 @@ def test_what_pydot_prints_is_in_the_message(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"not in the DOT language: Expected .*found 'no'"):
         tree(tmp_path / "a.dot")
     assert capsys.readouterr().out == ""
+
+
+def test_a_history_of_fewer_or_more_classes_than_the_tree(tmp_path):
+    write(tmp_path / "a.json", '["a/x", "a/y", "b/z"]')
+    options = {"history": tmp_path / "h.npy", "out": tmp_path / "t.html"}
+    np.save(tmp_path / "h.npy", [[[0, 1]], [[0, 0]]])  # a class was added since
+    tree(tmp_path / "a.json", **options)
+    assert content_of(tmp_path / "t.html")["moves"] == [0, 1, 0]
+    np.save(tmp_path / "h.npy", [[[0, 1, 1, 1]], [[0, 0, 1, 1]]])
+    with pytest.raises(ValueError, match="the history has 4 classes, and the tree 3"):
+        tree(tmp_path / "a.json", **options)
 
 
 def test_a_folder_of_the_page_that_does_not_exist(tmp_path):

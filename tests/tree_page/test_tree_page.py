@@ -138,6 +138,22 @@ def test_search_marks_what_matches_and_unfolds_the_way_to_it(show):
     assert active(page) == "dairy"  # a superclass
 
 
+@pytest.mark.parametrize(
+    "tree", [PATHS, {path.split("/")[1]: path.split("/")[0] for path in PATHS}]
+)
+def test_search_by_a_path(show, tree):
+    page = show(tree)
+    page.get_by_role("button", name="Fold all", exact=True).click()
+    query = page.get_by_label("Search by name")
+    query.fill("fruit/creme p")
+    assert [name for name, *_ in rows(page)] == ["fruit", "Crème pear"]
+    assert page.locator("mark").all_inner_texts() == ["Crème p"]
+    query.fill("dairy/")  # all that is in it
+    assert [name for name, *_ in rows(page)] == ["dairy", "oat milk", "ghee"]
+    query.fill("dairy/red")
+    assert page.get_by_role("status").inner_text() == "No name matches"
+
+
 def test_sizes_stability_and_pictures(show):
     tree = Hierarchy.from_paths(PATHS)
     pictures = {0: [Image.new("RGB", (300, 100), c) for c in ("red", "blue")], 3: np.zeros((9, 9))}

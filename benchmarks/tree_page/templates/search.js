@@ -1,16 +1,39 @@
 "use strict";
-// Search by name: matches are marked, and the way to them is unfolded.
+// Search by name, or by a path such as "fruit/apple": matches are marked, and the way to them is
+// unfolded.
 const query = document.getElementById("query"), only = document.getElementById("only");
 const steps = { "-1": document.getElementById("previous"), 1: document.getElementById("next") };
 const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
 let folded = null;         // the names without case and accents, made by the first search
+let paths = null;          // the same after those of all superclasses, made by the first path
 let found = [];            // matching keys, in the order of the tree
 let openBefore = null;     // what was unfolded when the search began
 let wanted = "";
 
-highlighted = (name) => {
-  if (!wanted) return [document.createTextNode(name)];
+function pathOf(key) {
+  if (!paths) {
+    paths = folded.slice();
+    for (let child = total - 1; child >= 0; child--) {  // a superclass comes after its classes
+      if (parentOf[child] >= 0) paths[child] = `${paths[parentOf[child]]}/${folded[child]}`;
+    }
+  }
+  return paths[key];
+}
+
+// The end of a path that was searched for as far as it is in the name, "apple" for "fruit/apple";
+// null if the path does not match. The path "fruit/" matches all that is in it.
+function endInName(key) {
+  if (!wanted.includes("/")) return null;
+  const at = pathOf(key).lastIndexOf(wanted);
+  const size = at + wanted.length - (pathOf(key).length - folded[key].length);
+  return at >= 0 && size >= 0 ? wanted.slice(wanted.length - size) : null;
+}
+
+highlighted = (key) => {
+  const name = nameOf(key), isInName = folded?.[key].includes(wanted);
+  const sought = isInName ? wanted : folded && endInName(key);
+  if (!sought) return [document.createTextNode(name)];
   const letters = Array.from(name), starts = [];
   let text = "";
   letters.forEach((letter, index) => {
@@ -21,10 +44,10 @@ highlighted = (name) => {
   starts.push(letters.length);
   const parts = [];
   let done = 0;
-  for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, at + wanted.length)) {
+  for (let at = text.indexOf(sought); at >= 0; at = isInName ? text.indexOf(sought, at + sought.length) : -1) {
     const first = starts[at];
-    let end = starts[at + wanted.length];
-    if (end === starts[at + wanted.length - 1]) end++;  // inside of a letter such as ß
+    let end = starts[at + sought.length];
+    if (end === starts[at + sought.length - 1]) end++;  // inside of a letter such as ß
     parts.push(letters.slice(done, first).join(""), element("mark", "", letters.slice(first, end).join("")));
     done = end;
   }
@@ -46,7 +69,7 @@ function search() {
   }
   if (wanted) {
     for (let key = 0; key < total; key++) {
-      if (!folded[key].includes(wanted)) continue;
+      if (!folded[key].includes(wanted) && endInName(key) === null) continue;
       matches.add(key);
       for (let above = parentOf[key]; above >= 0 && !kept.has(above); above = parentOf[above]) {
         kept.add(above);

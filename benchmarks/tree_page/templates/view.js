@@ -11,7 +11,7 @@ let active = -1;         // the selected key
 let drawn = new Map();   // key -> its element
 let isShown = () => true;  // (key, whether a superclass of it matches); search.js sets it
 let matches = new Set();
-let highlighted = (name) => [document.createTextNode(name)];
+let highlighted = (key) => [document.createTextNode(nameOf(key))];
 
 function element(tag, className, ...content) {
   const made = document.createElement(tag);
@@ -66,10 +66,10 @@ function draw() {
 }
 
 function rowOf(key, height) {
-  const { row, index, siblings } = places.get(key), name = nameOf(key);
+  const { row, index, siblings } = places.get(key);
   const toggle = element("span", "toggle", hasChildren(key) ? "▸" : "");
   toggle.setAttribute("aria-hidden", "true");
-  const label = element("span", "name", ...highlighted(name));
+  const label = element("span", "name", ...highlighted(key));
   label.title = fullName(key);
   const pictures = element("span", "pictures",
     ...picturesOf(key, ROW_PICTURES).map(({ picture }) => image(picture, "")));
