@@ -404,10 +404,6 @@ class HierarchicalProxyLoss(GrowthMixin):
         else:
             super().__setattr__(name, value)
 
-    def _replicate_for_data_parallel(self) -> Any:
-        wrong = "HierarchicalProxyLoss cannot be trained inside torch.nn.DataParallel"
-        raise RuntimeError(f"{wrong}: use DistributedDataParallel, or leave the loss outside")
-
     def _warn_once(self, message: str) -> None:
         if message[:20] not in self._warned:
             self._warned.add(message[:20])

@@ -419,3 +419,21 @@ def test_saved_and_loaded_again_is_the_same(name):
         assert_same(fresh, loss)
         loss = fresh
     assert_usable(loss)
+
+
+@pytest.mark.parametrize("coarse_proxies", ["learned", "fixed"])
+def test_a_given_tree_is_continued_by_a_mixed_one(coarse_proxies):
+    """The groups that it goes on from may have any numbers, and keep their proxies."""
+    parents = [[3, 3, 1, 1, 2, 2, 0, 0, 3, 1, 2, 0], [1, 0, 1, 0]]  # superclass 0 and 2 are in 1
+    tree = Hierarchy.from_parents(parents)
+    kinds = Hierarchy(tree.class_labels[:, [0, 2]])
+    given = ours(hierarchy=tree, num_superclasses=(), coarse_proxies=coarse_proxies)
+    with torch.no_grad():  # superclasses that are easily found
+        given.proxies.copy_(torch.eye(4, DIM)[list(parents[0])] + 0.1 * given.proxies)
+    given.recluster()
+    mixed = ours(hierarchy=kinds, num_superclasses=4, coarse_proxies=coarse_proxies)
+    mixed.load_state_dict(given.state_dict())
+    means = mixed.level_loss(1).proxies.detach().clone()
+    mixed.recluster()
+    assert torch.equal(mixed.class_labels, given.class_labels)
+    torch.testing.assert_close(mixed.level_loss(1).proxies.detach(), means)

@@ -9,6 +9,7 @@ import torch
 from pytorch_metric_learning.losses import CrossBatchMemory
 
 from pml_hierarchical import Hierarchy, losses
+from pml_hierarchical.core import hierarchical_proxy_loss as core
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
 C, D = 12, 6
@@ -233,7 +234,8 @@ def test_checkpoint_of_another_loss(other, message, strict):
         )
 
 
-def test_data_parallel_is_refused(monkeypatch):
+@pytest.mark.parametrize("loss_class", [core.HierarchicalProxyLoss, HierarchicalProxyLoss])
+def test_data_parallel_is_refused(monkeypatch, loss_class):
     """By the function that copies a module to the GPUs, of which only the copying is replaced."""
     replicate = sys.modules["torch.nn.parallel.replicate"]
 
@@ -242,7 +244,7 @@ def test_data_parallel_is_refused(monkeypatch):
 
     monkeypatch.setattr(replicate, "_broadcast_coalesced_reshape", copies)
     replicate.replicate(losses.ProxyAnchorLoss(C, D), [0, 1])
-    model = torch.nn.ModuleList([torch.nn.Linear(D, D), HierarchicalProxyLoss(C, D)])
+    model = torch.nn.ModuleList([torch.nn.Linear(D, D), loss_class(C, D)])
     with pytest.raises(RuntimeError, match=r"inside torch.nn.DataParallel: use Distributed"):
         replicate.replicate(model, [0, 1])
 
