@@ -330,6 +330,13 @@ def test_another_given_tree_is_refused_on_the_meta_device_too(prepare):
         other.load_state_dict(loss.state_dict(), assign=prepare == "meta")
 
 
+def test_a_tree_still_to_be_discovered_into_a_given_one_is_refused():
+    loss, given = train(make("discovered"), STEPS[0]), ours(hierarchy=TREE)
+    message = r"another given hierarchy: class 0 belongs to no class \(yet: .*level 1 there, and to"
+    with pytest.raises(ValueError, match=message):
+        given.load_state_dict(loss.state_dict())
+
+
 def test_a_discovered_tree_into_a_given_one_is_refused():
     loss = train(make("discovered"), STEPS[1])
     given = ours(hierarchy=TREE)
