@@ -240,6 +240,14 @@ def test_numbers_are_matched_by_the_largest_overlap():
     assert tree.class_labels[:, 1].tolist() == [1, 1, 1, 2, 2, 0]
 
 
+@EVERY
+def test_a_first_update_has_no_numbers_to_match(monkeypatch, clusterer):
+    """The matrix of overlaps has as many entries as superclasses squared: gigabytes, for many."""
+    expected = discover(proxies_of(60), (20, 8), clusterer=clusterer)
+    monkeypatch.setattr(superclasses, "_matched", None)
+    assert discover(proxies_of(60), (20, 8), clusterer=clusterer) == expected
+
+
 def test_kmeans_starts_from_the_centroids():
     proxies, step = proxies_of(60), KMeansStep()
     centroids = [proxies_of(20, seed=1), proxies_of(6, seed=2)]
