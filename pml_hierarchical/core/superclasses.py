@@ -218,11 +218,11 @@ class SuperclassState(torch.nn.Module):
     def _written(self) -> list[Any] | None:
         """What changes when a buffer does; ``None`` for inference tensors, which do not tell."""
         buffers: Any = [*self._buffers.values()]
-        if any(b.is_inference() for b in buffers):
+        try:  # writes to .data and by collectives do not count as versions, but change values
+            values = [b.tolist() for b in buffers[:-1]] if buffers[0].is_cpu else []
+            return values + [(id(b), b._version) for b in buffers]
+        except RuntimeError:
             return None
-        # writes to .data and by collectives do not count as versions
-        values = [b.tolist() for b in buffers[:-1]] if self.steps.is_cpu else []
-        return [*values, *((id(b), b._version) for b in buffers)]
 
     def _decoded(self) -> Progress:
         if self.steps.is_meta:
