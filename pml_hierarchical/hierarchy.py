@@ -48,7 +48,7 @@ class Hierarchy(core.Hierarchy):
         """A ``Hierarchy`` as it is; or made from a mapping, paths, ``to_dict()`` or 2-D labels."""
         if isinstance(value, core.Hierarchy):
             return value if isinstance(value, cls) else cls(value.class_labels, value.names)
-        index = getattr(value, "index", ()) if getattr(value, "ndim", 0) == 1 else ()
+        index = value.index if hasattr(value, "to_numpy") and value.ndim == 1 else ()
         if isinstance(next(iter(index), None), str):  # a Series of pandas, {name: parent}
             value = dict(value)
         if isinstance(value, Mapping):

@@ -179,10 +179,6 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         """The loss of PML that is summed at a level; at level 0 the one with the fine proxies."""
         return self.level_losses[f"level{level}"]
 
-    def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> torch.Tensor:
-        """The base loss's logits of the classes of a level: ``(batch_size, sizes[level])``."""
-        return self.level_loss(level).get_logits(embeddings)
-
     def _sub_loss_names(self) -> list[str]:
         return list(self._sub_losses)
 
@@ -206,18 +202,14 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             table = before.class_labels if is_known else self.find_superclasses(vectors)
             if not (before.is_active and self.coarse_proxies == "learned"):
                 for level in range(1, len(self.sizes)):
-                    self._set_coarse_proxies(level, self.coarse_means(vectors, table, level))
+                    means = self.layout.stored_form(self.coarse_means(vectors, table, level))
+                    stored = getattr(loss := self.level_loss(level), self.layout.attribute)
+                    if isinstance(stored, torch.nn.Parameter):
+                        stored.copy_(means)
+                    else:  # a new tensor: a backward pass still to come may need the old one
+                        setattr(loss, self.layout.attribute, means.to(stored).contiguous())
             self.superclasses.write(table)
         return self.hierarchy_class(table, self.class_names)
-
-    def _set_coarse_proxies(self, level: int, means: torch.Tensor) -> None:
-        loss, attribute = self.level_loss(level), self.layout.attribute
-        stored = getattr(loss, attribute)
-        proxies = self.layout.stored_form(means).to(stored).contiguous()
-        if isinstance(stored, torch.nn.Parameter):
-            stored.copy_(proxies)
-        else:  # a new tensor: a backward pass that is still to come may need the old one
-            setattr(loss, attribute, proxies)
 
     @property
     def level_weights(self) -> tuple[float, ...]:

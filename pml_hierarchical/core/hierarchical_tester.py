@@ -37,6 +37,5 @@ class HierarchicalTester(GlobalEmbeddingSpaceTester):
 
     def accuracies_keyname(self, metric: str, *args: Any, **kwargs: Any) -> str:
         """The name of a record; ``HookContainer`` asks for those of its ``primary_metric``."""
-        if metric in self.accuracy_calculator.over_hierarchy():
-            return metric
-        return str(super().accuracies_keyname(metric, *args, **kwargs))
+        has_no_level = metric in self.accuracy_calculator.over_hierarchy()
+        return metric if has_no_level else str(super().accuracies_keyname(metric, *args, **kwargs))

@@ -50,8 +50,7 @@ class ProxyLayout:
         """One vector per class, the mean of its centres, or of their directions; differentiable."""
         # contiguous: norms of a transposed view of many classes take ten times as long
         rows = self.rows(stored).contiguous()
-        if self.direction_only:
-            rows = torch.nn.functional.normalize(rows)
+        rows = torch.nn.functional.normalize(rows) if self.direction_only else rows
         return rows if self.centers == 1 else rows.unflatten(0, (-1, self.centers)).mean(dim=1)
 
     def stored_form(self, vectors: torch.Tensor) -> torch.Tensor:

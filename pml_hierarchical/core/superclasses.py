@@ -75,17 +75,20 @@ def discover(
         group_of_node = torch.zeros(len(nodes), dtype=torch.int64).index_copy_(0, below, group)
         start = None if centroids is None else centroids[level - 1].detach().float().cpu()
         labels, first = torch.empty(len(nodes), dtype=torch.int64), 0
-        counts = group_of_node.bincount()
-        kept = ((group * size + last)[last >= 0].unique() // size).bincount()
+        counts, codes = group_of_node.bincount(), (group * size + last)[last >= 0].unique()
+        kept = (codes // size).bincount()
         is_kept = kept.shape == counts.shape and kept.all() and kept.sum() == size
+        numbers = codes % size if is_kept else torch.arange(size)  # those of a group in a row
+        last = torch.where(last < 0, last, numbers.argsort()[last])
         for number, share in enumerate(kept.tolist() if is_kept else share_out(size, counts)):
             # a slice where all are one group: copying a million proxies takes its time
             members = (group_of_node == number).nonzero()[:, 0] if above else slice(None)
             fine = (group == number).nonzero()[:, 0] if above else slice(None)
-            here = None if start is None else start[first : first + share]
+            here = None if start is None else start[numbers[first : first + share]]
             labels[members], is_warm = _clusters(clusterer, nodes[members], share, here, spherical)
             new, old = labels[below[fine]], last[fine] - first
-            found[fine, level] = first + (new if is_warm else _matched(new, old, share))
+            is_warm |= bool((old < 0).all())  # the same where there are no numbers yet
+            found[fine, level] = numbers[first + (new if is_warm else _matched(new, old, share))]
             first += share
     return found.to(table.device)
 
@@ -214,13 +217,12 @@ class SuperclassState(torch.nn.Module):
 
     def _written(self) -> list[Any] | None:
         """What changes when a buffer does; ``None`` for inference tensors, which do not tell."""
-        buffers = [b for b in self._buffers.values() if b is not None]
-        try:
-            seen: list[Any] = [(id(b), b._version) for b in buffers]
+        buffers: Any = [*self._buffers.values()]
+        try:  # writes to .data and by collectives do not count as versions, but change values
+            values = [b.tolist() for b in buffers[:-1]] if buffers[0].is_cpu else []
+            return values + [(id(b), b._version) for b in buffers]
         except RuntimeError:
             return None
-        # writes to .data and by collectives do not count as versions
-        return seen + [b.tolist() for b in buffers[:-1]] if buffers[0].is_cpu else seen
 
     def _decoded(self) -> Progress:
         if self.steps.is_meta:
@@ -247,6 +249,14 @@ class SuperclassState(torch.nn.Module):
         self.updates.copy_(torch.stack([self.updates[0] + 1, self.steps]))
         self.active.fill_(1)
         self.read()
+
+    def _replicate_for_data_parallel(self) -> Any:
+        wrong = "HierarchicalProxyLoss cannot be trained inside torch.nn.DataParallel"
+        raise RuntimeError(f"{wrong}: use DistributedDataParallel, or leave the loss outside")
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self.read()  # which a compiled loss cannot
 
     def _apply(self, *args: Any) -> "SuperclassState":
         super()._apply(*args)

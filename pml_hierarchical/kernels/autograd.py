@@ -53,11 +53,11 @@ class AllLevels(torch.autograd.Function):
         needs: tuple[bool, ...],
         plain: Plain | None,
         share: Share | None,
-        embeddings: Tensor,
-        labels: Tensor,
-        *proxies: Tensor,
+        *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The sum and the losses."""
+        # torch.compile counts parameters: of as many arguments as these it would leave out ctx
+        embeddings, labels, *proxies = tensors
         parts = [one.t() for one in proxies] if settings.class_dim == 1 else proxies
         if torch.compiler.is_compiling():  # the operator costs 0.1 ms, which small losses notice
             losses, *found = _operator(embeddings, list(parts), labels, list(needs), *settings)

@@ -50,8 +50,7 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
             f"num_classes={given['num_classes']} is too few to discover superclasses: give a "
             "hierarchy, or num_superclasses=() for the base loss itself"
         )
-    given["level_kwargs"] = given["level_kwargs"] or {}
-    check_level_kwargs(base_loss, given["level_kwargs"])
+    check_level_kwargs(base_loss, given["level_kwargs"] or {})
     schedule = given["level_weights"] if callable(given["level_weights"]) else None
     if schedule is not None:
         given["level_weights"] = schedule(0)
@@ -79,8 +78,7 @@ def check_keywords(
 
     A function that takes any keyword is not checked.
     """
-    made_by = _unwrapped(base_loss)
-    known: set[str] = set()
+    made_by, known = _unwrapped(base_loss), set[str]()
     is_class = isinstance(made_by, type)
     for constructor in [c.__init__ for c in made_by.__mro__] if is_class else [made_by]:
         parameters = inspect.signature(constructor).parameters.values()
@@ -119,6 +117,7 @@ def check_coarse_scale(base_loss: Callable[..., Any], scale: Any, is_chosen: boo
 
 def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any) -> None:
     """Raise unless these are settings of a base loss by level."""
+    centers = layout_of(base).centers if isinstance(base := _unwrapped(base_loss), type) else None
     if not isinstance(level_kwargs, Mapping):
         raise TypeError(f"level_kwargs must be a mapping {{level: settings}}, got {level_kwargs!r}")
     for level, settings in level_kwargs.items():
@@ -128,3 +127,6 @@ def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any) -> None
                 f"level {level}"
             )
         check_keywords(base_loss, settings, ())
+        if common := {"num_classes", embedding_size_name(base_loss), centers} & {*settings}:
+            wrong = f"level_kwargs sets {common.pop()!r} for level {level}"
+            raise ValueError(f"{wrong}, which is for all levels: give it to the constructor")

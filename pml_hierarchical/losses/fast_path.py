@@ -122,11 +122,6 @@ def sample_classes(
 
     Returns:
         The classes, ascending, and the labels as positions among them.
-
-    Example:
-        >>> classes, labels = sample_classes(torch.tensor([7, 7, 2]), 10, share=0.4, seed=0)
-        >>> len(classes), classes[labels].tolist()
-        (4, [7, 7, 2])
     """
     # SplitMix64 (Steele et al., 2014) instead of a generator, which takes no seed from a tensor
     order = torch.arange(num_classes, device=labels.device) + seed * num_classes

@@ -11,6 +11,7 @@ from pytorch_metric_learning.reducers import ClassWeightedReducer
 from torch import Tensor
 
 from ..core import hierarchical_proxy_loss as core
+from ..core.hierarchy import as_integers
 from ..core.superclasses import SuperclassState, level_sizes
 from ..hierarchy import Hierarchy
 from .checks import check_integer
@@ -101,8 +102,7 @@ class GrowthMixin(core.HierarchicalProxyLoss):
         loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
         for name in ("distance", "reducer", "embedding_regularizer", "weight_regularizer"):
             setattr(loss, name, getattr(before, name, None))  # may have changed, too
-        new = getattr(loss, attribute)
-        new.requires_grad_(old.requires_grad)
+        new = getattr(loss, attribute).requires_grad_(old.requires_grad)
         rows, old_rows = self.layout.rows(new.data), self.layout.rows(old)
         sizes = {(self.sizes[level], size), (len(old_rows), len(rows))}
         for name, value in {**vars(before), **before._parameters}.items():
@@ -122,8 +122,10 @@ class GrowthMixin(core.HierarchicalProxyLoss):
         return loss
 
     def _grow_table(self, table: Tensor, sizes: tuple[int, ...], stored: list[Tensor]) -> None:
-        old = self.superclasses
-        self.__dict__.update(sizes=sizes, num_classes=sizes[0], class_names=None)
+        levels = zip(self.class_names or (), self.sizes, sizes, strict=False)
+        names = tuple(own if size == grown else None for own, size, grown in levels)
+        old, self.class_names = self.superclasses, names if any(names) else None
+        self.__dict__.update(sizes=sizes, num_classes=sizes[0])
         self.superclasses = SuperclassState(table, sizes).to(old.steps.device)
         self.superclasses.steps.copy_(old.steps)
         self.superclasses.updates.copy_(old.updates)
@@ -155,9 +157,7 @@ def grown_table(table: np.ndarray, num_new: int, parents: Any, given: Sequence[i
             f"({num_new},) or ({num_new}, {len(given)})"
         )
     if parents is not None:
-        parents = np.asarray(parents)
-        if not np.issubdtype(parents.dtype, np.integer):
-            raise TypeError(f"parents must be integers, got {parents.dtype}")
+        parents = as_integers(parents, "parents")
         if parents.shape == (num_new,):
             parents = _ancestors(table[:, given], parents)
         if parents.shape != (num_new, len(given)):

@@ -20,7 +20,7 @@ from ..core.level_losses import checked_weights
 from ..core.superclasses import SuperclassState, from_signs
 from ..hierarchy import Hierarchy
 from . import checks
-from .arguments import checked_arguments
+from .arguments import SIGNATURE, checked_arguments
 from .fast_path import get_engine
 from .growth import GrowthMixin
 from .processes import from_first_process
@@ -209,7 +209,7 @@ class HierarchicalProxyLoss(GrowthMixin):
         means = [self.coarse_means(vectors, table, level) for level in range(1, num_levels)]
         return [proxies[0], *map(self.layout.stored_form, means)]
 
-    def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> torch.Tensor:
+    def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> Any:
         """The base loss's logits of the classes of a level, ``(batch_size, sizes[level])``; a
         ``ValueError`` for no level, a ``RuntimeError`` for one that is not built yet.
         """
@@ -221,10 +221,9 @@ class HierarchicalProxyLoss(GrowthMixin):
                 f"{self.warmup} training steps ({self.step} are done), or by recluster()"
             )
         proxies = self.proxies_in_use(level + 1)[level]
-        loss: Any = copy(self.level_loss(level))
+        loss = copy(self.level_loss(level))
         vars(loss)[self.layout.attribute] = proxies.to(embeddings)  # hides the parameter
-        logits: torch.Tensor = loss.get_logits(embeddings)
-        return logits
+        return loss.get_logits(embeddings)
 
     # ------------------------------------------------------------ training steps and updates
     @property
@@ -324,6 +323,11 @@ class HierarchicalProxyLoss(GrowthMixin):
         others = {f"{prefix}level_losses.level{level}.{attribute}" for level in range(1, 64)}
         if not (found := {*stored, *others} & {*state_dict}):
             return
+        if (f"{prefix}class_numbers" in state_dict) != ("class_numbers" in self._buffers):
+            raise ValueError(
+                "the classes are divided among processes either here or in the checkpoint: load it "
+                "into a loss of its own kind, and call from_unsharded(loss) or to_unsharded()"
+            )
         if len(found) != len(stored):
             raise ValueError(
                 f"the checkpoint is of a loss with {len(found)} levels, and this one has "
@@ -349,9 +353,10 @@ class HierarchicalProxyLoss(GrowthMixin):
             other = (theirs != ours) & (ours >= 0)
             if other.any():
                 row, level = other.nonzero()[0].tolist()
+                number, none = theirs[row, level], "no class (yet: it was to be discovered)"
                 raise ValueError(
                     f"the checkpoint was made with another given hierarchy: class {row} belongs to "
-                    f"class {theirs[row, level]} of level {level} there, and to "
+                    f"{none if number < 0 else f'class {number}'} of level {level} there, and to "
                     f"{ours[row, level]} here"
                 )
 
@@ -388,8 +393,10 @@ class HierarchicalProxyLoss(GrowthMixin):
             schedule = value if callable(value) else None
             super().__setattr__(name, value if schedule is None else schedule(self.step))
             self.weight_schedule = schedule
-        elif name in ("clusterer", "engine") and isinstance(value, str):
+        elif name in ("clusterer", "engine") and value is not None:
             super().__setattr__(name, (get_engine if name == "engine" else get_clusterer)(value))
+        elif name in {*SIGNATURE.parameters} - {"warmup", "recluster_every", "clusterer", "engine"}:
+            raise AttributeError(f"{name} is fixed by the constructor: construct another loss")
         elif name == self.layout.attribute:
             setattr(levels["level0"], name, value)
         elif name in _OF_EVERY_LEVEL or (
@@ -403,10 +410,6 @@ class HierarchicalProxyLoss(GrowthMixin):
             )
         else:
             super().__setattr__(name, value)
-
-    def _replicate_for_data_parallel(self) -> Any:
-        wrong = "HierarchicalProxyLoss cannot be trained inside torch.nn.DataParallel"
-        raise RuntimeError(f"{wrong}: use DistributedDataParallel, or leave the loss outside")
 
     def _warn_once(self, message: str) -> None:
         if message[:20] not in self._warned:

@@ -216,12 +216,36 @@ def test_superclasses_keep_their_numbers(clusterer, mixed):
     assert (first.class_labels == second.class_labels).mean() > 0.96
 
 
+@EVERY
+@pytest.mark.parametrize("has_centroids", [False, True])
+def test_superclasses_of_a_given_class_may_have_any_numbers(clusterer, has_centroids):
+    """As those of a tree that was given, which need not be in a row."""
+    proxies, catalogue = proxies_of(60, 8), random_tree((60, 3), np.random.default_rng(0))
+    labels = discover(proxies, 8, given=catalogue, clusterer=clusterer).class_labels.copy()
+    labels[:, 1] = np.array([4, 1, 7, 0, 2, 6, 5, 3])[labels[:, 1]]
+    first, centroids = Hierarchy(labels), None
+    if has_centroids:
+        centroids = [group_means(proxies, torch.tensor(labels[:, 1]), 8), torch.zeros(3, 8)]
+    nearly = proxies + 1e-4 * proxies_of(60, 8, seed=1)
+    options = {"given": catalogue, "centroids": centroids, "clusterer": clusterer}
+    second = discover(nearly, 8, previous=first, **options)
+    assert (first.class_labels == second.class_labels).mean() > 0.9
+
+
 def test_numbers_are_matched_by_the_largest_overlap():
     proxies = torch.tensor([[0.0], [0.1], [0.2], [9.0], [9.1], [20.0]])
     # class 2 was with 3 and 4: most of them stay together, and keep the number 2
     previous = Hierarchy.from_parents([[1, 1, 2, 2, 2, 0]])
     tree = discover(proxies, [3], False, previous, clusterer="agglomerative")
     assert tree.class_labels[:, 1].tolist() == [1, 1, 1, 2, 2, 0]
+
+
+@EVERY
+def test_a_first_update_has_no_numbers_to_match(monkeypatch, clusterer):
+    """The matrix of overlaps has as many entries as superclasses squared: gigabytes, for many."""
+    expected = discover(proxies_of(60), (20, 8), clusterer=clusterer)
+    monkeypatch.setattr(superclasses, "_matched", None)
+    assert discover(proxies_of(60), (20, 8), clusterer=clusterer) == expected
 
 
 def test_kmeans_starts_from_the_centroids():

@@ -330,6 +330,13 @@ def test_another_given_tree_is_refused_on_the_meta_device_too(prepare):
         other.load_state_dict(loss.state_dict(), assign=prepare == "meta")
 
 
+def test_a_tree_still_to_be_discovered_into_a_given_one_is_refused():
+    loss, given = train(make("discovered"), STEPS[0]), ours(hierarchy=TREE)
+    message = r"another given hierarchy: class 0 belongs to no class \(yet: .*level 1 there, and to"
+    with pytest.raises(ValueError, match=message):
+        given.load_state_dict(loss.state_dict())
+
+
 def test_a_discovered_tree_into_a_given_one_is_refused():
     loss = train(make("discovered"), STEPS[1])
     given = ours(hierarchy=TREE)
@@ -419,3 +426,21 @@ def test_saved_and_loaded_again_is_the_same(name):
         assert_same(fresh, loss)
         loss = fresh
     assert_usable(loss)
+
+
+@pytest.mark.parametrize("coarse_proxies", ["learned", "fixed"])
+def test_a_given_tree_is_continued_by_a_mixed_one(coarse_proxies):
+    """The groups that it goes on from may have any numbers, and keep their proxies."""
+    parents = [[3, 3, 1, 1, 2, 2, 0, 0, 3, 1, 2, 0], [1, 0, 1, 0]]  # superclass 0 and 2 are in 1
+    tree = Hierarchy.from_parents(parents)
+    kinds = Hierarchy(tree.class_labels[:, [0, 2]])
+    given = ours(hierarchy=tree, num_superclasses=(), coarse_proxies=coarse_proxies)
+    with torch.no_grad():  # superclasses that are easily found
+        given.proxies.copy_(torch.eye(4, DIM)[list(parents[0])] + 0.1 * given.proxies)
+    given.recluster()
+    mixed = ours(hierarchy=kinds, num_superclasses=4, coarse_proxies=coarse_proxies)
+    mixed.load_state_dict(given.state_dict())
+    means = mixed.level_loss(1).proxies.detach().clone()
+    mixed.recluster()
+    assert torch.equal(mixed.class_labels, given.class_labels)
+    torch.testing.assert_close(mixed.level_loss(1).proxies.detach(), means)

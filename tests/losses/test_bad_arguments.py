@@ -9,6 +9,7 @@ import torch
 from pytorch_metric_learning.losses import CrossBatchMemory
 
 from pml_hierarchical import Hierarchy, losses
+from pml_hierarchical.core import hierarchical_proxy_loss as core
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
 C, D = 12, 6
@@ -90,6 +91,14 @@ losses.register_proxy_loss(TwoFold, "centres")
         ({"level_kwargs": [{}, {}]}, TypeError, r"level_kwargs must be a mapping.*\[{}, {}\]"),
         ({"level_kwargs": {1: 0.3}}, TypeError, "level_kwargs .*0.3 for level 1"),
         ({"level_kwargs": {1: {"margn": 1}}}, TypeError, "margn"),
+        ({"level_kwargs": {1: {"num_classes": 9}}}, ValueError, "'num_classes' for level 1"),
+        ({"level_kwargs": {1: {"embedding_size": 9}}}, ValueError, "'embedding_size' for level 1"),
+        (
+            {"base_loss": losses.SubCenterArcFaceLoss, "level_kwargs": {1: {"sub_centers": 2}}},
+            ValueError,
+            "level_kwargs sets 'sub_centers' for level 1, which is for all levels",
+        ),
+        ({"hierarchy": torch.arange(C)}, ValueError, r"labels must be 2-D.*\(12,\)"),
         ({"margn": 0.1}, TypeError, "'margn': did you mean 'margin'"),
         ({"warm_up": 3}, TypeError, "'warm_up': did you mean 'warmup'"),
         ({"level_kwargs": {1: {"alhpa": 1}}}, TypeError, "'alhpa': did you mean 'alpha'"),
@@ -233,7 +242,8 @@ def test_checkpoint_of_another_loss(other, message, strict):
         )
 
 
-def test_data_parallel_is_refused(monkeypatch):
+@pytest.mark.parametrize("loss_class", [core.HierarchicalProxyLoss, HierarchicalProxyLoss])
+def test_data_parallel_is_refused(monkeypatch, loss_class):
     """By the function that copies a module to the GPUs, of which only the copying is replaced."""
     replicate = sys.modules["torch.nn.parallel.replicate"]
 
@@ -242,7 +252,7 @@ def test_data_parallel_is_refused(monkeypatch):
 
     monkeypatch.setattr(replicate, "_broadcast_coalesced_reshape", copies)
     replicate.replicate(losses.ProxyAnchorLoss(C, D), [0, 1])
-    model = torch.nn.ModuleList([torch.nn.Linear(D, D), HierarchicalProxyLoss(C, D)])
+    model = torch.nn.ModuleList([torch.nn.Linear(D, D), loss_class(C, D)])
     with pytest.raises(RuntimeError, match=r"inside torch.nn.DataParallel: use Distributed"):
         replicate.replicate(model, [0, 1])
 
@@ -255,3 +265,23 @@ def test_names_that_are_set_later():
     for name in ("engine", "clusterer"):
         with pytest.raises(ValueError, match="'kmean'"):
             setattr(loss_func, name, "kmean")
+
+
+def test_what_cannot_be_set_later():
+    """Assigned, it would have no effect, or half of one."""
+    loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3)
+    later = {
+        "coarse_scale": 0.5,
+        "coarse_proxies": "live",
+        "num_superclasses": 4,
+        "hierarchy": TREE,
+    }
+    for name, value in later.items():
+        with pytest.raises(AttributeError, match=f"{name} is fixed by the constructor"):
+            setattr(loss_func, name, value)
+    with pytest.raises(TypeError, match="clusterer must be one of"):
+        loss_func.clusterer = 3
+    with pytest.raises(ValueError, match="engine must be a FastPath"):
+        loss_func.engine = 3
+    loss_func.warmup, loss_func.recluster_every, loss_func.engine = 5, None, None
+    assert (loss_func.warmup, loss_func.recluster_every, loss_func.engine) == (5, None, None)

@@ -92,3 +92,35 @@ def test_a_share_of_the_classes_is_drawn_anew_in_each_step():
         losses.append([called(embeddings, labels).item() for _ in range(4)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert len({round(value, 3) for value in losses[0]}) == 4
+
+
+@pytest.mark.parametrize("calls_before", [0, 1])
+def test_a_loaded_checkpoint_takes_effect(calls_before):
+    """Nothing reads the buffers while the loss is compiled, so loading has to."""
+    trained = HierarchicalProxyLoss(C, D, hierarchy=TREE, warmup=0)
+    trained.recluster()
+    loss_func = HierarchicalProxyLoss(C, D, hierarchy=TREE, warmup=100, recluster_every=None)
+    embeddings, labels = torch.randn(B, D), torch.randint(C, (B,))
+    torch._dynamo.reset()
+    compiled = torch.compile(loss_func, fullgraph=True)
+    for _ in range(calls_before):
+        compiled(embeddings, labels)
+    loss_func.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        expected = trained(embeddings, labels)
+        fine_alone = trained.level_loss(0)(embeddings, labels)
+    found = compiled(embeddings, labels).detach()
+    torch.testing.assert_close(found, expected)
+    assert abs(found - fine_alone) > 0.1
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_without_gradients(is_training):
+    """As a loss on validation data, once the coarse levels take part."""
+    loss_func = HierarchicalProxyLoss(C, D, hierarchy=TREE, recluster_every=None)
+    loss_func.train(is_training).recluster()
+    embeddings, labels = torch.randn(B, D), torch.randint(C, (B,))
+    torch._dynamo.reset()
+    with torch.no_grad():
+        found = torch.compile(loss_func, fullgraph=True)(embeddings, labels)
+        torch.testing.assert_close(found, loss_func(embeddings, labels))

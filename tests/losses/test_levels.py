@@ -374,6 +374,15 @@ def test_new_classes(name, kwargs):
     assert not torch.allclose(moved, after[C:])
 
 
+def test_names_of_levels_that_do_not_grow_are_kept():
+    paths = ["fruit/apple", "fruit/pear", "dairy/milk"]
+    loss_func = HierarchicalProxyLoss(3, D, hierarchy=paths)
+    loss_func.add_classes(2, parents=torch.tensor([1, 0]))
+    assert loss_func.hierarchy.names == (None, ("fruit", "dairy"))
+    loss_func.add_classes(1, parents=[[2]])
+    assert loss_func.hierarchy.names is None
+
+
 def test_new_superclasses():
     loss_func, _ = trained(hierarchy=TREE)
     learned = loss_func.level_loss(1).proxies.detach().clone()
@@ -446,7 +455,12 @@ def test_new_classes_of_a_mixed_tree_and_before_the_first_update():
         (TREE, {"num_new": 2}, TypeError, r"parents must say .*\(2,\) or \(2, 2\)"),
         (TREE, {"num_new": 2, "parents": [0]}, ValueError, r"shape \(2,\) or .* got \(1,\)"),
         (TREE, {"num_new": 1, "parents": [4]}, ValueError, r"exist, 0\.\.3, got 4\.\.4"),
-        (TREE, {"num_new": 1, "parents": [0.5]}, TypeError, "parents must be integers, got float"),
+        (
+            TREE,
+            {"num_new": 1, "parents": [0.5]},
+            TypeError,
+            "parents must be integers, got dtype float",
+        ),
         (TREE, {"num_new": 1, "parents": [[0, 1]]}, ValueError, "class 0 of level 1 has two par"),
         (TREE, {"num_new": 1, "parents": [[6, 2]]}, ValueError, "class 4 is missing"),
         (None, {"num_new": 1, "parents": [0]}, TypeError, "is discovered: leave it out"),

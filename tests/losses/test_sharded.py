@@ -355,3 +355,10 @@ def test_checkpoints_of_another_loss():
     other = worker.make(ShardedHierarchicalProxyLoss, "CosFaceLoss", num_superclasses=4)
     with pytest.raises(ValueError, match="with 2 levels, and this one has 3"):
         loss_func.load_state_dict(other.state_dict())
+    whole = worker.reference("CosFaceLoss", hierarchy=TREE)
+    for one, state in ((loss_func, whole.state_dict()), (whole, loss_func.state_dict())):
+        with pytest.raises(ValueError, match=r"divided among .* from_unsharded\(loss\) or to_uns"):
+            one.load_state_dict(state)
+    flat = losses.CosFaceLoss(C, D).state_dict()
+    with pytest.raises(ValueError, match="divided among processes either here or"):
+        loss_func.load_state_dict(flat)
