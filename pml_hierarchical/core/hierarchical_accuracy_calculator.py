@@ -61,11 +61,9 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         self.curr_function_dict = self.get_function_dict(include, exclude)
         if reference is None:
             reference, reference_labels, ref_includes_query = query, query_labels, True
-        key = "{}_level{}" if query_labels.ndim == 2 else "{}"
-        own = bool(ref_includes_query)
+        key, own = "{}_level{}" if query_labels.ndim == 2 else "{}", bool(ref_includes_query)
         data = self.prepare((query, query_labels, reference, reference_labels), own)
-        query, labels, *_ = data
-        known = range(labels.shape[1])
+        (query, labels, *_), known = data, range(data[1].shape[1])
         levels = [*known] if levels is None else [*levels]
         if not {*levels} <= {*known}:
             raise ValueError(f"levels must be some of 0..{known[-1]}, 0 the finest; got {levels}")
@@ -129,8 +127,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
                 found = return_results(found, found - start, True)[1] + start
             block = []
             for name, level in tasks:
-                at = slice(None) if level < 0 else level
-                mask = num_same[rows, level] > own
+                at, mask = slice(None) if level < 0 else level, num_same[rows, level] > own
                 classes = torch.stack([labels[rows, level], num_same[rows, level]]).unique(dim=1)
                 values: Any = getattr(per_class, f"calculate_{name}")(
                     query_labels=labels[rows, at],

@@ -179,6 +179,10 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         """The loss of PML that is summed at a level; at level 0 the one with the fine proxies."""
         return self.level_losses[f"level{level}"]
 
+    def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> Any:
+        """The base loss's logits: ``(batch_size, sizes[level])``; coarse ones after the warm-up."""
+        return self.level_loss(level).get_logits(embeddings)
+
     def _sub_loss_names(self) -> list[str]:
         return list(self._sub_losses)
 

@@ -28,7 +28,6 @@ class ReclusterHook:
                 "ReclusterHook needs a HierarchicalProxyLoss with recluster_every=None: loss_funcs "
                 f"has {[type(f).__name__ for f in modules]}, {[f.recluster_every for f in found]}"
             )
-        for loss in found:
-            if loss.is_due(self.every):
-                loss.recluster()
+        for loss in (one for one in found if one.is_due(self.every)):
+            loss.recluster()
         self.next_hook(trainer)

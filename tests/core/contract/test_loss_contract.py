@@ -121,6 +121,26 @@ def test_one_level_is_the_loss_of_pml(api, name, dtype):
     assert_same(ours.to(dtype), theirs.to(dtype), *batch(dtype))
 
 
+@every_base
+def test_one_level_has_the_logits_of_pml(api, name):
+    ours, theirs = one_level(api, name)
+    embeddings, _ = batch()
+    if not hasattr(theirs, "get_logits"):
+        pytest.skip("PML has none")
+    assert torch.equal(ours.get_logits(embeddings), theirs.get_logits(embeddings))
+
+
+def test_logits_of_every_level(api):
+    loss_func = three_levels(api, "NormalizedSoftmaxLoss").double()
+    loss_func.recluster()
+    embeddings, labels = batch(torch.float64)
+    _, proxies = summed_by_hand(loss_func, "NormalizedSoftmaxLoss", embeddings, labels)
+    unit = torch.nn.functional.normalize(embeddings)
+    for level, (stored, temperature) in enumerate(zip(proxies, (0.05, 0.2, 0.2), strict=True)):
+        expected = unit @ torch.nn.functional.normalize(stored, dim=0) / temperature
+        torch.testing.assert_close(loss_func.get_logits(embeddings, level), expected)
+
+
 @pytest.mark.parametrize("reducer", ["MeanReducer", "SumReducer", "AvgNonZeroReducer"])
 def test_one_level_with_a_reducer(api, reducer):
     ours, theirs = one_level(api, "CosFaceLoss", reducer=getattr(reducers, reducer)())
