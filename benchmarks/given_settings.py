@@ -70,11 +70,12 @@ class GivenSettings:
         known = {name for spec in specs for name in spec.setting_names}
         for name in self.losses.get("", {}):
             if name not in known:
-                every = sorted(known | set(_OF_TRAINING))
+                of_training = {f"{_TRAINING}.{n}" if n == _AMBIGUOUS else n for n in _OF_TRAINING}
+                every = sorted(known | of_training)
                 raise ValueError(
                     f"--set: no setting {name!r} of the training or of "
-                    f"{', '.join(spec.name for spec in specs)}{_hint(name, every)} There are: "
-                    f"{', '.join(every)}"
+                    f"{', '.join(spec.name for spec in specs)}{_of_another(name, every)} There "
+                    f"are: {', '.join(every)}"
                 )
 
     def lines(self, specs: Sequence[LossSpec]) -> list[str]:
@@ -188,6 +189,16 @@ def _from_file(path: Path) -> dict[str, Any]:
             whole = f"{name}.{key}" if isinstance(value, dict) else name
             found[whole] = tuple(one) if isinstance(one, list) else one
     return found
+
+
+def _of_another(name: str, known: Iterable[str]) -> str:
+    """A loss that has the setting, or else the nearest name."""
+    from .losses import ALL_LOSSES, find_loss
+
+    for spec in (*ALL_LOSSES.values(), find_loss("hpl:proxy_anchor")):
+        if name in spec.setting_names:
+            return f"; it is one of other losses, such as {spec.name}."
+    return _hint(name, known)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -8,12 +8,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any, TypeVar
 
 import faiss
 import torch
+from tqdm import tqdm
 
 from .datasets.base import RetrievalData
 from .device import checked_device
@@ -77,6 +79,9 @@ def map_jobs(
 ) -> Iterator[tuple[Item, Result]]:
     """Do work that does not depend on one another; yield each item with its result when it is done.
 
+    After Ctrl-C, an error other than a ``ValueError``, or if the caller stops asking, what other
+    processes are at work on ends at once.
+
     Arguments:
         function: of ``(item, data, progress)``; other processes must be able to import it.
         items: what is done.
@@ -87,7 +92,7 @@ def map_jobs(
             of this process's threads; 1 stays in this process.
 
     Raises:
-        OSError: if a process died. What is finished is kept.
+        OSError: of an item, or if a process died. What is finished is kept.
         ValueError: if items could not be done, after all others: the first one's error.
     """
     failed: list[ValueError] = []
@@ -108,8 +113,9 @@ def map_jobs(
     listener.start()
     # not os.cpu_count(), which counts cores that OMP_NUM_THREADS or taskset forbids
     threads = max(1, torch.get_num_threads() // jobs)
+    end_of_workers, of_parent = context.Pipe(duplex=False)
     # Not joblib's loky: its processes finish their work, and stay, after a suite that was killed.
-    executor = ProcessPoolExecutor(jobs, context, _start_worker, (queue, threads))
+    executor = ProcessPoolExecutor(jobs, context, _start_worker, (queue, threads, end_of_workers))
     try:
         futures = {executor.submit(_do_in_worker, function, item, source): item for item in items}
         for future in as_completed(futures):
@@ -117,12 +123,17 @@ def map_jobs(
                 failed.append(found)
             else:
                 yield futures[future], future.result()
-        _raise_first(failed)
     except BrokenProcessPool as error:
         raise OSError(
             "a process of --jobs was ended from outside, perhaps for want of memory; what is "
             "finished is kept. Try again with fewer --jobs"
         ) from error
+    except BaseException:
+        # A pool would finish what is under way, and the next item of its queue: hours of training.
+        of_parent.send(None)
+        raise
+    else:
+        _raise_first(failed)
     finally:
         executor.shutdown(cancel_futures=True)
         queue.put(None)
@@ -157,20 +168,27 @@ class QueuedProgress:
 _worker_progress: QueuedProgress | None = None
 
 
-def _start_worker(queue: Any, threads: int) -> None:
+def _start_worker(queue: Any, threads: int, end: Connection) -> None:
     global _worker_progress
     _worker_progress = QueuedProgress(queue)
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_end_with_parent, args=(end,), daemon=True).start()
+    tqdm.set_lock(RLock())  # its own is a semaphore of the system, which would outlive `os._exit`
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
     quiet_warnings()
 
 
-def _end_with_parent() -> None:
-    """A suite that was killed must not leave processes behind that still write into its folder."""
+def _end_with_parent(end: Connection) -> None:
+    """End this process with its parent, or when the parent says so.
+
+    A suite that was killed must not leave processes behind that still write into its folder.
+
+    Arguments:
+        end: can be read when the parent says so; nobody reads it, so that all processes see it.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
+    wait([parent.sentinel, end])
     os._exit(1)
 
 

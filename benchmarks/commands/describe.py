@@ -22,13 +22,15 @@ def describe(
     from ..datasets import download_dataset, look_at_dataset
     from ..describe import describe as print_description
     from ..describe import write_sample_sheet
+    from ..files import check_place
     from ..progress import print_written
 
+    sheet = out / dataset / "samples.png"
+    check_place(sheet.parent, "--out")
     console = Console()
     if source.download:
         download_dataset(dataset, source.data_root)
     data = look_at_dataset(dataset, source.data_root, source.skip_broken)
     print_description(data, console)
-    sheet = out / dataset / "samples.png"
     write_sample_sheet(data, sheet)
     print_written([sheet], console)

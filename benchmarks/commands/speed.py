@@ -18,6 +18,7 @@ def speed(options: SpeedOptions) -> None:
     """
     import torch
 
+    from ..files import check_place
     from ..speed import evaluation, losses, optimizers, reclustering
 
     options = replace(
@@ -32,6 +33,7 @@ def speed(options: SpeedOptions) -> None:
         "optimizers": optimizers,
         "evaluation": evaluation,
     }
+    check_place(options.out, "--out")
     options.out.mkdir(parents=True, exist_ok=True)
     for number, what in enumerate(options.what):
         if len(options.what) > 1:

@@ -70,16 +70,20 @@ class Drawing:
 def read_drawings(data_root: Path) -> list[Drawing]:
     """All drawings below a folder, or in the zips there, in the order of their paths.
 
+    A drawing that is in two of the zips is read once: a copy would be its nearest neighbour.
+
     Raises:
         FileNotFoundError: if one of the halves is not there.
         ValueError: if a zip cannot be read.
     """
-    drawings = []
+    by_name: dict[str, Drawing] = {}
     for where, content in _files(data_root):
         match = _DRAWING.search(where)
         if match:
             half, alphabet, character = match.groups()
-            drawings.append(Drawing(where, half == HALVES[1], alphabet, character, content))
+            drawing = Drawing(where, half == HALVES[1], alphabet, character, content)
+            by_name.setdefault(match.group().removeprefix("/"), drawing)
+    drawings = by_name.values()
     found = {drawing.is_test for drawing in drawings}
     missing = [
         half for half, is_test in zip(HALVES, (False, True), strict=True) if is_test not in found

@@ -58,7 +58,7 @@ def _hint(name: str, known: list[str]) -> str:
     for spec in ALL_LOSSES.values():  # the baselines come first
         if name == spec.loss_class.__name__:
             return f": the class {name} is called {spec.name!r} here."
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name.lower(), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else "."
 
 

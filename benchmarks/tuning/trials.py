@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from ..run_config import differences
 from .proposals import COUNT, first_trials, near
 from .space import Space
 from .suggesting import suggest
@@ -68,17 +70,12 @@ def check_search(folder: Path, search: Mapping[str, Any]) -> None:
     found = None if study is None else study.user_attrs.get(_SEARCH)
     wanted = json.loads(json.dumps(search))
     if found is not None and found != wanted:
-        different = [
-            f"{key}: {found.get(key)} there, {wanted[key]} asked for"
-            for key in wanted
-            if found.get(key) != wanted[key]
-        ]
         kind = (
             "on other images" if found.get("images") != wanted["images"] else "with other settings"
         )
         raise ValueError(
-            f"{folder} holds a search {kind} ({'; '.join(different)}). Choose another --out, or "
-            "delete that folder"
+            f"{folder} holds a search {kind} ({differences(found, wanted)}). Choose another "
+            "--out, or delete that folder"
         )
 
 
@@ -102,9 +99,12 @@ def _stored_study(folder: Path) -> optuna.Study | None:
         return optuna.load_study(study_name="tuning", storage=_storage(folder))
     except KeyError:
         return None
-    except (optuna.exceptions.StorageInternalError, RuntimeError) as error:
+    except OperationalError as error:
+        raise OSError(f"{folder / FILE} cannot be opened ({error.orig})") from error
+    except (optuna.exceptions.StorageInternalError, RuntimeError, DatabaseError) as error:
+        reason = getattr(error, "orig", error)  # without the query and an address
         raise OSError(
-            f"{folder / FILE} is not what a search wrote ({error}): delete {folder}, or choose "
+            f"{folder / FILE} is not what a search wrote ({reason}): delete {folder}, or choose "
             "another --out"
         ) from error
 

@@ -14,7 +14,7 @@ import yaml
 
 from ..given_settings import training_setting
 from ..losses import LossSpec
-from ..settings import TrainingSettings
+from ..settings import SETTINGS, TrainingSettings
 from ..several_values import FROM_DATASET
 from .suggesting import TRAINING_NAMES
 
@@ -92,7 +92,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The content of a file of ``tune``; only its outermost form is checked.
 
     Raises:
-        OSError: if there is no such file.
+        OSError: if there is no such file, or it cannot be read.
         ValueError: if it is not what ``tune`` writes.
     """
     try:
@@ -104,6 +104,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"there are no tuned settings: {path} does not exist. `pml-hierarchical tune "
             f"{command}` searches them and writes this file"
         ) from error
+    except OSError as error:
+        raise OSError(f"the tuned settings {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     kinds = {
@@ -134,8 +136,7 @@ def apply_tuned(
     A hierarchical loss without an entry has the settings of its base, and its hierarchy the
     defaults: the two then differ in nothing but the hierarchy.
 
-    What is counted in training steps keeps its share of the training, as in
-    :meth:`~benchmarks.settings.TrainingSettings.with_epochs`.
+    What is counted in training steps keeps its share of the training.
 
     Arguments:
         spec: of any loss, by the name that it or its base was tuned by.
@@ -152,7 +153,8 @@ def apply_tuned(
             f"there are no tuned settings for {spec.name!r}, only for {known}. "
             f"`pml-hierarchical tune DATASET --losses {spec.base or spec.name}` finds some"
         )
-    share = settings.epochs / found.epochs
+    searched = SETTINGS.get(found.dataset, settings).iterations_per_epoch
+    share = settings.iterations / (found.epochs * searched)
     of_loss = {
         key: max(_OF_LENGTH[key], round(value * share))
         if key in _OF_LENGTH and isinstance(value, (int, float))

@@ -90,6 +90,14 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "out" / "inshop" / "samples.png").stat().st_size > 1000
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused_at_once(tmp_path, capsys):
+    (tmp_path / "out").touch()
+    assert main(["describe", "glyphs", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert f"--out: {tmp_path / 'out'} is no folder: choose another place" in said.err
+    assert not said.out
+
+
 def write_classes(root, count, each):
     for name in "abcdefghijklmnop"[:count]:
         (root / name).mkdir(parents=True)

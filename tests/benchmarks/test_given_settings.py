@@ -93,6 +93,13 @@ def test_what_concerns_no_loss_of_the_command(small_dataset, tmp_path, capsys):
     for losses in (["arcface"], ["hpl_given:arcface"]):
         assert main([*command, *losses, "--set", "num_superclasses=3"]) == 2
         assert "no setting 'num_superclasses'" in capsys.readouterr().err
+    for name, owner in {"warmup": "hpl:proxy_anchor", "alpha": "multi_similarity"}.items():
+        assert main([*command, "arcface", "--set", f"{name}=3"]) == 2
+        error = capsys.readouterr().err
+        assert f"no setting '{name}' of" in error
+        assert f"it is one of other losses, such as {owner}. There are: " in error
+        assert f", {name}," not in error
+    assert "training.warmup, " in error
     assert main([*command, "arcface", "--set", "epochs=1", "--epochs", "2"]) == 2
     assert "give --epochs or --set epochs, not both" in capsys.readouterr().err
 

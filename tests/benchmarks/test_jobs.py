@@ -86,6 +86,36 @@ def test_what_fails_does_not_keep_the_others_from_being_done(number):
         next(work)
 
 
+def wait_unless_first(item, data, progress):
+    if not item.endswith("first"):
+        wait_in_worker(item, data, progress)
+    return item
+
+
+def fail_when_others_wait(item, data, progress):
+    if not item.endswith("first"):
+        wait_in_worker(item, data, progress)
+    wait_until(Path(item).with_name("second").exists)
+    raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("how", ["the caller stops", "an error"])
+def test_what_is_under_way_ends_at_once_and_nothing_else_is_begun(how, tmp_path):
+    items = [str(tmp_path / name) for name in ("first", "second", "third", "fourth", "fifth")]
+    function = wait_unless_first if how == "the caller stops" else fail_when_others_wait
+    work = map_jobs(function, items, SOURCE, make_small_data(), make_progress(), 2)
+    if how == "the caller stops":  # as by Ctrl-C
+        assert next(work)[0] == items[0]
+        wait_until(lambda: Path(items[1]).exists() and Path(items[2]).exists())
+        work.close()
+    else:
+        with pytest.raises(OSError, match="the disk is full"):
+            next(work)
+    begun = [Path(item) for item in items if Path(item).exists()]
+    assert not any(is_running(int(file.read_text())) for file in begun)
+    assert len(begun) <= 3
+
+
 def test_a_process_that_dies_is_an_error_that_says_so():
     work = map_jobs(end_from_outside, ["killed"], SOURCE, make_small_data(), make_progress(), 2)
     with pytest.raises(OSError, match=r"ended from outside.*finished is kept.*fewer --jobs"):

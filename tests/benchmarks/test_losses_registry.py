@@ -112,6 +112,7 @@ def test_settings_of_a_data_set_win():
     [
         ("proxy_ancor", "did you mean 'proxy_anchor'"),
         ("hpl:proxy_ancor", "did you mean 'hpl:proxy_anchor'"),
+        ("HPL:proxy_anchor", "did you mean 'hpl:proxy_anchor'"),
         ("hlp:proxy_anchor", "did you mean 'hpl:proxy_anchor'"),
         ("", "Known losses: contrastive"),
         ("hpl:contrastive", "'contrastive' has no proxies; choose one of normalized_softmax"),

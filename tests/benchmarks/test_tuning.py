@@ -318,7 +318,7 @@ def test_search_in_which_all_fails_is_given_up(make_tuning, monkeypatch):
     ("changes", "message"),
     [
         ({"folds": (1,)}, r"folds: \[0\] there, \[1\] asked for"),
-        ({"epochs": 2}, "epochs"),
+        ({"epochs": 2}, r"\(training\.epochs: 1 there, 2 asked for\)"),
         ({"seeds": (3,)}, "seed: 0 there, 3 asked for"),
         ({"skip_broken": True}, "skip_broken: False there"),
     ],
@@ -349,7 +349,9 @@ def test_other_images_are_another_search(
 def test_other_defaults_are_another_search(make_tuning, made_up, monkeypatch):
     run_tuning(make_tuning(trials=1), Console(quiet=True))
     monkeypatch.setitem(SETTINGS, "small", replace(SETTINGS["small"], batch_size=8))
-    with pytest.raises(ValueError, match=r"other settings.*'batch_size': 16"):
+    with pytest.raises(
+        ValueError, match=r"other settings \(training\.batch_size: 16 there, 8 asked for\)"
+    ):
         run_tuning(make_tuning(trials=2), Console(quiet=True))
 
 
@@ -411,6 +413,19 @@ def test_a_search_that_was_killed_before_its_first_trial_starts(make_tuning, mad
         optuna.storages.RDBStorage(f"sqlite:///{folder / FILE}")
     run_tuning(tuning, Console(quiet=True))
     assert len(trials_of(tuning)) == 1
+
+
+def test_a_damaged_file_of_trials_is_named(make_tuning, made_up):
+    tuning = make_tuning(trials=1)
+    folder = tuning.searches[0].folder
+    folder.mkdir(parents=True)
+    (folder / FILE).write_bytes(bytes(range(256)) * 8)
+    with pytest.raises(OSError, match=rf"{FILE} is not what a search wrote \(file is not a data"):
+        run_tuning(tuning, Console(quiet=True))
+    (folder / FILE).unlink()
+    (folder / FILE).mkdir()
+    with pytest.raises(OSError, match=rf"{FILE} cannot be opened \(unable to open"):
+        run_tuning(tuning, Console(quiet=True))
 
 
 def test_losses_of_earlier_searches_stay_and_their_budget_is_compared(make_tuning, made_up, capsys):

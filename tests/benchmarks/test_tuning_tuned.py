@@ -1,5 +1,6 @@
 import copy
 import warnings
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -80,6 +81,16 @@ def test_steps_keep_their_share_of_the_training(write, epochs, steps):
     assert tuple(spec.hpl_arguments[key] for key in ("warmup", "recluster_every")) == steps
 
 
+@pytest.mark.parametrize("iterations_per_epoch", [8, 2])
+def test_steps_keep_their_share_of_longer_epochs_too(write, iterations_per_epoch):
+    settings = SETTINGS["small"].with_epochs(4)
+    times = iterations_per_epoch / settings.iterations_per_epoch
+    settings = replace(settings, iterations_per_epoch=iterations_per_epoch)
+    tuned = tuned_settings(write(CONTENT))
+    spec, _ = apply_tuned(find_loss("hpl:proxy_anchor", settings.loss_overrides), settings, tuned)
+    assert spec.hpl_arguments["warmup"] == round(times * 11)
+
+
 def test_loss_that_was_not_tuned_is_an_error(write):
     tuned = tuned_settings(write(CONTENT))
     with pytest.raises(
@@ -144,6 +155,8 @@ def test_broken_file(write, content, message):
 def test_missing_file(tmp_path):
     with pytest.raises(OSError, match=r"none\.yaml"):
         tuned_settings(tmp_path / "none.yaml")
+    with pytest.raises(OSError, match=rf"settings {tmp_path} cannot be read: Is a directory"):
+        tuned_settings(tmp_path)
 
 
 def test_settings_of_another_network_are_refused(write):
