@@ -38,15 +38,15 @@ class ReferenceDistances:
         self._is_euclidean = kind is pml.LpDistance and distance.p == 2 and distance.power > 0
         is_dot = kind in (pml.DotProductSimilarity, pml.CosineSimilarity) and distance.power == 1
         self._is_product = self._is_euclidean or is_dot
-        for embeddings in (queries, references):
-            if embeddings.largest > 2.0**500 and not self.distance.normalize_embeddings:
-                wrong = f"{embeddings.name} holds values up to {embeddings.largest:.3g}, whose"
-                raise ValueError(f"{wrong} distances are beyond float64: scale the embeddings down")
+        for x in (queries, references):
+            if x.largest > 2.0**500 and not distance.normalize_embeddings:
+                wrong = f"{x.name} holds values up to {x.largest:.3g}, whose distances are beyond"
+                raise ValueError(f"{wrong} float64: scale the embeddings down")
         self.dtype = torch.float64 if self._needs_double(queries) else torch.float32
         self._norms, self._centre = None, None
         if self._is_euclidean:
-            if self.dtype == torch.float64:  # or an offset that all share would cost its digits
-                self._centre = self._normalised(references.rows(0, 1, self.dtype))
+            if self.dtype == torch.float64:  # a shared offset costs digits; no outlier is a centre
+                self._centre = self._normalised(references.rows(0, 1024, self.dtype)).median(0)[0]
             parts = (references.rows(*bounds, self.dtype) for bounds in references.slices())
             self._norms = torch.cat([self._normalised(x).square().sum(dim=1) for x in parts])
         self._buffer: Tensor | None = None

@@ -57,6 +57,14 @@ def test_an_offset_that_would_cost_all_digits_of_float64(scale):
     assert ours(embeddings, labels) == pytest.approx(gallery, abs=0.02)
 
 
+@pytest.mark.parametrize("row", [0, 50])
+def test_an_embedding_far_from_all_others(row):
+    embeddings, labels = sample(dtype=np.float64)
+    embeddings[row] = 1e8
+    without = distances.LpDistance(normalize_embeddings=False)
+    assert ours(embeddings, labels, without) == pytest.approx(exact(embeddings, labels), abs=1e-12)
+
+
 def test_with_an_offset_as_pml_without():
     embeddings, labels = sample()
     embeddings = (embeddings + 1000).astype(np.float32)
