@@ -160,14 +160,11 @@ def check_backbone(name: str, choice: BackboneChoice) -> BackboneChoice:
             f"the backbone {GLYPH} is for drawings of 32 x 32, not for the photographs of {name}: "
             f"choose {entry.default_backbone}, torchvision:MODEL or timm:MODEL"
         )
-    elif (
-        choice.weights not in (PRETRAINED, RANDOM)
-        or choice.crop is not None
-        or choice.cut is not None
-    ):
+    elif choice.weights not in (PRETRAINED, RANDOM) or choice.crop is not None or choice.trained:
         raise ValueError(
-            f"the backbone {GLYPH} starts at random and takes drawings as they are: leave "
-            "--weights FILE, --crop and --train-from out, or choose another --backbone"
+            f"the backbone {GLYPH} starts at random, is always trained as a whole, and takes "
+            "drawings as they are: leave --weights FILE, --crop, --train-trunk and --train-from "
+            "out, or choose another --backbone"
         )
     return choice
 

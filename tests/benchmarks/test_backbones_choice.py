@@ -48,7 +48,8 @@ def test_fields_that_cannot_be(fields, message):
 
 def test_default_is_checked_as_what_it_stands_for():
     choice = BackboneChoice(weights="none", trained=True)
-    assert check_backbone("glyphs", choice).name == "glyph"
+    with pytest.raises(ValueError, match=r"always trained as a whole.*leave .*--train-trunk"):
+        check_backbone("glyphs", choice)
     with pytest.raises(ValueError, match="--train-batch-norm"):
         check_backbone("cub", choice)
 
@@ -108,8 +109,16 @@ def test_sizes_that_a_network_does_not_take(name, crop, message):
     ("dataset", "choice", "message"),
     [
         ("cub", BackboneChoice("glyph"), "not for the photographs of cub: choose efficientnet"),
-        ("glyphs", BackboneChoice("glyph", crop=32), "leave --weights FILE, --crop and"),
-        ("glyphs", BackboneChoice(weights="some.pth"), "leave --weights FILE, --crop and"),
+        (
+            "glyphs",
+            BackboneChoice("glyph", crop=32),
+            "leave --weights FILE, --crop, --train-trunk",
+        ),
+        (
+            "glyphs",
+            BackboneChoice(weights="some.pth"),
+            "leave --weights FILE, --crop, --train-trunk",
+        ),
         ("glyphs", BackboneChoice(cut="11"), "and --train-from out"),
         (
             "cub",
