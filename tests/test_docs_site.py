@@ -48,6 +48,12 @@ def test_every_page_is_built(site):
     assert "shields.io" not in found["index.html"]
 
 
+def test_links_to_files_of_the_root_lead_to_their_pages(site):
+    found = pages(site)
+    assert '<a href="../#when-to-use-it">when to use it</a>' in found["faq/index.html"]
+    assert '<a href="../contributing/">CONTRIBUTING.md</a>' in found["testing/index.html"]
+
+
 def test_equations_are_mathml_and_docstrings_markdown(site):
     found = pages(site)
     for name in ("index.html", "loss/index.html", "reference/losses/index.html"):

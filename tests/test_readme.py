@@ -116,7 +116,10 @@ def test_contributing_lists_every_file_of_the_core():
 def test_links_between_the_pages_lead_to_files(page):
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-        assert (page.parent / target).exists(), target
+        found = page.parent / target
+        assert found.exists(), target
+        # docs/index.md and the like, which only the site fills
+        assert found.suffix != ".md" or "is shown here" not in found.read_text("utf-8"), target
 
 
 # ---------------------------------------------------------------- requirements

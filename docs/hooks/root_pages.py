@@ -17,6 +17,7 @@ PAGES = {
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
 }
+PAGE_OF = {source: name for name, source in PAGES.items()}
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 #: badges are pictures of another host, which a page of the site does not ask for anything
 BADGES = re.compile(r"<!-- badges -->.*?<!-- end of badges -->\n", re.DOTALL)
@@ -28,17 +29,16 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if here in PAGES:
         text = BADGES.sub("", (ROOT / PAGES[here]).read_text(encoding="utf-8"))
         # where the file is shown as a page, its links are relative to docs/
-        pages = {source: name for name, source in PAGES.items()}
-        markdown = LINK.sub(lambda found: _from_root(found, pages), text)
+        markdown = LINK.sub(_from_root, text)
         markdown = markdown.replace('src="docs/', 'src="').replace('srcset="docs/', 'srcset="')
         markdown = markdown.replace("](docs/", "](")
     return LINK.sub(lambda found: _inside(found, posixpath.dirname(here)), markdown)
 
 
-def _from_root(found: re.Match[str], pages: dict[str, str]) -> str:
+def _from_root(found: re.Match[str]) -> str:
     text, target, anchor = found[1], found[2], found[3] or ""
-    if target in pages:
-        return f"[{text}]({pages[target]}{anchor})"
+    if target in PAGE_OF:
+        return f"[{text}]({PAGE_OF[target]}{anchor})"
     if target.startswith("docs/"):
         return f"[{text}]({target.removeprefix('docs/')}{anchor})"
     return f"[{text}](../{target}{anchor})"
@@ -49,4 +49,6 @@ def _inside(found: re.Match[str], folder: str) -> str:
     if not target.startswith("../") and not target.endswith(".py"):
         return found[0]
     path = target.removeprefix("../") if target.startswith("../") else f"docs/{target}"
+    if path in PAGE_OF:
+        return f"[{found[1]}]({posixpath.relpath(PAGE_OF[path], folder or '.')}{found[3] or ''})"
     return found[1] if found[1].strip("`") == path else f"{found[1]} (`{path}`)"
