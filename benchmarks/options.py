@@ -22,8 +22,8 @@ Losses = Annotated[
     list[str] | None,
     Option(
         metavar="LOSS...",
-        help="See [bold]list[/]. By default the nine baselines, and HPL on Proxy-NCA and "
-        "Proxy-Anchor.",
+        help="Names that the command [bold]list[/] shows. By default the nine baselines, and "
+        "HPL on Proxy-NCA and Proxy-Anchor.",
         show_default=False,
     ),
 ]
@@ -31,8 +31,8 @@ Folds = Annotated[
     list[int] | None,
     Option(
         metavar="FOLD...",
-        help="Which parts of the training classes validate, one training for each. By default "
-        "those of the data set.",
+        help="Which quarters of the training classes validate, one training run for each. By "
+        "default 0 for drawings, and 0 1 2 3 for photographs.",
         show_default=False,
         rich_help_panel=TRAINING,
     ),
@@ -71,7 +71,9 @@ class DataOptions(SourceOptions):
 
     name: Annotated[
         str | None,
-        Argument(metavar="DATASET", help="One that [bold]list[/] shows.", show_default=False),
+        Argument(
+            metavar="DATASET", help="One that the command [bold]list[/] shows.", show_default=False
+        ),
     ] = None
     dataset: Annotated[
         str | None, Option(help="Instead of the argument DATASET.", rich_help_panel=DATA)
@@ -114,7 +116,7 @@ class TrainingOptions:
     jobs: Annotated[
         int,
         Option(
-            help="Trainings at a time, each in a process with its share of the cores.",
+            help="Training runs at a time, each in a process with its share of the cores.",
             rich_help_panel=TRAINING,
         ),
     ] = 1
@@ -167,7 +169,7 @@ class NetworkOptions:
         Option(
             metavar="[BLOCK]",
             help="Train the trunk from this block on, fast enough for a CPU: what is below it is "
-            "computed once. Without a block that of the network, 11 for efficientnet_lite0.",
+            "computed once. For efficientnet_lite0 BLOCK may be left out; it is then 11.",
             rich_help_panel=NETWORK,
         ),
     ] = None

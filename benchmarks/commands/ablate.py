@@ -27,7 +27,8 @@ def ablate(
     given: GivenOptions,
     network: NetworkOptions,
     bases: Annotated[
-        list[str], Option(metavar="LOSS...", help="Flat proxy losses, see [bold]list[/].")
+        list[str],
+        Option(metavar="LOSS...", help="Flat proxy losses that the command [bold]list[/] shows."),
     ] = ["proxy_anchor", "proxy_nca"],  # noqa: B006  # typer copies it
     what: Annotated[
         list[str] | None,
@@ -40,7 +41,7 @@ def ablate(
     ] = None,
     seeds: Annotated[
         list[int],
-        Option(metavar="SEED...", help="One training for each.", rich_help_panel=TRAINING),
+        Option(metavar="SEED...", help="One training run for each.", rich_help_panel=TRAINING),
     ] = [0, 1],  # noqa: B006
     folds: Folds = None,
     tuned: TunedFile = None,

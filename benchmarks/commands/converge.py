@@ -38,13 +38,13 @@ def converge(
     ] = [1, 2],  # noqa: B006  # typer copies it
     seeds: Annotated[
         list[int],
-        Option(metavar="SEED...", help="One training for each.", rich_help_panel=TRAINING),
+        Option(metavar="SEED...", help="One training run for each.", rich_help_panel=TRAINING),
     ] = [0],  # noqa: B006
     folds: Annotated[
         list[int],
         Option(
             metavar="FOLD...",
-            help="Which parts of the training classes validate, one training for each.",
+            help="Which quarters of the training classes validate, one training run for each.",
             rich_help_panel=TRAINING,
         ),
     ] = [0],  # noqa: B006

@@ -14,9 +14,11 @@ from ..options import SourceOptions
 
 @with_groups
 def describe(
-    dataset: Annotated[str, Argument(metavar="DATASET", help="See [bold]list[/].")],
+    dataset: Annotated[
+        str, Argument(metavar="DATASET", help="One that the command [bold]list[/] shows.")
+    ],
     source: SourceOptions,
-    out: Annotated[Path, Option(help="Folder of the picture.")] = Path("runs"),
+    out: Annotated[Path, Option(help="Folder for the sheet, DATASET/samples.png.")] = Path("runs"),
 ) -> None:
     """Show what a data set holds: classes, images, splits, and a sheet of samples."""
     from ..datasets import download_dataset, look_at_dataset

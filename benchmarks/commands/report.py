@@ -14,7 +14,7 @@ def report(
         list[Path],
         Argument(
             metavar="FOLDER...",
-            help="Of a data set, or an --out folder that holds several.",
+            help="Runs of one data set, or an --out folder that holds several.",
         ),
     ],
     out: Annotated[Path, Option(help="Folder of the report.")] = Path("report"),

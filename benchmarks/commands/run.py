@@ -30,7 +30,7 @@ def run(
     losses: Losses = None,
     seeds: Annotated[
         list[int],
-        Option(metavar="SEED...", help="One training for each.", rich_help_panel=TRAINING),
+        Option(metavar="SEED...", help="One training run for each.", rich_help_panel=TRAINING),
     ] = [0],  # noqa: B006  # typer copies it
     folds: Folds = None,
     tuned: TunedFile = None,

@@ -27,13 +27,13 @@ def tune(
         list[str] | None,
         Option(
             metavar="LOSS...",
-            help="See [bold]list[/]. By default the nine baselines; HPL has the settings of its "
-            "base, unless it is named here.",
+            help="Names that the command [bold]list[/] shows. By default the nine baselines; HPL "
+            "has the settings of its base, unless it is named here.",
             show_default=False,
         ),
     ] = None,
     trials: Annotated[
-        int, Option(help="For every loss, the one with the untuned settings included.")
+        int, Option(help="Trials of each loss, including the one with untuned settings.")
     ] = 20,
     folds: Annotated[
         list[int],

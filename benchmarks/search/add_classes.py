@@ -16,7 +16,7 @@ def add_classes(
         Path,
         Argument(help="Pictures of the new classes, as superclass/.../class/picture or class/..."),
     ],
-    out: Annotated[Path, Option(help="Folder of the model with them.")] = Path("model2"),
+    out: Annotated[Path, Option(help="Folder of the new model.")] = Path("model2"),
     skip_broken: Annotated[bool, Option("--skip-broken", help="Leave out broken images.")] = False,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 
 def embed(
     model: Annotated[
-        Path, typer.Argument(help="Folder of the model, of [bold]train[/] or [bold]export[/].")
+        Path, typer.Argument(help="Folder that [bold]train[/] or [bold]export[/] wrote.")
     ],
     pictures: Annotated[
         list[Path],
@@ -30,7 +30,7 @@ def embed(
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2,
-    device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, cuda:1, ...")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:
     """Embed pictures for a gallery, batch by batch to disk.
 

@@ -32,7 +32,9 @@ def export(
     ] = [Format.SAFETENSORS],  # noqa: B006  # typer copies it
     data_root: Annotated[
         Path | None,
-        Option(help="Of the data set, for a run made before runs kept the names of classes."),
+        Option(
+            help="Folder of the data set; only for runs of an earlier version, without class names."
+        ),
     ] = None,
 ) -> None:
     """Write the best model of a run: safetensors and JSON, which load without the suite."""

@@ -63,9 +63,9 @@ def search(
         bool, typer.Option("--skip-broken", help="Leave out pictures that cannot be read.")
     ] = False,
     check: Annotated[
-        bool, typer.Option(help="Whether to see if pictures of the gallery were changed since.")
+        bool, typer.Option(help="Warn if pictures of the gallery were changed since it was made.")
     ] = True,
-    device: Annotated[str, typer.Option(help="Of the network: cpu, cuda, cuda:1, ...")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:
     """Find the pictures of a gallery that are most like the given ones."""
     import warnings

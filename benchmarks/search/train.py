@@ -31,7 +31,9 @@ def train(
         ),
     ] = None,
     out: Annotated[Path, Option(help="Folder of the model.")] = Path("model"),
-    loss: Annotated[str, Option(help="See [bold]list[/].")] = "hpl:proxy_anchor",
+    loss: Annotated[
+        str, Option(help="One that the command [bold]list[/] shows.")
+    ] = "hpl:proxy_anchor",
     compare_flat: Annotated[
         bool,
         Option(
@@ -39,22 +41,28 @@ def train(
             help="Train the loss without its hierarchy too, into OUT-flat, to compare answers.",
         ),
     ] = False,
-    dataset: Annotated[str, Option(help="See [bold]list[/].", rich_help_panel=DATA)] = "folder",
+    dataset: Annotated[
+        str, Option(help="One that the command [bold]list[/] shows.", rich_help_panel=DATA)
+    ] = "folder",
     skip_broken: Annotated[
         bool,
         Option("--skip-broken", help="Leave out missing and broken images.", rich_help_panel=DATA),
     ] = False,
     epochs: Annotated[
         int | None,
-        Option(help="By default the data set's.", rich_help_panel=TRAINING, show_default=False),
+        Option(
+            help="Another number of epochs than the data set's.",
+            rich_help_panel=TRAINING,
+            show_default=False,
+        ),
     ] = None,
-    seed: Annotated[int, Option(help="Of the training.", rich_help_panel=TRAINING)] = 0,
+    seed: Annotated[int, Option(help="Random seed.", rich_help_panel=TRAINING)] = 0,
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=TRAINING)] = "cpu",
 ) -> None:
     """Train on all classes of a folder and write a model that searches.
 
     No class is held out, so no score is shown: [bold]run[/] measures how good a loss is on classes
-    that it has not seen. The same command continues a training that was interrupted.
+    that it has not seen. The same command continues a training run that was interrupted.
     """
     from rich.console import Console
 

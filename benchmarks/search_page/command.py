@@ -54,7 +54,8 @@ def serve(
 ) -> None:
     """Search a gallery in the browser: by a picture of your own or by one of its pictures.
 
-    The page is served on this machine only, until Ctrl-C. Uploaded pictures are not stored.
+    The page is served until Ctrl-C, and on this machine only unless --host says otherwise. Uploaded
+    pictures are not stored.
     """
     from ..wording import counted
     from .app import create_app

@@ -119,4 +119,6 @@ class SpeedOptions:
             rich_help_panel=STEPS,
         ),
     ] = field(default_factory=lambda: [*LOSS_SIDES])
-    repeats: Annotated[int, Option(help="Of each step.", rich_help_panel=STEPS)] = 25
+    repeats: Annotated[int, Option(help="How often each step is timed.", rich_help_panel=STEPS)] = (
+        25
+    )
