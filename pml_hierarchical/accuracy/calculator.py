@@ -61,7 +61,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         progress_bar: whether an evaluation of more than a few seconds draws one.
 
     Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, or ``distance`` is no
-    object of PML; ``ValueError`` for a metric that does not exist or a ``k`` that is none.
+    object of PML; ``ValueError`` for a metric that does not exist or an invalid ``k``.
 
     >>> embeddings = torch.tensor([[0.0], [0.1], [1.0], [1.2], [5.0], [5.3]])
     >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1]])
@@ -188,8 +188,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         Returns name to value, with the level behind the name (``precision_at_1_level0``) where the
         labels have levels or there is a ``hierarchy``; NaN where no query has a value. Raises
         ``TypeError`` for labels that are not integers, and ``ValueError`` for NaN or infinite
-        embeddings, shapes that do not fit, nothing to search, or metrics over a hierarchy that is
-        none: a class in two superclasses.
+        embeddings, shapes that do not fit, nothing to search, or metrics over the hierarchy if the
+        labels are no tree: a class in two superclasses.
         """
         if (reference is None) != (reference_labels is None):
             raise ValueError("give reference and reference_labels together, or neither")

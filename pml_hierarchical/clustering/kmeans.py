@@ -122,9 +122,9 @@ def _sample(points: np.ndarray, size: int, random: np.random.RandomState) -> np.
 class KMeansStep(KMeans):
     """The literal step of the paper: every point goes to the nearest given centroid, no more.
 
-    Only where there are no centroids yet, the whole of :class:`KMeans` runs, to which the
-    arguments belong. A centroid without points takes the point that is farthest from
-    its own; with ``balance`` points go to the nearest centroid that is not full.
+    Where there are no centroids yet, the whole of :class:`KMeans` runs, with these arguments. A
+    centroid without points takes the point that is farthest from its own; with ``balance`` points
+    go to the nearest centroid that is not full.
 
     Example:
         >>> points = np.array([[0.0], [4.0], [6.0]], dtype=np.float32)

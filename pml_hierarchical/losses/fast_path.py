@@ -31,8 +31,8 @@ class FastPath:
     """All levels in one operation, where that gives what PML's losses give, except for rounding.
 
     It is taken for Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace with their
-    default distance and reducer, no regularizer and plain numbers as settings, in ``float32`` or
-    ``float64``.
+    default distance and reducer, two or more levels, plain numbers as settings, neither a miner nor
+    a regularizer, and ``float32`` or ``float64``.
 
     Arguments:
         class_share: train each step on the classes of the batch and, up to this share of all fine

@@ -275,7 +275,7 @@ class HierarchicalProxyLoss(GrowthMixin):
         """Discover the levels that are not given, and set each coarse proxy to the mean of its
         classes. Superclasses keep their numbers; learned proxies are set only by the first update.
         Every process of a distributed training calls it, and takes the result of the first. A
-        ``ValueError`` if those to cluster hold NaN, a ``RuntimeError`` if they differ by process.
+        ``ValueError`` if the proxies hold NaN, a ``RuntimeError`` if they differ by process.
         """
         start, before = time.perf_counter(), self.superclasses.read()
         tree: Any = super().recluster()
