@@ -32,21 +32,21 @@ _PIECE_ON_GPU = 2**24
 class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
     """Retrieval metrics at every level and over the whole hierarchy, in one exact neighbour pass.
 
-    A drop-in for PML's ``AccuracyCalculator``: the same names, and the same numbers where both
-    define them. Queries are taken a block at a time, so that memory does not grow with their
-    number. Neighbours are exact and ties go to the smaller index. A query without a partner at a
-    level is left out of that level; :attr:`num_lone_queries` says how many there were.
+    A drop-in for PML's ``AccuracyCalculator``: its arguments ``include`` to ``kmeans_func``, its
+    names and, where both define them, its numbers. Queries are taken a block at a time, so that
+    memory does not grow with their number. Neighbours are exact; ties go to the smaller index. A
+    query without a partner at a level is left out of it: :attr:`num_lone_queries` counts those.
 
     The metrics are in the table of ``docs/evaluation.md``; their formulas and papers are in
     :mod:`pml_hierarchical.accuracy.metrics`. Names that end in ``_at_<k>`` exist for every ``k``.
 
-    A metric of one's own is a method of a subclass that starts with ``calculate_``. It is called
+    A metric of your own is a method ``calculate_<name>`` of a subclass. It is called
     for every block and level with, among other keyword arguments, ``knn_labels`` of shape
     ``(queries, k)`` and ``query_labels`` of shape ``(queries,)``, and returns **one value per
     query**, NaN where it has none. If :meth:`requires_clustering` names it, it is called once per
     level with ``query_labels`` and ``cluster_labels``, and returns a number.
 
-    Arguments: PML's (``include`` to ``kmeans_func``), and
+    Arguments:
         k: a number of neighbours, ``"max_bin_count"`` for the size of the largest class at any
             level, or ``None`` for as many as each metric needs.
         label_comparison_fn: must be ``None``: levels are compared by equality
@@ -172,7 +172,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         exclude: Sequence[str] = (),
         levels: Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """Compute the metrics; arguments as PML's, and
+        """Compute the metrics; the arguments are PML's, and ``levels``.
 
         Arguments:
             query, reference: floating point of shape ``(num_samples, embedding_size)``: tensors,

@@ -39,7 +39,7 @@ class FastPath:
             classes, others drawn at random (Partial FC). 1 trains on all.
         save_memory: the softmax losses compute their exponentials a second time for the gradient
             instead of keeping ``batch_size * num_classes`` of them (Proxy-Anchor keeps none).
-        seed: of the classes drawn.
+        seed: for drawing the classes.
 
     Raises ``TypeError`` for a share that is not a number, or a ``save_memory`` that is not a
     ``bool``, and ``ValueError`` for a share that is not above 0 and at most 1, or a negative seed.

@@ -40,7 +40,7 @@ class GrowthMixin(core.HierarchicalProxyLoss):
                 ``(num_new, given levels)``, which may name new ones.
             proxies: floats of shape ``(num_new, embedding_size)``, for example the mean embedding
                 of each new class. By default as the base loss draws them.
-            optimizer: which trains the loss; its statistics of the old proxies are kept.
+            optimizer: the one that trains the loss; its statistics of the old proxies are kept.
 
         Raises ``TypeError`` if ``parents`` is missing or of the wrong type, and ``ValueError`` if
         something does not fit, such as the weights of a reducer; nothing has changed then.
