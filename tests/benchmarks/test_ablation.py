@@ -277,6 +277,8 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "discovered, num_superclasses=double_sqrt" in printed
     assert "fold 0: 3 of 12 classes" in printed
+    table = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len({tuple(i for i, c in enumerate(line) if c == "|") for line in table}) == 1
     report = (out / "small" / "ablation.md").read_text()
     assert "±" not in report.partition("± is")[0]
     assert "A single pair has no interval" in " ".join(report.split())
