@@ -115,11 +115,16 @@ def _of_lead(summary: Summary) -> str:
     mean, half = mean_and_interval(differences)
     if math.isnan(half):
         return (
-            "the best two losses do not share two seeds or folds, so their difference has no "
-            "interval and may be chance"
+            "fewer than two combinations of seed and fold were run with all losses, so the lead "
+            "has no interval and may be chance"
         )
+    apart = (
+        ""
+        if summary.is_paired
+        else "no seed and fold was run with all losses, so their means are over different ones; "
+    )
     interval = (
-        f"over {len(differences)} pairs of runs the 95% interval of the lead is "
+        f"{apart}over {len(differences)} pairs of runs the 95% interval of the lead is "
         f"{_signed(mean - half)} to {_signed(mean + half)} points"
     )
     if abs(mean) > half:

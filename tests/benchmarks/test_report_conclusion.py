@@ -87,7 +87,23 @@ def test_equal_scores_share_the_first_place():
 def test_seeds_that_are_not_shared_give_no_interval():
     summary = summary_of({"arcface": [1.0, 2.0], "cosface": [3.0, 4.0]})
     summary.runs.loc[summary.runs["loss"] == "cosface", "seed"] += 5
-    assert "do not share two seeds or folds" in conclusion(summary).sentences[2]
+    assert "fewer than two combinations of seed and fold were" in conclusion(summary).sentences[2]
+
+
+def test_a_lead_over_other_runs_than_the_means_is_named():
+    shared = {"arcface": [1.0, 2.0, 9.0], "cosface": [3.0, 4.2]}
+    *_, sure = sentences(shared)
+    assert sure.startswith("How sure: over 2 pairs of runs the 95% interval of the lead is ")
+    summary = summary_of({**shared, "proxy_nca": [0.0]})
+    # a third loss with one run: the two share more, but all three only one
+    assert "fewer than two combinations of seed and fold were" in conclusion(summary).sentences[2]
+    summary.runs.loc[summary.runs["loss"] == "proxy_nca", "seed"] = 7
+    best, _, sure = conclusion(summary).sentences
+    assert best.startswith("ArcFace has the best MAP@R (species) of 3 losses: 4.0%, 0.4 points")
+    assert sure.startswith(
+        "How sure: no seed and fold was run with all losses, so their means are over different "
+        "ones; over 2 pairs of runs the 95% interval of the lead is −"
+    )
 
 
 def test_many_hierarchical_losses_are_told_as_a_range():
