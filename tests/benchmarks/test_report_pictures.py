@@ -1,14 +1,18 @@
+import itertools
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmarks.report import embedding_map, figures
+from benchmarks.report.bars import accuracy_by_level
 from benchmarks.report.colours import PALETTE
 from benchmarks.report.curves import mean_by_step
 from benchmarks.report.differences import differences_by_dataset, differences_by_level
 from benchmarks.report.figures import _agreement
+from benchmarks.report.retrievals import retrieval_page
 from benchmarks.report.tree_picture import Agreement, agreements, level_of_shares, tree_figure
 from benchmarks.results import Summary, base_of, metric_keys
 from benchmarks.thumbnails import MAX_PICTURES, sample
@@ -16,14 +20,21 @@ from benchmarks.thumbnails import MAX_PICTURES, sample
 KEYS = metric_keys(2)
 
 
-def make_summary(losses, seeds=(0, 1)) -> Summary:
+def make_summary(losses, seeds=(0, 1), keys=KEYS, names=("a", "b")) -> Summary:
     rows = [
         {"loss": loss, "base": base_of(loss), "seed": seed, "fold": 0, "seconds": 1.0}
-        | dict.fromkeys(KEYS, 50.0 + place * seed)
+        | dict.fromkeys(keys, 50.0 + place * seed)
         for seed in seeds
         for place, loss in enumerate(losses)
     ]
-    return Summary(pd.DataFrame(rows), pd.DataFrame(columns=list(KEYS)), "", KEYS, ("a", "b"))
+    return Summary(pd.DataFrame(rows), pd.DataFrame(columns=list(keys)), "", keys, names)
+
+
+def drawn(figure):
+    """The renderer of a figure that was drawn, for the extents of what is in it."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return canvas.get_renderer()
 
 
 def test_curves_of_different_lengths_keep_their_last_value():
@@ -59,6 +70,42 @@ def test_differences_have_a_panel_for_each_level_or_data_set():
     # the seeds 0 and 1 differ by 0 and 1: the mark stands at their mean
     points = figure.axes[0].containers[0].lines[0]
     assert points.get_xdata().tolist() == [0.5]
+
+
+def test_differences_of_0_are_not_on_a_scale_of_rounding():
+    figure = differences_by_level(make_summary(["arcface", "hpl:arcface"], seeds=(0, 0)))
+    assert figure.axes[0].get_xlim() == (-0.1, 0.1)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 7])
+def test_numbers_beside_the_bars_do_not_cover_them(levels):
+    names = tuple("abcdefg"[:levels])
+    losses = ["normalized_softmax", "hpl_given:normalized_softmax"]
+    figure = accuracy_by_level(make_summary(losses, (0,), metric_keys(levels), names))
+    renderer = drawn(figure)
+    assert [axes.get_title() for axes in figure.axes] == list(names)
+    for axes in figure.axes:
+        bars = [bar.get_window_extent(renderer).x1 for bar in axes.patches]
+        widest = np.nanmax(bars)  # without runs there is none of the features
+        assert all(text.get_window_extent(renderer).x0 > widest for text in axes.texts)
+
+
+@pytest.mark.parametrize("levels", [2, 7, 12])
+def test_marks_of_many_levels_stand_beside_one_another(tmp_path, levels):
+    np.savez(
+        tmp_path / "retrievals.npz",
+        neighbours=np.zeros((1, 5), int),
+        query_labels=np.zeros((1, levels), int),
+        neighbour_labels=np.zeros((1, 5, levels), int),
+        pictures=np.zeros((1, 6, 4, 4, 3), np.uint8),
+    )
+    files = {"arcface": tmp_path / "retrievals.npz", "hpl:arcface": tmp_path / "retrievals.npz"}
+    figure = retrieval_page(files, [("name",)] * levels)
+    renderer = drawn(figure)
+    marks = [text.get_window_extent(renderer) for axes in figure.axes for text in axes.texts]
+    assert len(marks) == 10 * levels
+    marks.sort(key=lambda extent: extent.x0)
+    assert all(one.x1 <= other.x0 for one, other in itertools.pairwise(marks))
 
 
 def test_agreement_with_the_levels_of_the_data_set():
