@@ -121,6 +121,8 @@ def test_agreement_with_the_levels_of_the_data_set():
     assert level_of_shares(discovered) == 2  # else the coarsest
     assert agreements(np.array([0, 1]), np.array([[0], [1]])) == []
     assert level_of_shares([]) is None
+    in_one = np.concatenate([own, np.zeros((6, 1), int)], axis=1)  # the coarsest groups nothing
+    assert agreements(np.array([0, 1, 0, 1, 0, 1]), in_one) == discovered
 
 
 def test_an_agreement_by_chance_has_no_sign():
@@ -160,6 +162,19 @@ def test_map_shows_every_image_in_the_colour_of_its_superclass(tmp_path, monkeyp
     assert len(figure.axes[0].collections[0].get_offsets()) == 60
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown == [*names[: len(PALETTE)], "others"]
+
+
+def test_map_is_coloured_by_the_coarsest_level_that_divides_the_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
+    path = save_test(tmp_path / "test.npz", kinds=3)
+    arrays = dict(np.load(path))
+    labels = np.pad(arrays["test_labels"], ((0, 0), (0, 1)))
+    np.savez(path, **{**arrays, "test_labels": labels})
+    names = (("",) * 60, ("x", "y", "z"), ("all",))
+    maps = embedding_map.read_maps({"a": path}, names)
+    assert maps.level == 1
+    assert [name for name, _ in maps.entries(names)] == ["x", "y", "z"]
+    assert len({colour.light for colour in maps.colour_of_images}) == 3
 
 
 def test_places_are_kept_beside_the_run_until_they_are_made_in_another_way(tmp_path, monkeypatch):
