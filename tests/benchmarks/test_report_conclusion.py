@@ -64,6 +64,16 @@ def test_an_interval_without_0_is_said_and_one_with_it_too():
     assert "0 are better and 2 are worse" in sure
 
 
+def test_a_single_difference_and_a_single_better_one_are_singular():
+    values = {"proxy_anchor": [50.0, 51.0, 50.5], "hpl:proxy_anchor": [52.0, 53.1, 52.6]}
+    *_, sure = sentences(values, levels=("species",))
+    assert "by the hierarchy is better, with an interval that does not include 0." in sure
+    summary = summary_of(values)
+    of_base = summary.runs.loc[summary.runs["loss"] == "proxy_anchor", KEYS[5]].to_numpy()
+    summary.runs.loc[summary.runs["loss"] == "hpl:proxy_anchor", KEYS[5]] = of_base
+    assert "one per level, 1 is better and 0 are worse with" in conclusion(summary).sentences[2]
+
+
 def test_without_a_hierarchical_loss_or_its_base_nothing_is_said_of_the_hierarchy():
     assert sentences({"arcface": [1.0], "cosface": [2.0]})[1].startswith("No hierarchical loss was")
     assert "beside its base loss" in sentences({"arcface": [1.0], "hpl:cosface": [2.0]})[1]
