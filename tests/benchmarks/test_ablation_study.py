@@ -64,6 +64,14 @@ def test_all_data_sets_in_one_table(out, tmp_path):
     assert paths[2].read_bytes().startswith(b"\x89PNG")
 
 
+def test_references_alone_have_no_list_of_factors(out, tmp_path):
+    study = read_study(out)
+    assert "The factors:\n\n- `warmup`: " in write_study(study, tmp_path, "command")[0].read_text()
+    shutil.rmtree(out / "ablation/glyphs" / VARIANTS[1].replace(":", "-"))
+    text = write_study(read_study(out), tmp_path, "command")[0].read_text()
+    assert "The factors" not in text
+
+
 def test_every_variant_has_a_line_in_the_picture(out):
     studies = read_study(out)
     assert len(variants_of(studies)) == 3
