@@ -64,6 +64,12 @@ class Summary:
         return replace(self, runs=shared) if len(shared) else self
 
     @property
+    def is_paired(self) -> bool:
+        """Whether all losses were run with the same seeds and folds."""
+        counts = self.runs.groupby(["seed", "fold"])["loss"].nunique()
+        return bool((counts == len(self.losses)).all())
+
+    @property
     def repetitions(self) -> int:
         """The largest number of runs of a loss."""
         return int(self.runs.groupby("loss").size().max())

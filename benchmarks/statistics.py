@@ -62,9 +62,9 @@ def average_ranks(table: pd.DataFrame) -> pd.Series:
 def ties_with_best(summary: Summary, loss: str, best: str, key: str) -> bool:
     """Whether the runs leave open which of the two is better.
 
-    They do if the 95% Student-t interval of the paired difference, over the seeds and folds that
-    both were run with, holds 0. A single pair has no interval, so that nothing ties by it but an
-    equal mean.
+    They do if the 95% Student-t interval of the paired difference, over the seeds and folds of the
+    summary that both were run with, holds 0. A single pair has no interval, so that nothing ties by
+    it but an equal mean.
     """
     mean, half = mean_and_interval(summary.paired_differences(loss, best, key))
     return bool(abs(mean) <= half)

@@ -50,7 +50,7 @@ def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> l
     """All rows of both studies; of a loss that both have, the row with more pairs, or the new one.
 
     Raises:
-        ValueError: if the training runs of a data set differ.
+        ValueError: if the training runs of a data set differ, or its levels.
     """
     found = {study.name: study for study in earlier}
     for study in now:
@@ -59,6 +59,12 @@ def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> l
             raise ValueError(
                 f"the training runs of {study.name} differ from those of the earlier study: "
                 f"{study.training} here, {before.training} there"
+            )
+        if before is not None and before.summary.level_names != study.summary.level_names:
+            raise ValueError(
+                f"the levels of {study.name} differ from those of the earlier study: "
+                f"{', '.join(study.summary.level_names)} here, "
+                f"{', '.join(before.summary.level_names)} there"
             )
         rows = {} if before is None else before.rows
         both = {**rows, **study.rows}

@@ -129,7 +129,7 @@ def write_study(studies: Sequence[DatasetStudy], folder: Path, command: str) -> 
 
 
 def _text(studies: Sequence[DatasetStudy], command: str) -> str:
-    every = [row for study in studies for rows in study.rows.values() for row in rows]
+    factors = factor_list(row for study in studies for rows in study.rows.values() for row in rows)
     parts = [
         "# What each setting of HPL changes\n",
         "**Validation classes only**: no run has been evaluated on the test classes.\n",
@@ -138,7 +138,7 @@ def _text(studies: Sequence[DatasetStudy], command: str) -> str:
         "## All data sets\n",
         "Differences to the flat loss in points, each with the half-width of its 95% interval.\n",
         *(_overview(studies, key) for key in (FINEST, f"{PRIMARY}_level1", *list(HIERARCHY_NAMES))),
-        f"The factors:\n\n{factor_list(every)}",
+        f"The factors:\n\n{factors}" if factors else "",
     ]
     for study in studies:
         training = study.training

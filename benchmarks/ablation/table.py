@@ -47,7 +47,7 @@ def write_tables(outcome: AblationOutcome) -> tuple[str, list[Path]]:
     compared = compare(summary, outcome.ablation.bases)
     flat = outcome.ablation.flat
     introduction = _INTRODUCTION.format(
-        dataset=flat.request.source.dataset,
+        dataset=flat.request.source.title,
         level=outcome.level_names[0],
         seeds=_listed({run.seed for run in flat.runs}),
         folds=_listed(flat.folds),

@@ -56,6 +56,7 @@ def ablate(
     from ..ablation.variants import WHAT
     from ..datasets import download_dataset
     from ..progress import print_written
+    from ..report.tables import on_terminal
     from ..settings import FULL
     from ..tuning import adapt_to_tuned
 
@@ -70,7 +71,7 @@ def ablate(
 
     def report(outcome: AblationOutcome) -> None:
         text, paths = write_tables(outcome)
-        console.print(text.replace("<br>", " "), markup=False, highlight=False, soft_wrap=True)
+        console.print(on_terminal(text), markup=False, highlight=False, soft_wrap=True)
         print_written(paths, console)
 
     run_ablation(planned, console, report)

@@ -60,6 +60,7 @@ def converge(
     from ..datasets import download_dataset
     from ..losses import DEFAULT_LOSSES
     from ..progress import print_written
+    from ..report.tables import on_terminal
     from ..settings import FULL
     from ..tuning import adapt_to_tuned
 
@@ -84,7 +85,7 @@ def converge(
 
     def report(outcome: ConvergenceOutcome) -> None:
         text, paths = write_convergence(outcome)
-        console.print(text.replace("<br>", " "), markup=False, highlight=False, soft_wrap=True)
+        console.print(on_terminal(text), markup=False, highlight=False, soft_wrap=True)
         print_written(paths, console)
 
     run_convergence(planned, console, report)

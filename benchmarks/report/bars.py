@@ -9,6 +9,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ..results import Summary, base_of, mean_and_interval
 from .colours import UNTRAINED, look_of
+from .differences import PANELS_IN_A_ROW
 from .loss_names import full_name
 from .order import by_score
 from .tables import number
@@ -24,14 +25,19 @@ def accuracy_by_level(summary: Summary) -> Figure:
     Student-t intervals.
     """
     levels = len(summary.level_names)
+    columns = min(PANELS_IN_A_ROW, levels)
+    lines = -(-levels // columns)
     layout = ConstrainedLayoutEngine(wspace=0.07)  # else the numbers stand with the next panel
-    figure = Figure(figsize=(11, 0.9 + 0.26 * (len(summary.losses) + 1)), layout=layout)
-    panels = figure.subplots(1, levels, sharey=True, squeeze=False)[0]
+    height = lines * (0.9 + 0.26 * (len(summary.losses) + 1))
+    figure = Figure(figsize=(11, height), layout=layout)
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for axes in panels[levels:]:
+        axes.remove()
     losses = by_score(summary)[::-1]  # the first bar is the lowest
     names = [f"({summary.untrained_name})", *map(full_name, losses)]
     colours = [UNTRAINED.light, *(look_of(loss).colour.light for loss in losses)]
     stripes = ["", *(STRIPES if base_of(loss) else "" for loss in losses)]
-    for level, axes in enumerate(panels):
+    for level, axes in enumerate(panels[:levels]):
         key = f"mean_average_precision_at_r_level{level}"
         stats = [mean_and_interval(summary.values(loss, key)) for loss in losses]
         means = [summary.untrained[key].mean(), *(mean for mean, _ in stats)]

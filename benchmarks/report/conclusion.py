@@ -115,11 +115,16 @@ def _of_lead(summary: Summary) -> str:
     mean, half = mean_and_interval(differences)
     if math.isnan(half):
         return (
-            "the best two losses do not share two seeds or folds, so their difference has no "
-            "interval and may be chance"
+            "fewer than two combinations of seed and fold were run with all losses, so the lead "
+            "has no interval and may be chance"
         )
+    apart = (
+        ""
+        if summary.is_paired
+        else "no seed and fold was run with all losses, so their means are over different ones; "
+    )
     interval = (
-        f"over {len(differences)} pairs of runs the 95% interval of the lead is "
+        f"{apart}over {len(differences)} pairs of runs the 95% interval of the lead is "
         f"{_signed(mean - half)} to {_signed(mean + half)} points"
     )
     if abs(mean) > half:
@@ -141,10 +146,18 @@ def of_gains(intervals: Sequence[Sequence[tuple[float, float]]]) -> list[str]:
             f"all {len(known)} differences in {SCORE_NAME} by the hierarchy, one per level, have "
             "intervals that include 0"
         ]
+    without_0 = "with an interval that does not include 0"
+    if len(known) == 1:
+        trend = "better" if better else "worse"
+        return [f"the difference in {SCORE_NAME} by the hierarchy is {trend}, {without_0}"]
     return [
         f"of the {len(known)} differences in {SCORE_NAME} by the hierarchy, one per level, "
-        f"{better} are better and {worse} are worse with an interval that does not include 0"
+        f"{_are(better)} better and {_are(worse)} worse {without_0}"
     ]
+
+
+def _are(number: int) -> str:
+    return f"{number} {'is' if number == 1 else 'are'}"
 
 
 def _levels(summary: Summary) -> list[int]:

@@ -18,6 +18,7 @@ from .style import MARKERS, legend_below
 
 PANELS_IN_A_ROW = 3
 NAME_WIDTH = 24  # characters
+SHORTEST = 0.1  # points to either side of 0 that an axis has at least
 OF_METRICS = (6, 7, 8)  # green, blue and rust
 Pair = tuple[str, str]
 Differences = Mapping[Pair, Sequence[tuple[float, float]]]
@@ -97,6 +98,8 @@ def _panel(axes: Axes, pairs: Sequence[Pair], found: Differences) -> None:
         )
     axes.axvline(0, color="#000000", linewidth=0.8)
     axes.margins(x=0.1)
+    if max(map(abs, axes.get_xlim())) < SHORTEST:  # else rounding would fill the panel
+        axes.set_xlim(-SHORTEST, SHORTEST)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     for border in _between(len(pairs)):
         axes.axhline(border, color=LIGHT_LINE, linewidth=0.8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,7 @@ class EmbeddingMaps:
         places: for each loss ``(n, 2)``, where the images stand.
         labels: ``(n, levels)``, of the images.
         indices: ``(n,)``, of the images in the data set; ``None`` for runs that did not keep them.
-        colours: of the largest superclasses of the coarsest level, the largest first.
+        colours: of the largest superclasses of :attr:`level`, the largest first.
     """
 
     places: Mapping[str, np.ndarray]
@@ -46,19 +46,26 @@ class EmbeddingMaps:
     indices: np.ndarray | None
     colours: Mapping[int, Colour]
 
+    @property
+    def level(self) -> int:
+        """By which the images are coloured: the coarsest in which they differ."""
+        several = [
+            level for level, column in enumerate(self.labels.T) if len(np.unique(column)) > 1
+        ]
+        return max(several, default=self.labels.shape[1] - 1)
+
     def entries(self, class_names: Sequence[Sequence[str]]) -> list[tuple[str, Colour]]:
         """The entries of the legend."""
-        shown = [
-            (class_names[-1][label][:NAME_WIDTH], colour) for label, colour in self.colours.items()
-        ]
-        if len(self.colours) < len(np.unique(self.labels[:, -1])):
+        names = class_names[self.level]
+        shown = [(names[label][:NAME_WIDTH], colour) for label, colour in self.colours.items()]
+        if len(self.colours) < len(np.unique(self.labels[:, self.level])):
             shown.append(("others", OTHERS))
         return shown
 
     @property
     def colour_of_images(self) -> list[Colour]:
         """One per image."""
-        return [self.colours.get(label, OTHERS) for label in self.labels[:, -1].tolist()]
+        return [self.colours.get(label, OTHERS) for label in self.labels[:, self.level].tolist()]
 
 
 def read_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -> EmbeddingMaps:
@@ -66,7 +73,7 @@ def read_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -
 
     Arguments:
         files: for each loss the ``test.npz`` of one of its runs; all of the same fold.
-        class_names: of every level of the data set; the map is coloured by the coarsest.
+        class_names: of every level of the data set.
 
     Raises:
         NoMapError: if umap-learn is not installed, a file is missing or holds too few images.
@@ -83,15 +90,16 @@ def read_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -
         raise NoMapError(f"{len(first)} test images make no map")
     rows = sample(len(first))
     indices = next(iter(loaded.values())).get("test_indices")
-    return EmbeddingMaps(
+    maps = EmbeddingMaps(
         {
             loss: kept_places(files[loss], arrays["test_embeddings"][rows])
             for loss, arrays in loaded.items()
         },
         first[rows],
         None if indices is None or indices.shape != (len(first),) else indices[rows],
-        superclass_colours(first[rows, -1]),
+        {},
     )
+    return replace(maps, colours=superclass_colours(maps.labels[:, maps.level]))
 
 
 def map_figure(maps: EmbeddingMaps, class_names: Sequence[Sequence[str]]) -> Figure:

@@ -101,8 +101,8 @@ def map_block(
         return [Text((f"No maps of the embeddings: {error}.",))]
     caption = (
         f"UMAP (cosine distance) of the embeddings of at most {MAX_PICTURES} test images of "
-        f"classes that were not trained, coloured by {stored.level_names[-1]}. Distances between "
-        "far groups mean little in such a map."
+        f"classes that were not trained, coloured by {stored.level_names[maps.level]}. Distances "
+        "between far groups mean little in such a map."
     )
     damaged: list[Picture | Text] = []
     thumbnails: dict[int, str] = {}  # runs of earlier versions have none

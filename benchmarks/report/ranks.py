@@ -17,9 +17,9 @@ NOTE = (
     "means, 1 being the best, equal ones sharing theirs; over all cells, and over those of the "
     "finest level. Best in: the cells in which no loss has a better mean. Counting ties: also "
     "those where the loss ties with the best, which is when the 95% Student-t interval of the "
-    "paired difference between the two, over the seeds and folds that both were run with, "
-    "includes 0. The cells are not independent of one another: read the counts as a summary and "
-    "not as a test."
+    "paired difference between the two, over the seeds and folds that all losses were run with (if "
+    "there are none, those that the two share), includes 0. The cells are not independent of one "
+    "another: read the counts as a summary and not as a test."
 )
 SINGLE = " One pair of runs has no interval, so that nothing ties there but an equal mean."
 UNRANKED = " Losses that were not run on every data set have no rank."

@@ -16,6 +16,7 @@ from .colours import RIGHT, WRONG
 from .loss_names import full_name
 
 CAPTION_WIDTH = 26  # characters
+BETWEEN_MARKS = 0.24  # widths of a picture; less where the marks of many levels would not fit
 MARKS = {True: ("✓", RIGHT.light), False: ("✗", WRONG.light)}
 
 
@@ -74,14 +75,15 @@ def _show(axes: Axes, picture: np.ndarray, title: str) -> None:
 
 
 def _mark(axes: Axes, right: np.ndarray) -> None:
+    between = min(BETWEEN_MARKS, 1 / len(right))
     for level, is_right in enumerate(right):
         mark, colour = MARKS[bool(is_right)]
         axes.text(
-            0.5 + (level - (len(right) - 1) / 2) * 0.24,
+            0.5 + (level - (len(right) - 1) / 2) * between,
             -0.03,
             mark,
             color=colour,
-            fontsize=9,
+            fontsize=min(9, 63 * between),
             fontweight="bold",
             ha="center",
             va="top",

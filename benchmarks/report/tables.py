@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group
@@ -162,6 +163,11 @@ def markdown_table(
     lines = [[escaped(row.name), *map(_markdown_cell, row.cells)] for row in body]
     align = ["left", *["left" if prose else "right"] * len(columns)]
     return tabulate(lines, header, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def on_terminal(text: str) -> str:
+    """Pipe tables without line breaks in their headers; the columns still line up."""
+    return re.sub(r"\|( [^|]*)<br>", r"|   \1 ", text)
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -32,7 +32,7 @@ class Agreement:
 
 
 def agreements(superclasses: np.ndarray, class_labels: np.ndarray) -> list[Agreement]:
-    """The agreement with every level of the data set above the finest.
+    """The agreement with every level of the data set above the finest that divides the classes.
 
     Arguments:
         superclasses: ``(C,)``, of each class.
@@ -45,6 +45,7 @@ def agreements(superclasses: np.ndarray, class_labels: np.ndarray) -> list[Agree
             float(adjusted_mutual_info_score(class_labels[:, level], superclasses)),
         )
         for level in range(1, class_labels.shape[1])
+        if len(np.unique(class_labels[:, level])) > 1
     ]
 
 
@@ -62,7 +63,7 @@ def tree_figure(
         class_names: of every level of the data set.
 
     Returns:
-        The figure, and the agreement with every level of the data set above the finest.
+        The figure, and what :func:`agreements` returns.
 
     Raises:
         DamagedFileError: if the file is damaged.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,7 +110,8 @@ def read_run(folder: Path) -> FoundTree:
                 f"superclasses. For the tree so far give {folder / BEST}"
             )
         raise ValueError(f"{folder} has no {TREE_FILE}: the loss of this run has no superclasses")
-    about = read_json(folder.parents[1] / DATASET_FILE, DATASET)
+    whole = Path(os.path.abspath(folder))  # "." has no parents
+    about = read_json(whole.parents[1] / DATASET_FILE, DATASET)
     return tree_of_run(folder, about["class_names"])
 
 

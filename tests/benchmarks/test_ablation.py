@@ -246,6 +246,16 @@ def test_table_and_json_say_the_same(make_ablation):
         assert changed[other][f"{MAP}0"]["mean"] == pytest.approx(2.05)
 
 
+def test_a_folder_of_ones_own_has_its_own_name(make_ablation, tmp_path):
+    outcome = made_up_outcome(make_ablation, lambda *_: 0.5)
+    flat = outcome.ablation.flat
+    source = replace(flat.request.source, dataset="folder", data_root=tmp_path / "herbs")
+    flat = replace(flat, request=replace(flat.request, source=source))
+    named = replace(outcome, ablation=replace(outcome.ablation, flat=flat))
+    markdown = write_tables(named)[1][0]
+    assert markdown.read_text().startswith("# herbs: what each setting of HPL changes\n")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -277,6 +287,8 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "discovered, num_superclasses=double_sqrt" in printed
     assert "fold 0: 3 of 12 classes" in printed
+    table = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len({tuple(i for i, c in enumerate(line) if c == "|") for line in table}) == 1
     report = (out / "small" / "ablation.md").read_text()
     assert "±" not in report.partition("± is")[0]
     assert "A single pair has no interval" in " ".join(report.split())

@@ -64,6 +64,14 @@ def test_all_data_sets_in_one_table(out, tmp_path):
     assert paths[2].read_bytes().startswith(b"\x89PNG")
 
 
+def test_references_alone_have_no_list_of_factors(out, tmp_path):
+    study = read_study(out)
+    assert "The factors:\n\n- `warmup`: " in write_study(study, tmp_path, "command")[0].read_text()
+    shutil.rmtree(out / "ablation/glyphs" / VARIANTS[1].replace(":", "-"))
+    text = write_study(read_study(out), tmp_path, "command")[0].read_text()
+    assert "The factors" not in text
+
+
 def test_every_variant_has_a_line_in_the_picture(out):
     studies = read_study(out)
     assert len(variants_of(studies)) == 3
@@ -171,6 +179,23 @@ def test_an_earlier_study_of_other_trainings_is_refused(out, tmp_path, capsys):
     assert "study.json is damaged (glyphs is a list)" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "none.json")]) == 2
     assert "none.json" in capsys.readouterr().err
+
+
+def test_an_earlier_study_of_other_levels_is_refused(out, tmp_path, capsys):
+    path = write_study(read_study(out), tmp_path / "study", "the command")[1]
+    about = json.loads((out / "ablation/glyphs/images.json").read_text())
+    about |= {"level_names": ["class", "group", "kind"], "class_names": [["a"], ["x"], ["y"]]}
+    (out / "ablation/glyphs/images.json").write_text(json.dumps(about))
+    for result in (out / "ablation/glyphs").glob("*/*/result.json"):
+        content = json.loads(result.read_text())
+        of_group = content["validation"]["mean_average_precision_at_r_level1"]
+        content["validation"]["mean_average_precision_at_r_level2"] = of_group
+        result.write_text(json.dumps(content))
+    both = tmp_path / "both"
+    assert main(["study", str(out), "--out", str(both), "--earlier", str(path)]) == 2
+    wanted = "the levels of glyphs differ from those of the earlier study: class, group, kind here"
+    assert wanted in " ".join(capsys.readouterr().err.split())
+    assert not both.exists()
 
 
 def test_command_with_an_earlier_study(out, tmp_path):

@@ -308,6 +308,9 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "weight_decay=0.125 for all losses" in printed
     assert "After 2 epochs the best proxy loss (Proxy-NCA, " in printed
+    table = [line for line in printed.splitlines() if line.startswith("|")]
+    assert " 1 epoch MAP@R |" in table[0]
+    assert len({tuple(i for i, c in enumerate(line) if c == "|") for line in table}) == 1
     assert sorted(path.name for path in (out / "small").iterdir()) == [
         "convergence.json",
         "convergence.md",

@@ -64,6 +64,16 @@ def test_an_interval_without_0_is_said_and_one_with_it_too():
     assert "0 are better and 2 are worse" in sure
 
 
+def test_a_single_difference_and_a_single_better_one_are_singular():
+    values = {"proxy_anchor": [50.0, 51.0, 50.5], "hpl:proxy_anchor": [52.0, 53.1, 52.6]}
+    *_, sure = sentences(values, levels=("species",))
+    assert "by the hierarchy is better, with an interval that does not include 0." in sure
+    summary = summary_of(values)
+    of_base = summary.runs.loc[summary.runs["loss"] == "proxy_anchor", KEYS[5]].to_numpy()
+    summary.runs.loc[summary.runs["loss"] == "hpl:proxy_anchor", KEYS[5]] = of_base
+    assert "one per level, 1 is better and 0 are worse with" in conclusion(summary).sentences[2]
+
+
 def test_without_a_hierarchical_loss_or_its_base_nothing_is_said_of_the_hierarchy():
     assert sentences({"arcface": [1.0], "cosface": [2.0]})[1].startswith("No hierarchical loss was")
     assert "beside its base loss" in sentences({"arcface": [1.0], "hpl:cosface": [2.0]})[1]
@@ -87,7 +97,23 @@ def test_equal_scores_share_the_first_place():
 def test_seeds_that_are_not_shared_give_no_interval():
     summary = summary_of({"arcface": [1.0, 2.0], "cosface": [3.0, 4.0]})
     summary.runs.loc[summary.runs["loss"] == "cosface", "seed"] += 5
-    assert "do not share two seeds or folds" in conclusion(summary).sentences[2]
+    assert "fewer than two combinations of seed and fold were" in conclusion(summary).sentences[2]
+
+
+def test_a_lead_over_other_runs_than_the_means_is_named():
+    shared = {"arcface": [1.0, 2.0, 9.0], "cosface": [3.0, 4.2]}
+    *_, sure = sentences(shared)
+    assert sure.startswith("How sure: over 2 pairs of runs the 95% interval of the lead is ")
+    summary = summary_of({**shared, "proxy_nca": [0.0]})
+    # a third loss with one run: the two share more, but all three only one
+    assert "fewer than two combinations of seed and fold were" in conclusion(summary).sentences[2]
+    summary.runs.loc[summary.runs["loss"] == "proxy_nca", "seed"] = 7
+    best, _, sure = conclusion(summary).sentences
+    assert best.startswith("ArcFace has the best MAP@R (species) of 3 losses: 4.0%, 0.4 points")
+    assert sure.startswith(
+        "How sure: no seed and fold was run with all losses, so their means are over different "
+        "ones; over 2 pairs of runs the 95% interval of the lead is −"
+    )
 
 
 def test_many_hierarchical_losses_are_told_as_a_range():

@@ -1,14 +1,18 @@
+import itertools
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmarks.report import embedding_map, figures
+from benchmarks.report.bars import accuracy_by_level
 from benchmarks.report.colours import PALETTE
 from benchmarks.report.curves import mean_by_step
 from benchmarks.report.differences import differences_by_dataset, differences_by_level
 from benchmarks.report.figures import _agreement
+from benchmarks.report.retrievals import retrieval_page
 from benchmarks.report.tree_picture import Agreement, agreements, level_of_shares, tree_figure
 from benchmarks.results import Summary, base_of, metric_keys
 from benchmarks.thumbnails import MAX_PICTURES, sample
@@ -16,14 +20,21 @@ from benchmarks.thumbnails import MAX_PICTURES, sample
 KEYS = metric_keys(2)
 
 
-def make_summary(losses, seeds=(0, 1)) -> Summary:
+def make_summary(losses, seeds=(0, 1), keys=KEYS, names=("a", "b")) -> Summary:
     rows = [
         {"loss": loss, "base": base_of(loss), "seed": seed, "fold": 0, "seconds": 1.0}
-        | dict.fromkeys(KEYS, 50.0 + place * seed)
+        | dict.fromkeys(keys, 50.0 + place * seed)
         for seed in seeds
         for place, loss in enumerate(losses)
     ]
-    return Summary(pd.DataFrame(rows), pd.DataFrame(columns=list(KEYS)), "", KEYS, ("a", "b"))
+    return Summary(pd.DataFrame(rows), pd.DataFrame(columns=list(keys)), "", keys, names)
+
+
+def drawn(figure):
+    """The renderer of a figure that was drawn, for the extents of what is in it."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return canvas.get_renderer()
 
 
 def test_curves_of_different_lengths_keep_their_last_value():
@@ -61,6 +72,42 @@ def test_differences_have_a_panel_for_each_level_or_data_set():
     assert points.get_xdata().tolist() == [0.5]
 
 
+def test_differences_of_0_are_not_on_a_scale_of_rounding():
+    figure = differences_by_level(make_summary(["arcface", "hpl:arcface"], seeds=(0, 0)))
+    assert figure.axes[0].get_xlim() == (-0.1, 0.1)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 7])
+def test_numbers_beside_the_bars_do_not_cover_them(levels):
+    names = tuple("abcdefg"[:levels])
+    losses = ["normalized_softmax", "hpl_given:normalized_softmax"]
+    figure = accuracy_by_level(make_summary(losses, (0,), metric_keys(levels), names))
+    renderer = drawn(figure)
+    assert [axes.get_title() for axes in figure.axes] == list(names)
+    for axes in figure.axes:
+        bars = [bar.get_window_extent(renderer).x1 for bar in axes.patches]
+        widest = np.nanmax(bars)  # without runs there is none of the features
+        assert all(text.get_window_extent(renderer).x0 > widest for text in axes.texts)
+
+
+@pytest.mark.parametrize("levels", [2, 7, 12])
+def test_marks_of_many_levels_stand_beside_one_another(tmp_path, levels):
+    np.savez(
+        tmp_path / "retrievals.npz",
+        neighbours=np.zeros((1, 5), int),
+        query_labels=np.zeros((1, levels), int),
+        neighbour_labels=np.zeros((1, 5, levels), int),
+        pictures=np.zeros((1, 6, 4, 4, 3), np.uint8),
+    )
+    files = {"arcface": tmp_path / "retrievals.npz", "hpl:arcface": tmp_path / "retrievals.npz"}
+    figure = retrieval_page(files, [("name",)] * levels)
+    renderer = drawn(figure)
+    marks = [text.get_window_extent(renderer) for axes in figure.axes for text in axes.texts]
+    assert len(marks) == 10 * levels
+    marks.sort(key=lambda extent: extent.x0)
+    assert all(one.x1 <= other.x0 for one, other in itertools.pairwise(marks))
+
+
 def test_agreement_with_the_levels_of_the_data_set():
     own = np.array([[0, 0, 0], [1, 0, 0], [2, 1, 0], [3, 1, 0], [4, 2, 1], [5, 2, 1]])
     given = agreements(np.array([5, 5, 0, 0, 3, 3]), own)
@@ -74,6 +121,8 @@ def test_agreement_with_the_levels_of_the_data_set():
     assert level_of_shares(discovered) == 2  # else the coarsest
     assert agreements(np.array([0, 1]), np.array([[0], [1]])) == []
     assert level_of_shares([]) is None
+    in_one = np.concatenate([own, np.zeros((6, 1), int)], axis=1)  # the coarsest groups nothing
+    assert agreements(np.array([0, 1, 0, 1, 0, 1]), in_one) == discovered
 
 
 def test_an_agreement_by_chance_has_no_sign():
@@ -113,6 +162,19 @@ def test_map_shows_every_image_in_the_colour_of_its_superclass(tmp_path, monkeyp
     assert len(figure.axes[0].collections[0].get_offsets()) == 60
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert shown == [*names[: len(PALETTE)], "others"]
+
+
+def test_map_is_coloured_by_the_coarsest_level_that_divides_the_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
+    path = save_test(tmp_path / "test.npz", kinds=3)
+    arrays = dict(np.load(path))
+    labels = np.pad(arrays["test_labels"], ((0, 0), (0, 1)))
+    np.savez(path, **{**arrays, "test_labels": labels})
+    names = (("",) * 60, ("x", "y", "z"), ("all",))
+    maps = embedding_map.read_maps({"a": path}, names)
+    assert maps.level == 1
+    assert [name for name, _ in maps.entries(names)] == ["x", "y", "z"]
+    assert len({colour.light for colour in maps.colour_of_images}) == 3
 
 
 def test_places_are_kept_beside_the_run_until_they_are_made_in_another_way(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def content_of(page):
     return json.loads(text[start : text.index("</script>", start)])
 
 
-def test_a_run_keeps_its_updates_and_its_page_shows_them(run, small_dataset, tmp_path):
+def test_a_run_keeps_its_updates_and_its_page_shows_them(run, small_dataset, tmp_path, monkeypatch):
     folder = run()
     arrays = arrays_in(folder)
     loss = torch.load(folder / BEST, weights_only=True)["loss_funcs"]["metric_loss"]
@@ -73,6 +74,10 @@ def test_a_run_keeps_its_updates_and_its_page_shows_them(run, small_dataset, tmp
     found, best = (trees.from_json((tmp_path / f"{n}.json").read_text()) for n in ("found", "best"))
     assert found.names[0] == tuple(names)
     np.testing.assert_array_equal(found.class_labels, best.class_labels)
+    for place, name in ((folder, "."), (folder.parent, folder.name)):
+        monkeypatch.chdir(place)
+        tree(Path(name), out=tmp_path / "here.json")
+        assert (tmp_path / "here.json").read_bytes() == (tmp_path / "found.json").read_bytes()
 
 
 def test_an_interrupted_run_has_the_same_updates(run, tmp_path, monkeypatch):
