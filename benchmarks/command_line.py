@@ -129,9 +129,9 @@ def _explained(error: Exception, command: str) -> str | None:
     """What a user can do about an error; ``None`` if it is a fault of the program."""
     if isinstance(error, ClickException):
         context: Any = getattr(error, "ctx", None)
-        place = context.command_path if context is not None else PROGRAM
+        place = context.command_path if context is not None else f"{PROGRAM} {command}".strip()
         text = error.format_message()  # type: ignore[attr-defined]
-        return f"{text}{_refused_value(error)} (see `{place} --help`)"
+        return f"{_with_refused_value(text, error)} (see `{place} --help`)"
     if isinstance(error, ModuleNotFoundError):
         ours = (__package__ or "").partition(".")[0], "pml_hierarchical"
         extra = _EXTRAS.get(command)
@@ -150,10 +150,17 @@ def _explained(error: Exception, command: str) -> str | None:
     return None
 
 
-def _refused_value(error: BaseException) -> str:
-    """What newer versions of typer, which check values with pydantic, leave out of the message."""
+def _with_refused_value(text: str, error: BaseException) -> str:
+    """A message of newer versions of typer, which check values with pydantic, as older ones had it.
+
+    Some of theirs leave out the value, others begin with the kind of the error.
+    """
     of_pydantic = getattr(error.__cause__, "errors", None)
-    return f", got {of_pydantic()[0]['input']!r}" if of_pydantic is not None else ""
+    if of_pydantic is None:
+        return text
+    value = repr(of_pydantic()[0]["input"])
+    text = text.replace("Value error, ", "", 1).removesuffix(".")
+    return text if value in text else f"{text}, got {value}"
 
 
 def _is_torchrun() -> bool:

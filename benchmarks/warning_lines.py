@@ -25,7 +25,8 @@ def quiet_warnings() -> None:
     logging.getLogger("PML").setLevel(logging.ERROR)
     # PML's trainer formats its loss for a bar that is not shown here.
     warnings.filterwarnings("ignore", message="Converting a tensor with requires_grad=True")
-    # Pillow's of a picture that is large, but taken: with over twice the pixels it is refused.
-    warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
+    # Pillow's of a picture that is read all the same, such as a large one or one whose EXIF data
+    # are damaged: they do not name it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     # A trial of a search may be ended within the warm-up.
     warnings.filterwarnings("ignore", message="a HierarchicalProxyLoss was trained for")

@@ -38,9 +38,8 @@ class HierarchicalTester(core.HierarchicalTester):
         progress_bar: whether embedding the data set draws one.
         **kwargs: of PML's ``GlobalEmbeddingSpaceTester``.
 
-    Raises ``TypeError`` for a calculator of another kind, and ``ValueError`` if ``primary_level``
-    is not among the levels to evaluate or ``HookContainer`` asks for a number of a calculator with
-    ``return_per_class``.
+    Raises ``TypeError`` for another kind of calculator, and ``ValueError`` if ``primary_level`` is
+    not evaluated, or ``HookContainer`` asks a calculator with ``return_per_class`` for a number.
 
     >>> samples = [(torch.eye(4)[i // 2], torch.tensor([i // 2, i // 4])) for i in range(8)]
     >>> calculator = HierarchicalAccuracyCalculator(include=("recall_at_1",))

@@ -222,8 +222,7 @@ def agreement(found: Any, known: Any) -> dict[int, float]:
 
     Arguments:
         found: a tree, as :meth:`~pml_hierarchical.Hierarchy.of` takes it; ``loss_func.hierarchy``.
-        known: likewise. Its fine classes are the first of ``found``, which may have more, such as
-            classes that were added since.
+        known: likewise. Its fine classes are the first of ``found``; others may be newer.
 
     Returns ``{level: NMI}``, each in 0..1: 1 for the same superclasses, whatever their numbers.
     Raises ``ValueError`` if ``known`` has a single level, or more fine classes than ``found``.

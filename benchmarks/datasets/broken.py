@@ -92,12 +92,18 @@ def examine_all(
     return dict(sorted(broken.items())), digests
 
 
-def broken_error(files: Sequence[Path], broken: dict[int, str]) -> OSError:
-    """The error that names a broken image; a ``FileNotFoundError`` if one is missing."""
+def broken_error(files: Sequence[Path], broken: dict[int, str], none_left: bool = False) -> OSError:
+    """The error that names a broken image; a ``FileNotFoundError`` if one is missing.
+
+    Arguments:
+        files: the images.
+        broken: see :func:`examine_all`.
+        none_left: whether the others were left out already, and there are none.
+    """
     gone = [i for i in broken if not files[i].is_file()]
     kind, first = (FileNotFoundError, gone[0]) if gone else (OSError, next(iter(broken)))
     return kind(
         f"{len(broken):,} of {counted(len(files), 'image')} cannot be used ({len(gone)} missing), "
-        f"first {printable(files[first])} ({broken[first]}): replace them, or leave them out "
-        "with --skip-broken"
+        f"first {printable(files[first])} ({broken[first]}): replace them"
+        + ("" if none_left else ", or leave them out with --skip-broken")
     )

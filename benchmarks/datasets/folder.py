@@ -40,7 +40,7 @@ class Found:
         others: the other files.
         unread: folders that are not read: hidden ones with images, and links to what is read
             elsewhere.
-        empty: folders that hold files, but no image.
+        empty: folders that hold files, but no image, neither in them nor below.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -81,6 +81,9 @@ def search(root: Path) -> Found:
         found.others += sorted(set(files) - set(images))
         if files and not images:
             found.empty.append(Path(place))
+    direct = {image.parent for image in found.images}
+    above = direct.union(*(folder.parents for folder in direct))
+    found.empty = [folder for folder in found.empty if folder not in above]
     return found
 
 

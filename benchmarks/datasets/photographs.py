@@ -91,7 +91,7 @@ def usable(
     if not skip_broken:
         raise broken_error(files, broken)
     if len(broken) == len(files):
-        raise ValueError(f"no image is left: {broken_error(files, broken)}")
+        raise ValueError(f"no image is left: {broken_error(files, broken, none_left=True)}")
     kept = np.ones(len(files), dtype=bool)
     kept[list(broken)] = False
     remaining = tuple(file for file, keep in zip(files, kept, strict=True) if keep)

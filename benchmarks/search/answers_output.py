@@ -147,6 +147,7 @@ def _table(found: Answers) -> str:
 
 def _table_of(query: Query, found: Answers) -> Table:
     level = found.level
+    has_column = level != 0 and all(answer.classes for answer in query.answers)
     nearest = f" (nearest class: {query.classes[0]})" if query.classes else ""
     table = Table(title=f"{printable(query.picture)}{nearest}", title_justify="left")
     if level is not None:
@@ -154,7 +155,7 @@ def _table_of(query: Query, found: Answers) -> Table:
     table.add_column("rank", justify="right")
     table.add_column("similarity", justify="right")
     table.add_column("distance", justify="right")
-    if level is not None and level != 0:
+    if has_column:
         table.add_column("class")
     table.add_column(f"picture in {printable(found.root)}", overflow="fold")
     for name, answers in query.groups(level).items():
@@ -162,7 +163,7 @@ def _table_of(query: Query, found: Answers) -> Table:
             title = f"{name} ({len(answers)} of {len(query.answers)})" if number == 0 else ""
             cells = [] if level is None else [title]
             cells += [str(answer.rank), f"{answer.similarity:.3f}", f"{answer.distance:.3f}"]
-            cells += [answer.classes[0]] if level else []
+            cells += [answer.classes[0]] if has_column else []
             table.add_row(*cells, printable(answer.path))
         table.add_section()
     return table

@@ -139,11 +139,17 @@ def _added_folders(model: RetrievalModel) -> list[str]:
     return folders if names and is_whole else []
 
 
-def _has_given_superclasses(model: RetrievalModel) -> bool:
-    """Whether the suite trained it with given superclasses, which are named like the folders."""
+def trained_record(model: RetrievalModel) -> Any:
+    """What a model says of its training, which ``add-classes`` keeps inside its own record."""
     record: Any = model.training_record
     while isinstance(record, dict) and "added_classes" in record:
         record = record.get("model")
+    return record
+
+
+def _has_given_superclasses(model: RetrievalModel) -> bool:
+    """Whether the suite trained it with given superclasses, which are named like the folders."""
+    record = trained_record(model)
     if not isinstance(record, dict) or "dataset" not in record:
         return False
     return str(record.get("loss", "hpl")).partition(":")[0] != "hpl"  # which discovers them

@@ -96,7 +96,9 @@ def check_files(found: SearchedPictures, gallery: Path) -> str | None:
 
 def _title(folder: Path, model: RetrievalModel | None) -> str:
     """The loss that the model was trained with, or the folder's name if that is not known."""
-    settings = model.training_record if model is not None else None
+    from ..search.same_classes import trained_record
+
+    settings = None if model is None else trained_record(model)
     loss = settings.get("loss") if isinstance(settings, dict) else None
     return printable(loss if isinstance(loss, str) else folder.name)
 

@@ -104,7 +104,7 @@ def as_jpeg(content: bytes, side: int) -> bytes:
 
 def _not_a_picture(content: bytes) -> str:
     if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"mif1", b"hevc"):
-        return f"HEIC pictures cannot be read. Save it as {FORMATS_IN_WORDS}."
+        return f"A HEIC picture cannot be read. Save it as {FORMATS_IN_WORDS}."
     if b"<svg" in content[:1000].lower():
         return f"SVG is a drawing, not a picture of pixels. Save it as {FORMATS_IN_WORDS}."
     return f"This is not a picture that can be read. Use {FORMATS_IN_WORDS}."

@@ -21,8 +21,7 @@ def get_clusterer(spec: Any) -> Any:
 
     Arguments:
         spec: ``"kmeans"``, ``"kmeans_step"``, ``"agglomerative"``, or a callable
-            ``(points, num_clusters) -> labels`` as :func:`~pml_hierarchical.clustering.discover`
-            takes it.
+            ``(points, num_clusters) -> labels``, see :func:`~pml_hierarchical.clustering.discover`.
 
     Raises ``TypeError`` for a class instead of an instance of it, or what cannot be called, and
     ``ValueError`` for an unknown name.

@@ -26,8 +26,7 @@ class KMeans(Clusterer):
     and all points are then assigned to them.
 
     Arguments:
-        iterations: how often the points are assigned and the means recomputed, at most: it ends
-            where no point moves.
+        iterations: how often the means are recomputed, at most: it ends where no point moves.
         restarts: how many random starts are tried where there are no centroids.
         balance: at least 1: no cluster gets more than ``balance`` times its fair share of the
             ``n`` points, rounded up: ``ceil(balance * n / num_clusters)``. ``None`` for no limit.

@@ -30,9 +30,8 @@ FAST_LOSSES = {
 class FastPath:
     """All levels in one operation, where that gives what PML's losses give, except for rounding.
 
-    It is taken for Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace with their
-    default distance and reducer, two or more levels, plain numbers as settings, neither a miner nor
-    a regularizer, and ``float32`` or ``float64``.
+    It is taken for Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace in 32 or 64
+    bits: two or more levels, default distances and reducers, plain numbers, no miner or regularizer.
 
     Arguments:
         class_share: train each step on the classes of the batch and, up to this share of all fine

@@ -52,13 +52,11 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
             second time for the gradient instead of keeping ``batch_size * classes / processes``.
         device_mesh: the processes that share the classes, of one dimension; by default all of
             them, on CUDA if they talk through NCCL. Move the loss nowhere else.
-        **base_loss_kwargs: settings of ``base_loss`` (margins, scales); neither distances, reducers
-            nor regularizers.
+        **base_loss_kwargs: settings of ``base_loss``, but no distance, reducer or regularizer.
 
     Raises ``RuntimeError`` if ``torch.distributed`` is not initialised, ``TypeError`` for another
     base loss, and ``ValueError`` for fewer classes than processes, options that cannot be divided,
-    and as ``HierarchicalProxyLoss``; in the forward pass, in **all** processes if the batch of one
-    cannot be used.
+    and as ``HierarchicalProxyLoss``; in **all** processes if the batch of one cannot be used.
 
     Example:
         >>> import torch.distributed as dist

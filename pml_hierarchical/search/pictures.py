@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 READING_VERSION = 3  # increase it with every change of what is read from the same bytes
 
 # Pillow hands EPS to Ghostscript, which is no reader for files of others; it only names the rest.
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
 WHITES = {"F": (1, 255, 65535), "I": (255, 65535, 2**31 - 1)}  # by mode; others have 16 bits
+_TURNS = dict(zip(range(2, 9), map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), strict=True))  # of EXIF
 
 
 def readable_formats() -> list[str]:
@@ -29,16 +31,21 @@ def open_picture(picture: str | Path | Image.Image, smallest: int | None = None)
         (255, 255, 255)
     """
     if isinstance(picture, Image.Image):
-        return _opaque(_eight_bits(ImageOps.exif_transpose(picture)))
+        turn = None
+        with suppress(Exception):  # damaged EXIF data; Pillow's exif_transpose raises for them
+            turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+        shown = _opaque(_eight_bits(picture if turn is None else picture.transpose(turn)))
+        shown.info.clear()  # if it is opened again, it must not be turned again
+        return shown
     content = Path(picture).read_bytes()
     try:
         return read_picture(content, smallest)
     except Exception as error:  # what the decoders raise is not documented
-        is_cut = "truncated" in str(error).lower()
-        wrong = "is cut off or damaged" if is_cut else "cannot be read"
-        advice = "copy it again" if is_cut else "give a file that Pillow opens, such as JPEG or PNG"
+        told = "cannot be read ({}): give a file that Pillow opens, such as JPEG or PNG"
+        if "truncated" in str(error).lower():
+            told = "is cut off or damaged ({}): copy it again"
         reason = str(error).partition(" <")[0]  # without the address of an object
-        raise OSError(f"the picture {str(picture)!r} {wrong} ({reason}): {advice}") from error
+        raise OSError(f"the picture {str(picture)!r} {told.format(reason)}") from error
 
 
 def read_picture(content: bytes, smallest: int | None = None) -> Image.Image:

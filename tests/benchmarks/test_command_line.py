@@ -79,6 +79,20 @@ def test_no_data_set_and_two(small_dataset, capsys):
     assert "which data set?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("index", "e", "--kind", "foo"), "'--kind': 'foo' is not one of 'auto', 'exact'"),
+        (("search", "g", "q", "-k"), "an argument. (see `pml-hierarchical search --help`)"),
+    ],
+)
+def test_a_wrong_option_is_explained_in_one_sentence(words, told, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert ".," not in error
+
+
 def test_a_warning_is_a_line_of_the_command_line_alone(small_dataset, tmp_path, capfd):
     usual = warnings.formatwarning
     run = ["run", "small", "--losses", "contrastive", "--epochs", "1", "--out"]

@@ -145,6 +145,16 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
     assert data.class_names[0] == tuple(SEVEN)
 
 
+def test_a_note_beside_the_folders_of_pictures_leaves_the_pictures(root):
+    for folder in (root, root / "food", root / "empty class"):
+        folder.mkdir(exist_ok=True)
+        (folder / "notes.txt").write_text("these are mine")
+    with pytest.warns(UserWarning, match="no picture is left") as caught:
+        list_folder(root)
+    (message,) = (str(one.message) for one in caught)
+    assert message.endswith(f"no picture is left of {root / 'empty class'}")
+
+
 def test_a_folder_without_any_picture_says_what_it_holds(tmp_path):
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone" / "a.heic").write_bytes(b"heic")

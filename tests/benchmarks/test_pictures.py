@@ -1,6 +1,7 @@
 """Every kind of picture is read as its plain copy of 8 bits is."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from benchmarks.datasets.broken import examine, open_photograph
 from benchmarks.datasets.folder import is_picture
 from benchmarks.datasets.omniglot import decode
-from pml_hierarchical.search.pictures import read_picture
+from pml_hierarchical.search.pictures import open_picture, read_picture
 
 GREY = np.random.default_rng(0).integers(0, 256, (21, 34), dtype=np.uint8)
 GREY[0, :2] = 0, 255
@@ -94,6 +95,28 @@ def test_a_picture_is_turned_as_its_camera_says(orientation, format):
     picture = read_picture(content)
     assert picture.size == (32, 48)
     np.testing.assert_allclose(picture, np.asarray(smooth), atol=8)
+
+
+def test_a_picture_that_was_turned_is_not_turned_again():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    once = read_picture(encoded(Image.fromarray(GREY), "PNG", exif=exif))
+    assert once.size == GREY.shape
+    np.testing.assert_array_equal(open_picture(once), once)
+
+
+@pytest.mark.parametrize("tag", [0x014A, 0x0202])  # of others in the file; of a wrong type
+def test_a_picture_is_turned_although_its_camera_wrote_wrong_data(tag):
+    entries = struct.pack("<HHHII", 2, 0x0112, 3, 1, 6) + struct.pack("<HHIf", tag, 11, 1, 0.5)
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entries + bytes(4)
+    picture = read_picture(encoded(Image.fromarray(GREY), "PNG", exif=exif))
+    np.testing.assert_array_equal(np.asarray(picture)[..., 0], np.rot90(GREY, -1))
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP"])
+def test_damaged_exif_data_do_not_damage_the_picture(format):
+    content = encoded(Image.fromarray(COLOURS), format, exif=b"Exif\0\0is no EXIF", lossless=True)
+    np.testing.assert_array_equal(read_picture(content), COLOURS)
 
 
 @pytest.mark.parametrize("format", ["TIFF", "JPEG"])

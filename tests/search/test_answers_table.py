@@ -20,3 +20,12 @@ def test_names_are_no_markup(capsys):
     shown = capsys.readouterr().out
     for text in ("IMG[copy].jpg", "[red]", "fruit:pear:", *names):
         assert text in shown
+
+
+def test_classes_without_superclasses_are_shown(capsys):
+    answers = (Answer(1, 0.5, Path("photos/a.jpg"), "a.jpg", ("pear",)),)
+    query = Query(Path("query.jpg"), ("apple",), answers)
+    write_answers(Answers((query,), None, Path("photos")), "table", None)
+    *_, head, _, row, _ = capsys.readouterr().out.splitlines()
+    assert [cell.strip() for cell in head.split("┃")][-3:-1] == ["class", "picture in photos"]
+    assert [cell.strip() for cell in row.split("│")][-3:-1] == ["pear", "a.jpg"]

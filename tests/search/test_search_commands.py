@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import warnings
 from pathlib import Path
 
 import html5lib
@@ -81,6 +82,15 @@ def test_json_is_what_python_finds(gallery, call):
     assert sorted(rank for ranks in of_group.values() for rank in ranks) == [1, 2, 3, 4, 5, 6]
     for answer in answers:
         assert answer["rank"] in of_group[answer["classes"][1]]
+
+
+def test_nothing_is_said_of_a_picture_that_is_read_all_the_same(own_gallery, call):
+    """Pillow has warnings of such pictures, which do not say which they are."""
+    Image.new("1", (9500, 9500)).save("large.png")
+    Image.new("L", (8, 8)).save("exif.png", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01")
+    with warnings.catch_warnings(record=True) as told:
+        code, _, errors = call("search", "gallery", "large.png", "exif.png")
+    assert (code, told, errors) == (0, [], "")
 
 
 def test_levels_and_classes_alone(gallery, call):

@@ -99,6 +99,18 @@ def test_galleries_of_the_same_name_are_called_by_their_paths(folders, tmp_path)
     assert titles == [str(folders.gallery), str(tmp_path / "gallery")]
 
 
+def test_a_gallery_is_called_by_its_loss_after_classes_were_added_too(folders, tmp_path):
+    model = RetrievalModel.load(folders.model)
+    for name, record in {
+        "trained": {"loss": "proxy_anchor"},
+        "grown": {"model": {"loss": "proxy_anchor"}, "added_classes": [], "added_folders": []},
+    }.items():
+        model.training_record = record
+        model.save(tmp_path / name)
+        (gallery,) = load(folders.gallery, model=tmp_path / name).galleries
+        assert gallery.title == "proxy_anchor"
+
+
 def test_pictures_that_are_missing(folders, tmp_path):
     found = load(folders.gallery)
     assert check_files(found, folders.gallery) is None

@@ -44,7 +44,7 @@ REFUSED = {
     "text": (b"not a picture " * 100, "This is not a picture that can be read"),
     "html": (b"<html><script>alert(1)</script>", "This is not a picture that can be read"),
     "svg": (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is a drawing"),
-    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(99), "HEIC pictures cannot be read"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(99), "A HEIC picture cannot be read. Save it"),
     "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "This is not a picture"),
     "half a JPEG": (saved(PICTURE, "JPEG")[:900], "damaged or incomplete"),
     "half a PNG": (saved(PICTURE, "PNG")[:900], "damaged or incomplete"),
