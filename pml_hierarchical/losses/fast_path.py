@@ -31,7 +31,7 @@ class FastPath:
     """All levels in one operation, where that gives what PML's losses give, except for rounding.
 
     It is taken for Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace in 32 or 64
-    bits: two or more levels, default distances and reducers, plain numbers, no miner or regularizer.
+    bits, with two or more levels, default distances and reducers, and no miner or regularizer.
 
     Arguments:
         class_share: train each step on the classes of the batch and, up to this share of all fine
