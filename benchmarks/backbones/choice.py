@@ -81,7 +81,7 @@ class BackboneChoice:
 
     def _check_start(self) -> None:
         """Statistics that no data went into normalise nothing: such a trunk would hardly train."""
-        by_itself = self.name in (DEFAULT, GLYPH)  # or refused by the data set
+        by_itself = self.name in (DEFAULT, GLYPH)  # the data set checks it
         if self.trained and self.weights == RANDOM and self.batch_norm == FROZEN and not by_itself:
             raise ValueError(
                 f"a trunk that starts at random (--weights {RANDOM}) has no batch normalisation "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,21 +39,26 @@ class EmbeddingMaps:
         places: for each loss ``(n, 2)``, where the images stand.
         labels: ``(n, levels)``, of the images.
         indices: ``(n,)``, of the images in the data set; ``None`` for runs that did not keep them.
-        colours: of the largest superclasses of :attr:`level`, the largest first.
     """
 
     places: Mapping[str, np.ndarray]
     labels: np.ndarray
     indices: np.ndarray | None
-    colours: Mapping[int, Colour]
 
-    @property
+    @cached_property
     def level(self) -> int:
         """By which the images are coloured: the coarsest in which they differ."""
         several = [
             level for level, column in enumerate(self.labels.T) if len(np.unique(column)) > 1
         ]
         return max(several, default=self.labels.shape[1] - 1)
+
+    @cached_property
+    def colours(self) -> dict[int, Colour]:
+        """Of the largest superclasses of :attr:`level`, the largest first; others have none."""
+        found, counts = np.unique(self.labels[:, self.level], return_counts=True)
+        largest = found[np.argsort(-counts, kind="stable")][: len(PALETTE)]
+        return {int(label): colour for label, colour in zip(largest, PALETTE, strict=False)}
 
     def entries(self, class_names: Sequence[Sequence[str]]) -> list[tuple[str, Colour]]:
         """The entries of the legend."""
@@ -90,16 +96,14 @@ def read_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -
         raise NoMapError(f"{len(first)} test images make no map")
     rows = sample(len(first))
     indices = next(iter(loaded.values())).get("test_indices")
-    maps = EmbeddingMaps(
+    return EmbeddingMaps(
         {
             loss: kept_places(files[loss], arrays["test_embeddings"][rows])
             for loss, arrays in loaded.items()
         },
         first[rows],
         None if indices is None or indices.shape != (len(first),) else indices[rows],
-        {},
     )
-    return replace(maps, colours=superclass_colours(maps.labels[:, maps.level]))
 
 
 def map_figure(maps: EmbeddingMaps, class_names: Sequence[Sequence[str]]) -> Figure:
@@ -119,13 +123,6 @@ def map_figure(maps: EmbeddingMaps, class_names: Sequence[Sequence[str]]) -> Fig
     ]
     legend_below(figure, handles, [name for name, _ in entries])
     return figure
-
-
-def superclass_colours(labels: np.ndarray) -> dict[int, Colour]:
-    """A colour for each superclass, the largest first; those beyond the colours get none."""
-    found, counts = np.unique(labels, return_counts=True)
-    largest = found[np.argsort(-counts, kind="stable")][: len(PALETTE)]
-    return {int(label): colour for label, colour in zip(largest, PALETTE, strict=False)}
 
 
 def kept_places(path: Path, embeddings: np.ndarray) -> np.ndarray:

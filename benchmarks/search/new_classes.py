@@ -21,6 +21,7 @@ from ..names import composed
 from .all_classes import means_of_classes
 from .contradictions import warn_of_namesakes, warn_of_other_places
 from .same_classes import class_paths, new_names
+from .training_records import with_added
 
 PICTURES_AT_A_TIME = 64
 
@@ -81,11 +82,7 @@ def with_classes_of(
         torch.cat([old, means]),
         tree,
         model.network.state_dict(),
-        {
-            "model": model.training_record,
-            "added_classes": list(names),
-            "added_folders": [folder_of[name] for name in names],
-        },
+        with_added(model.training_record, names, [folder_of[name] for name in names]),
     )
     return grown, added
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.search import RetrievalModel
@@ -13,6 +12,7 @@ from pml_hierarchical.trees import name_superclasses
 
 from ..datasets.photographs import Photographs
 from ..names import composed, last_part
+from .training_records import added, of_training
 
 Parts = tuple[str, ...]  # the coarsest superclass first, the class last
 
@@ -115,41 +115,24 @@ def _check_one_each(paths: Sequence[Parts]) -> None:
 
 def places_of(model: RetrievalModel) -> list[Place]:
     """What is known of the folders of a model's classes, in their order."""
-    added = _added_folders(model)
-    num_trained = len(model.class_names) - len(added)
+    new = _added_folders(model)
+    num_trained = len(model.class_names) - len(new)
     above = _given_superclasses(model, num_trained)
     trained = zip(model.class_names[:num_trained], above, strict=True)
-    known = [*trained, *((folder, frozenset[str]()) for folder in added)]
+    known = [*trained, *((folder, frozenset[str]()) for folder in new)]
     return [Place(tuple(composed(name).split("/")), given) for name, given in known]
 
 
 def _added_folders(model: RetrievalModel) -> list[str]:
-    """The folders of the classes that were added, which are the last; earlier versions recorded
-    their names alone.
-    """
-    names: list[str] = []
-    folders: list[str] = []
-    record: Any = model.training_record
-    while isinstance(record, dict) and "added_classes" in record:
-        names = [*record["added_classes"], *names]
-        own: Any = record.get("added_folders", record["added_classes"])
-        folders = [*own, *folders]
-        record = record.get("model")
+    """The folders of the classes that were added, which are the last."""
+    names, folders = added(model.training_record)
     is_whole = len(names) == len(folders) and model.class_names[-len(names) :] == tuple(names)
     return folders if names and is_whole else []
 
 
-def trained_record(model: RetrievalModel) -> Any:
-    """What a model says of its training, which ``add-classes`` keeps inside its own record."""
-    record: Any = model.training_record
-    while isinstance(record, dict) and "added_classes" in record:
-        record = record.get("model")
-    return record
-
-
 def _has_given_superclasses(model: RetrievalModel) -> bool:
     """Whether the suite trained it with given superclasses, which are named like the folders."""
-    record = trained_record(model)
+    record = of_training(model.training_record)
     if not isinstance(record, dict) or "dataset" not in record:
         return False
     return str(record.get("loss", "hpl")).partition(":")[0] != "hpl"  # which discovers them

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..names import printable
 from ..search.index_age import age_warning, is_noted
+from ..search.training_records import of_training
 from .files import PictureFiles
 from .gallery import Gallery, SearchedPictures, classes_of, same_pictures
 
@@ -96,9 +97,7 @@ def check_files(found: SearchedPictures, gallery: Path) -> str | None:
 
 def _title(folder: Path, model: RetrievalModel | None) -> str:
     """The loss that the model was trained with, or the folder's name if that is not known."""
-    from ..search.same_classes import trained_record
-
-    settings = None if model is None else trained_record(model)
+    settings = None if model is None else of_training(model.training_record)
     loss = settings.get("loss") if isinstance(settings, dict) else None
     return printable(loss if isinstance(loss, str) else folder.name)
 

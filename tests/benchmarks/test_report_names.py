@@ -21,7 +21,7 @@ def test_hostile_names_stay_inside_the_script_of_the_plots(tmp_path):
     names = tuple(map(printable, HOSTILE.values()))
     labels = np.arange(len(names))[:, None]
     places = {f"hpl:{HOSTILE['script']}": np.zeros((len(names), 2))}
-    maps = EmbeddingMaps(places, labels, None, {})
+    maps = EmbeddingMaps(places, labels, None)
     panels, legend = map_panels(maps, (names,), ("class",), {})
     picture = Picture("map", "Map", "caption", b"png", None, panels, legend)
     page._write("title", [Section("section", (picture,))], tmp_path)

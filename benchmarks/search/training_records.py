@@ -1,0 +1,42 @@
+"""What a model says of its training, inside what ``add-classes`` said of each step afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def with_added(record: Any, names: Sequence[str], folders: Sequence[str]) -> dict[str, Any]:
+    """The record of a model after classes were added.
+
+    Arguments:
+        record: the model's before.
+        names: of the new classes.
+        folders: of the new classes, within the folder that was read.
+    """
+    return {"model": record, "added_classes": list(names), "added_folders": list(folders)}
+
+
+def added(record: Any) -> tuple[list[str], list[str]]:
+    """The names and the folders of all classes that were added, the oldest first.
+
+    Earlier versions recorded names alone, which then stand for the folders.
+    """
+    names: list[str] = []
+    folders: list[str] = []
+    while _has_added(record):
+        names = [*record["added_classes"], *names]
+        folders = [*record.get("added_folders", record["added_classes"]), *folders]
+        record = record.get("model")
+    return names, folders
+
+
+def of_training(record: Any) -> Any:
+    """The record of the training itself."""
+    while _has_added(record):
+        record = record.get("model")
+    return record
+
+
+def _has_added(record: Any) -> bool:
+    return isinstance(record, dict) and "added_classes" in record
