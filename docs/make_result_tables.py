@@ -72,16 +72,16 @@ def merged(paths: Sequence[Path]) -> pd.DataFrame:
 
 def recomputed(means: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The rows of results.csv with the means of these runs; what was not trained stays."""
-    rows = means.to_dict("records")
-    for row in rows:
-        own = runs[runs["dataset"] == row["dataset"]]
-        if row["loss"] in set(own["loss"]):
-            found = (
-                differences(own, [row["loss"]]) if row["minus"] else own[own["loss"] == row["loss"]]
-            )
-            mean, half = mean_and_interval(found[row["key"]])
-            row |= {"mean": mean, "half_width": half, "runs": len(found)}
-    return pd.DataFrame(rows)
+    made = []
+    for (dataset, loss, minus), rows in means.groupby(["dataset", "loss", "minus"], sort=False):
+        own = runs[runs["dataset"] == dataset]
+        if loss in set(own["loss"]):
+            found = differences(own, [loss]) if minus else own[own["loss"] == loss]
+            new = [mean_and_interval(found[key]) for key in rows["key"]]
+            rows = rows.assign(runs=len(found))
+            rows[["mean", "half_width"]] = new
+        made.append(rows)
+    return pd.concat(made).sort_index()
 
 
 def runs_of(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:

@@ -17,6 +17,8 @@ from doc_pages import ROOT
 pytest.importorskip("material", reason="the extra docs is not installed")
 pytest.importorskip("mkdocstrings")
 
+pytestmark = pytest.mark.xdist_group("site")  # which is built once
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):

@@ -207,6 +207,7 @@ def test_without_umap_the_report_says_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.umap
+@pytest.mark.xdist_group("UMAP")
 def test_umap_puts_what_is_alike_together():
     pytest.importorskip("umap")
     rng = np.random.default_rng(0)

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import resume_worker
 
+# one process does the imports for all
+pytestmark = pytest.mark.xdist_group("resumed trainings")
+
 # Each training is a process of its own, forked from one that has done the imports, which take
 # longer than the training (optimizers import torch._dynamo).
 CONTEXT = multiprocessing.get_context("forkserver")

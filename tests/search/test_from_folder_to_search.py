@@ -4,12 +4,14 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
 from shop_folder import build_shop, quick_folder
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "from_folder_to_search.py"
 QUICK = ["--new", "20", "--backbone", "efficientnet_lite0", "--crop", "32"]
 
 
+@pytest.mark.xdist_group("UMAP")  # for the report: each process compiles it again
 def test_the_score_of_the_report_is_found_again_and_the_page_is_written(tmp_path, capsys):
     build_shop(tmp_path / "pictures", pictures=5)
     spec = importlib.util.spec_from_file_location("example", EXAMPLE)
