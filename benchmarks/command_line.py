@@ -146,8 +146,16 @@ def _explained(error: Exception, command: str) -> str | None:
         # the record keeper's tables say it in words
         kept = "What is finished is kept: free" if command in _CONTINUED else "Free"
         now = f". {kept} some space and start the same command again" if full else ""
-        return f"{str(error) or type(error).__name__}{now}"
+        return f"{_in_words(error)}{now}"
     return None
+
+
+def _in_words(error: Exception) -> str:
+    """Its text; of an error of the operating system without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        files = [error.filename, error.filename2]
+        return f"{' -> '.join(str(f) for f in files if f is not None)}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _with_refused_value(text: str, error: BaseException) -> str:

@@ -13,12 +13,12 @@ from ..files import write_whole
 from ..suite import changed_training
 from .search import Search
 from .trials import quiet_optuna, read_study
-from .tuned import read_yaml
+from .tuned import read_yaml, tuned_file
 
 _HEADER = """\
 # The best settings of each loss, found on validation classes alone by
-#   pml-hierarchical tune {dataset} --folds {folds} --seed {seed} --epochs {epochs}{options}
-# and read by `pml-hierarchical run {dataset} --tuned{network}`. Rewritten by every search.
+#   pml-hierarchical tune {dataset}{file} --folds {folds} --seed {seed} --epochs {epochs}{options}
+# and read by `pml-hierarchical run {dataset} --tuned{tuned}{network}`. Rewritten by every search.
 """
 
 
@@ -71,14 +71,27 @@ def save_settings(path: Path, search: Search, images: str) -> dict[str, Any]:
         losses = dict(sorted({**losses, search.loss.name: entry}.items()))
         kept = {key: value for key, value in common.items() if value != {}}
         content = {**kept, "images": images, "losses": losses}
-        network = common["network"] and f" {common['network']}"
-        chosen = common["training"].items()
-        options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in chosen)
-        folds = " ".join(map(str, search.folds))
-        shown = {**common, "folds": folds, "network": network, "options": network + options}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        write_whole(path, _HEADER.format(**shown) + text)
+        write_whole(path, _header(path, common) + text)
     return entry
+
+
+def _header(path: Path, common: dict[str, Any]) -> str:
+    """The commands that write the file and read it."""
+    network = common["network"] and f" {common['network']}"
+    chosen = common["training"].items()
+    options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in chosen)
+    # the commands find the data set's own file by themselves
+    file = "" if path.resolve() == tuned_file(common["dataset"]).resolve() else f" {path}"
+    shown = {
+        **common,
+        "folds": " ".join(map(str, common["folds"])),
+        "network": network,
+        "options": network + options,
+        "file": file and f" --settings{file}",
+        "tuned": file,
+    }
+    return _HEADER.format(**shown)
 
 
 def best_settings(search: Search) -> dict[str, Any]:

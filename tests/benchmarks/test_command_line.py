@@ -192,6 +192,12 @@ def test_errors_are_one_line_with_exit_code_2(arguments, message, capsys):
     assert message in line
 
 
+def test_an_error_of_the_operating_system_is_the_file_and_the_reason(tmp_path, capsys):
+    (tmp_path / "tree.json").write_text('["a/x", "a/y", "b/z"]')
+    assert main(["tree", str(tmp_path / "tree.json"), "--names", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: Is a directory\n"
+
+
 def test_debug_shows_where_an_error_came_from():
     for command in (["--debug", "report", "nowhere"], ["report", "nowhere", "--debug"]):
         with pytest.raises(FileNotFoundError, match="nowhere"):

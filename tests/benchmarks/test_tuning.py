@@ -532,6 +532,9 @@ def test_command_line_end_to_end(small_dataset, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "trial   2/2" in printed
     assert "trials.csv" in printed
+    written = file.read_text()
+    assert f"tune small --settings {file} --folds 0 --seed 0 --epochs 2\n" in written
+    assert f"`pml-hierarchical run small --tuned {file}`" in written
     assert main([*tune, "--seed", "1"]) == 2
     assert "Choose another --settings" in capsys.readouterr().err
     assert main(["run", "--dataset", "small", *common, "--tuned", str(file)]) == 0

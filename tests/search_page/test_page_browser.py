@@ -252,6 +252,21 @@ def test_one_is_no_plural(open_page):
     expect(page.locator("#compared p").first).to_contain_text("in %. The 1 picture of the gallery")
 
 
+def test_a_gallery_without_another_picture(open_page):
+    page = open_page()
+
+    def of_none(route):
+        answer = route.fetch().json()
+        for gallery in answer["galleries"]:
+            gallery |= {"answers": [], "correct": [0 for _ in gallery["correct"]]}
+        route.fulfill(json=answer)
+
+    page.route("**/api/search**", of_none)
+    page.click("#pictures .tile")
+    expect(page.locator(f"{TILES} p").first).to_have_text("no other picture")
+    expect(page.locator(".share")).to_have_count(0)
+
+
 def test_keyboard_and_texts(open_page):
     page = open_page()
     page.keyboard.press("Tab")

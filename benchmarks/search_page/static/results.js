@@ -17,6 +17,7 @@ export function showResults(found, view, onChoice) {
 /** A sentence that counts the answers by how right they are. */
 export function summary(gallery, query) {
   const number = gallery.answers.length;
+  if (!number) return "no other picture";
   if (!gallery.correct) return counted(number, "answer");
   const [right, ...above] = gallery.correct;
   const inside = above.map((count, place) => `, ${count} in ${query.superclasses[place]}`);
@@ -33,7 +34,7 @@ function side(gallery, context) {
   const { level, grouped, found } = context;
   const box = make("section", { className: "side", "aria-label": `Answers of ${gallery.title}` },
     make("h3", {}, breakable(gallery.title)), make("p", { className: "muted" }, summary(gallery, found.query)));
-  if (gallery.correct) box.append(share(gallery, found.query));
+  if (gallery.correct && gallery.answers.length) box.append(share(gallery, found.query));
   const answers = gallery.answers.map((one, place) => ({ ...one, place: place + 1 }));
   if (!grouped || !level) {
     box.append(list(answers, context));
