@@ -15,6 +15,8 @@ from .settings import TrainingSettings
 
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
+#: what a run's settings have of its network, if that is not the default
+OF_NETWORK = ("backbone", "workers")
 
 
 @dataclass(frozen=True)

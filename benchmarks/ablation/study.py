@@ -14,7 +14,7 @@ from ..report.blocks import Cell, Row
 from ..report.loss_names import full_name
 from ..report.tables import MISSING, difference_cell, markdown_table
 from ..results import HIERARCHY_NAMES, METRIC_NAMES, Summary, sign_of
-from ..run_config import RESULT_FILE, flattened
+from ..run_config import OF_NETWORK, RESULT_FILE, flattened
 from ..settings import OF_LOSS
 from ..stored import IMAGES, IMAGES_FILE
 from ..wording import counted
@@ -72,12 +72,14 @@ def _read_dataset(folder: Path) -> DatasetStudy | None:
         return None
     trainings: list[dict[str, Any]] = []
     for result in results:
-        training = result["config"]["training"]
-        training = {key: value for key, value in training.items() if key not in OF_LOSS}
+        config = result["config"]
+        training = {key: value for key, value in config["training"].items() if key not in OF_LOSS}
+        training |= {key: config[key] for key in OF_NETWORK if key in config}
         if training not in trainings:
             trainings.append(training)
     if len(trainings) > 1:
-        differing = [key for key in trainings[0] if trainings[0][key] != trainings[1].get(key)]
+        one, other = trainings[:2]
+        differing = [key for key in one | other if one.get(key) != other.get(key)]
         raise ValueError(
             f"{folder} holds ablations of different settings of training ({', '.join(differing)} "
             "differ): delete those that are not wanted"

@@ -95,6 +95,20 @@ def test_different_trainings_do_not_come_into_one_table(out):
         read_study(out)
 
 
+def test_different_networks_do_not_come_into_one_table(out, tmp_path, capsys):
+    path = write_study(read_study(out), tmp_path / "study", "the command")[1]
+    for place in (out / "ablation/glyphs").glob("*/*/result.json"):
+        result = json.loads(place.read_text())
+        result["config"]["backbone"] = {"name": "resnet50"}
+        place.write_text(json.dumps(result))
+    assert main(["study", str(out), "--out", str(tmp_path / "both"), "--earlier", str(path)]) == 2
+    assert "the training runs of glyphs differ from those of the earlier" in capsys.readouterr().err
+    del result["config"]["backbone"]
+    place.write_text(json.dumps(result))
+    with pytest.raises(ValueError, match=r"different settings .* \(backbone differ\)"):
+        read_study(out)
+
+
 def test_runs_of_a_loss_with_different_settings_are_not_pooled(out):
     path = out / "ablation/glyphs/proxy_nca/seed1_fold0/result.json"
     result = json.loads(path.read_text())
