@@ -36,7 +36,9 @@ def end_from_outside(item, data, progress):
     return item
 
 
-def report_back(item, data, progress):
+def report_back_if_even(item, data, progress):
+    if item % 2:
+        raise ValueError(f"item {item} diverged")
     progress.describe(f"item {item}", "at work")
     progress.advance(item)
     progress.finish(f"item {item} is done")
@@ -44,7 +46,7 @@ def report_back(item, data, progress):
 
 
 def make_progress():
-    return SuiteProgress(Console(width=100), 2, 3)
+    return SuiteProgress(Console(width=100), 2, 6)
 
 
 SOURCE = SmallSource("small")
@@ -60,30 +62,20 @@ def test_runs_side_by_side_are_the_runs_one_by_one(make_plan, monkeypatch, tmp_p
         assert one["validation"]["epoch"] == other["validation"]["epoch"] == [1, 2, 3]
 
 
-def test_what_a_process_says_reaches_the_bar(capsys):
-    progress = make_progress()
-    with progress.shown():
-        found = dict(map_jobs(report_back, [1, 2], SOURCE, make_small_data(), progress, jobs=2))
-    assert found == {1: 257, 2: 258}
-    printed = capsys.readouterr().out
-    assert "item 1 is done" in printed
-    assert "item 2 is done" in printed
-    (task,) = progress._progress.tasks
-    assert task.completed == 3
-
-
-def fail_if_odd(item, data, progress):
-    if item % 2:
-        raise ValueError(f"item {item} diverged")
-    return item
-
-
 @pytest.mark.parametrize("number", [1, 2])
-def test_what_fails_does_not_keep_the_others_from_being_done(number):
-    work = map_jobs(fail_if_odd, [1, 2, 3, 4], SOURCE, make_small_data(), make_progress(), number)
-    assert sorted(next(work)[0] for _ in range(2)) == [2, 4]
-    with pytest.raises(ValueError, match=r"item [13] diverged \(1 more failed\)"):
-        next(work)
+def test_what_fails_does_not_keep_the_others_from_being_done_and_said(number, capsys):
+    progress, items = make_progress(), [1, 2, 3, 4]
+    with progress.shown():
+        work = map_jobs(report_back_if_even, items, SOURCE, make_small_data(), progress, number)
+        found = dict(next(work) for _ in range(2))
+        with pytest.raises(ValueError, match=r"item [13] diverged \(1 more failed\)"):
+            next(work)
+    assert found == {2: 258, 4: 260}
+    printed = capsys.readouterr().out
+    assert "item 2 is done" in printed
+    assert "item 4 is done" in printed
+    (task,) = progress._progress.tasks
+    assert task.completed == 6
 
 
 def wait_unless_first(item, data, progress):
