@@ -54,7 +54,8 @@ def evaluate(options: EvaluateOptions) -> None:
         gallery = load_array(options.embeddings, "embeddings", prefixes=("gallery_",))
         gallery_labels = _labels(options.gallery_labels, options.embeddings, ("gallery_",))
     elif options.gallery_labels is not None or options.gallery_includes_queries:
-        raise ValueError("an option of the gallery was given without --gallery")
+        option = "includes-queries" if options.gallery_includes_queries else "labels"
+        raise ValueError(f"--gallery-{option} was given without --gallery")
     try:
         calculator = _calculator(options)
     except (TypeError, ValueError) as error:
@@ -132,6 +133,9 @@ def _with_options(message: str) -> str:
     for name, option in _OPTIONS.items():
         message = re.sub(rf"\b{name}\b", option, message)
     message = re.sub(r"^(include|exclude) names", r"--\1 names", message)
+    message = re.sub(
+        r"exclude \[.+\]", lambda names: f"--{re.sub('[^ a-zA-Z0-9_]', '', names[0])}", message
+    )
     return message.replace(" or None", "")
 
 

@@ -57,7 +57,7 @@ class TrainingSettings:
         if self.batch_size < 1 or self.batch_size % self.samples_per_class:
             raise ValueError(
                 f"the batch size must be a multiple of {self.samples_per_class}, the images that a "
-                f"batch has of each of its classes, got {self.batch_size}"
+                f"batch has of each of its classes, and above 0, got {self.batch_size}"
             )
         if not 0 <= self.warmup < 1:
             raise ValueError(

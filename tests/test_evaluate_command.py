@@ -174,8 +174,18 @@ def refused(capsys, folder, command):
         ("--embeddings @e.npy", "@e.npy holds no labels: give them in a file of their own"),
         ("--embeddings @e.pt", "@e.pt holds no labels: give them in a file of their own"),
         ("--embeddings @e.npy --labels @tree.json", "expected a .npy, .npz or .pt file"),
-        ("--embeddings @e.npy --labels @l.npy --gallery-labels @l.npy", "without --gallery"),
-        ("--embeddings @both.npz --gallery-includes-queries", "without --gallery"),
+        (
+            "--embeddings @e.npy --labels @l.npy --gallery-labels @l.npy",
+            "labels was given without --gallery",
+        ),
+        (
+            "--embeddings @both.npz --gallery-includes-queries",
+            "--gallery-includes-queries was given without --gallery",
+        ),
+        (
+            "--embeddings @e.npy --labels @nested.npy --include ndcg mistake_severity",
+            "make the fine labels unique, or --exclude ndcg mistake_severity (labels are in",
+        ),
         ("--embeddings @e.npy --labels @l.npy --include nothing", "--include names 'nothing'"),
         ("--embeddings @e.npy --labels @e.npy", "must be integers, got dtype float32"),
         ("--embeddings @e.npy --labels @e.npy", "(query_labels is @e.npy)"),
@@ -216,6 +226,7 @@ def test_errors_are_one_line(folder, sample, capsys, command, message):
     np.savez(folder / "other.npz", a=np.zeros(1), b=np.zeros(1))
     torch.save([1, 2], folder / "list.pt")
     np.save(folder / "short.npy", sample[1][:99])
+    np.save(folder / "nested.npy", sample[1][:, ::-1])
     np.save(folder / "high.npy", sample[1][:, 0] + 1)
     np.save(folder / "huge.npy", sample[0].astype(np.float64) * 1e200)
     sample[0][3, 1] = np.nan

@@ -222,6 +222,6 @@ def _check_halves(labels: np.ndarray, test_half: np.ndarray) -> None:
     shared = np.intersect1d(labels[test_half, 0], labels[~test_half, 0])
     if len(shared):
         raise ValueError(
-            f"class {shared[0]} has images in the training half and in the test half, as have "
-            f"{len(shared) - 1} others: expected halves without a common class"
+            f"{counted(len(shared), 'class has', 'classes have')} images in the training half and "
+            f"in the test half, first class {shared[0]}: expected halves without a common class"
         )

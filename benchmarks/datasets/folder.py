@@ -38,8 +38,7 @@ class Found:
     Attributes:
         images: files that have the suffix or the first bytes of a picture.
         others: the other files.
-        unread: folders that are not read: hidden ones with images, and links to what is read
-            elsewhere.
+        unread: what is not read: hidden folders with images, and links to what is read elsewhere.
         empty: folders that hold files, but no image, neither in them nor below.
     """
 
@@ -52,8 +51,8 @@ class Found:
 def search(root: Path) -> Found:
     """Look for images in a folder and below; hidden files are ignored.
 
-    A link is followed if it leads out of the folder to a place that was not read before, so that
-    no picture is read twice and links in a circle come to an end.
+    A link is followed unless it leads to what is read elsewhere, so that no picture is read twice
+    and links in a circle come to an end; one to a folder in the folder itself is never followed.
 
     Raises:
         OSError: if a folder cannot be read.
@@ -84,7 +83,24 @@ def search(root: Path) -> Found:
     direct = {image.parent for image in found.images}
     above = direct.union(*(folder.parents for folder in direct))
     found.empty = [folder for folder in found.empty if folder not in above]
+    again = _read_before(found.images)
+    found.images = [image for image in found.images if image not in again]
+    found.unread += sorted(again)
     return found
+
+
+def _read_before(images: Sequence[Path]) -> set[Path]:
+    """Links to other images here: a picture that is read twice would be its nearest neighbour."""
+    links = [image for image in images if image.is_symlink()]
+    if not links:
+        return set()
+    known = {os.path.realpath(image) for image in set(images).difference(links)}
+    again = set()
+    for link in links:
+        real = os.path.realpath(link)
+        again |= {link} if real in known else set()
+        known.add(real)
+    return again
 
 
 def readable_suffixes() -> frozenset[str]:

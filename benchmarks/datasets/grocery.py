@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..wording import counted
 from .broken import open_photograph
 from .layout import Layout
 from .photographs import Photographs
@@ -97,11 +98,15 @@ def list_grocery(data_root: Path | None) -> Photographs:
     kind_names, kinds = np.unique([photo.kind for photo in photographs], return_inverse=True)
     class_names, coarse_names = read_class_names(root)
     unknown = {*ids.tolist()} - {*class_names}, {*coarse_ids.tolist()} - {*coarse_names}
-    if not files or any(unknown):
-        raise ValueError(
-            f"the lists in {root} name {len(files)} images; classes.csv has no names for the "
-            f"classes {sorted(unknown[0])[:3]} and the coarse classes {sorted(unknown[1])[:3]}"
-        )
+    if not files:
+        raise ValueError(f"the lists of the data set grocery in {root} name no image")
+    for level, numbers in zip(LEVEL_NAMES, unknown, strict=False):
+        if numbers:
+            raise ValueError(
+                f"{root / 'classes.csv'} has no name for the {level} {min(numbers)}, which images "
+                f"are labelled with; it lacks {counted(len(numbers), 'name')} in all: clone the "
+                "data set again"
+            )
     return Photographs(
         name="grocery",
         labels=np.stack([classes, coarse, kinds], axis=1).astype(np.int64),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytorch_metric_learning.datasets import INaturalist2018
 
+from ..wording import counted
 from .download import Archive
 from .layout import Layout
 from .photographs import Photographs, list_photographs
@@ -77,16 +78,22 @@ def read_taxonomy(file: Path) -> dict[int, tuple[str, ...]]:
         ValueError: if the file is not JSON, or a category lacks a rank.
     """
     try:
-        categories = json.loads(read_list(file))
         return {
-            category["id"]: (*(category[rank] for rank in RANKS), category["name"])
-            for category in categories
+            category["id"]: tuple(_name(category, rank) for rank in (*RANKS, "name"))
+            for category in json.loads(read_list(file))
         }
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{file} cannot be read ({type(error).__name__}: {error}): expected a list of "
             f"categories, each with id, name, {', '.join(RANKS)}. {LAYOUT.expected}"
         ) from error
+
+
+def _name(category: dict[str, object], rank: str) -> str:
+    name = category[rank]
+    if not isinstance(name, str):
+        raise TypeError(f"category {category['id']} has no text as {rank}, but {name!r}")
+    return name
 
 
 def list_inaturalist(data_root: Path | None) -> Photographs:
@@ -103,7 +110,8 @@ def list_inaturalist(data_root: Path | None) -> Photographs:
     if unknown:
         raise ValueError(
             f"{root / 'categories.json'} has no category {unknown[0]}, which images are labelled "
-            f"with, nor {len(unknown) - 1} others: it is of another year. {LAYOUT.expected}"
+            f"with; it lacks {counted(len(unknown), 'category', 'categories')} in all: it is cut "
+            f"off or of another year. {LAYOUT.expected}"
         )
     paths = [taxonomy[number] for number in species]
     return list_photographs("inaturalist", root, files, paths, LEVEL_NAMES, test_half=is_test)

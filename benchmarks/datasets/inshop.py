@@ -104,9 +104,14 @@ def list_inshop(data_root: Path | None) -> Photographs:
         ValueError: for a line of the list that cannot be read.
     """
     root = LAYOUT.given(data_root)
-    has_list = any((root / folder / "list_eval_partition.txt").is_file() for folder in ("", "Eval"))
-    if not has_list or not any((root / folder).is_dir() for folder in ("img", "Img/img")):
-        LAYOUT.find(root)
+    places = zip(LAYOUT.required, ("Eval", "Img"), strict=True)
+    missing = [
+        name
+        for name, folder in places
+        if not (root / name).exists() and not (root / folder / name).exists()
+    ]
+    if missing:
+        raise FileNotFoundError(f"{root} has no {', '.join(missing)}. {LAYOUT.expected}")
     dataset = InShop(str(root), split="train+test")
     files = [Path(path) for path in dataset.paths]
     category_of = categories_of(files, dataset.labels)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from pml_hierarchical.search.pictures import read_picture
 
+from ..unreadable import reason_of
 from .base import RetrievalData
 from .classes import number_classes
 from .download import Archive
@@ -53,7 +54,7 @@ LAYOUT = Layout(
     ),
 )
 
-_DRAWING = re.compile(rf"(?:^|/)({'|'.join(HALVES)})/([^/]+)/([^/]+)/[^/]+\.png$")
+_DRAWING = re.compile(rf"(?:^|/)({'|'.join(HALVES)})/([^/]+)/([^/]+)/[^/.][^/]*\.png$")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Drawing:
 def read_drawings(data_root: Path) -> list[Drawing]:
     """All drawings below a folder, or in the zips there, in the order of their paths.
 
-    A drawing that is in two of the zips is read once: a copy would be its nearest neighbour.
+    A drawing that is there twice is read once: a copy would be its nearest neighbour.
 
     Raises:
         FileNotFoundError: if one of the halves is not there.
@@ -83,7 +84,7 @@ def read_drawings(data_root: Path) -> list[Drawing]:
             half, alphabet, character = match.groups()
             drawing = Drawing(where, half == HALVES[1], alphabet, character, content)
             by_name.setdefault(match.group().removeprefix("/"), drawing)
-    drawings = by_name.values()
+    drawings = [by_name[name] for name in sorted(by_name)]
     found = {drawing.is_test for drawing in drawings}
     missing = [
         half for half, is_test in zip(HALVES, (False, True), strict=True) if is_test not in found
@@ -92,18 +93,17 @@ def read_drawings(data_root: Path) -> list[Drawing]:
         raise FileNotFoundError(
             f"{data_root} has no drawings of {' and '.join(missing)}. {LAYOUT.expected}"
         )
-    return sorted(drawings, key=lambda drawing: drawing.where)
+    return drawings
 
 
 def _files(data_root: Path) -> Iterator[tuple[str, bytes]]:
+    """From the folders of the halves, and from the zips unless both of these are there."""
     zips = [data_root / name for name in ZIPS] if data_root.is_dir() else [data_root]
-    folders = [data_root / half for half in HALVES]
-    if all(folder.is_dir() for folder in folders):
-        for folder in folders:
-            for file in folder.glob("*/*/*.png"):
-                yield file.as_posix(), file.read_bytes()
-        return
-    for path in zips:
+    folders = [folder for half in HALVES if (folder := data_root / half).is_dir()]
+    for folder in folders:
+        for file in folder.glob("*/*/*.png"):
+            yield file.as_posix(), file.read_bytes()
+    for path in zips if len(folders) < len(HALVES) else ():
         if path.is_file():
             yield from _members(path)
 
@@ -143,8 +143,8 @@ def _decode_all(
         except Exception as error:  # what the decoders raise is not documented
             if not skip_broken:
                 raise OSError(
-                    f"the drawing {drawing.where} cannot be read ({error}): copy the data set "
-                    "again, or leave such out with --skip-broken"
+                    f"the drawing {drawing.where} cannot be read ({reason_of(error)}): copy the "
+                    "data set again, or leave such out with --skip-broken"
                 ) from error
             left_out.append(drawing.where)
     if not kept:

@@ -50,3 +50,12 @@ def test_an_empty_list(root):
     (root / "CUB_200_2011/images.txt").write_text("")
     with pytest.raises(ValueError, match="name no image"):
         list_cub(root)
+
+
+@pytest.mark.parametrize("name", ["images.txt", "image_class_labels.txt"])
+def test_a_list_that_ends_early(root, name):
+    file = root / "CUB_200_2011" / name
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:-4]))
+    with pytest.raises(ValueError, match=rf"{name}.* {len(lines) - 4}\b.*Expected in the folder"):
+        list_cub(root)

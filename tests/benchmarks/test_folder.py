@@ -97,6 +97,23 @@ def test_a_linked_folder_is_followed(root, tmp_path_factory):
     assert "file" in list_folder(root).class_names[0]
 
 
+def test_a_picture_is_read_once_whatever_links_to_it(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_image(elsewhere / "1.png")
+    write_image(root / ".store" / "2.png")
+    power = root / "tools" / "power" / "drill"
+    (power / "hidden.png").symlink_to(root / ".store" / "2.png")
+    (power / "out.png").symlink_to(elsewhere / "1.png")
+    with pytest.warns(UserWarning, match=r"elsewhere, are not: \S*\.store$"):
+        assert len(list_folder(root).files) == 26
+    (power / "out again.png").symlink_to(elsewhere / "1.png")
+    (root / "food" / "0.png").symlink_to(power / "0.jpg")
+    with pytest.warns(UserWarning, match=r"are not: \S*\.store, \S*food/0\.png, \S*/out\.png$"):
+        files = list_folder(root).files
+    assert len(files) == 26
+    assert power / "out again.png" in files
+
+
 SEVEN = [f"class {i}" for i in range(7)]
 
 

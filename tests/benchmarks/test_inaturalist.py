@@ -68,6 +68,14 @@ def test_malformed_categories(root, content):
         list_inaturalist(root)
 
 
+@pytest.mark.parametrize("genus", [None, 7])
+def test_a_rank_that_is_no_text(root, genus):
+    file = root / "categories.json"
+    file.write_text(json.dumps([{**one, "genus": genus} for one in json.loads(file.read_text())]))
+    with pytest.raises(ValueError, match=rf"cannot be read .*no text as genus, but {genus}\b"):
+        list_inaturalist(root)
+
+
 def test_categories_of_another_year(root):
     file = root / "categories.json"
     file.write_text(json.dumps(json.loads(file.read_text())[:-2]))

@@ -81,6 +81,14 @@ def test_what_is_missing_is_named(root, missing):
         list_inshop(root)
 
 
+def test_only_what_is_missing_is_named_where_the_rest_is_as_in_the_release(root):
+    (root / "Eval").mkdir()
+    (root / "list_eval_partition.txt").rename(root / "Eval" / "list_eval_partition.txt")
+    (root / "img").rename(root / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"has no img\. Expected"):
+        list_inshop(root)
+
+
 @pytest.mark.parametrize(
     "line",
     [

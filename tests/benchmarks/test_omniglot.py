@@ -1,3 +1,4 @@
+import shutil
 import zipfile
 from dataclasses import replace
 
@@ -91,6 +92,28 @@ def test_zips_are_as_good_as_the_folder(root, tmp_path, layout):
     np.testing.assert_array_equal(data.test_half, expected.test_half)
 
 
+@pytest.mark.parametrize("half", ALPHABETS)
+def test_one_half_may_be_extracted_and_the_other_zipped(root, half):
+    expected = load_omniglot(root)
+    pack(root, root / "omniglot.zip", (half,))
+    shutil.rmtree(root / half)
+    data = load_omniglot(root)
+    np.testing.assert_array_equal(data.inputs, expected.inputs)
+    np.testing.assert_array_equal(data.labels, expected.labels)
+    np.testing.assert_array_equal(data.test_half, expected.test_half)
+
+
+def test_hidden_files_of_other_systems_are_no_drawings(root):
+    (root / "images_background/Greek/character02/._0001_01.png").write_bytes(b"Mac OS X")
+    assert len(load_omniglot(root).inputs) == 32
+
+
+def test_a_file_that_is_no_drawing_is_told_without_the_address_of_an_object(root):
+    next((root / "images_background/Greek/character02").iterdir()).write_bytes(b"")
+    with pytest.raises(OSError, match=r"cannot be read \(no picture that Pillow can read\)"):
+        load_omniglot(root)
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_broken_drawing_is_named_or_counted(root, tmp_path, zipped):
     broken = sorted((root / "images_background/Greek/character02").iterdir())[1]
@@ -122,6 +145,13 @@ def test_nothing_left(root):
         file.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="no drawing is left of 32"):
         load_omniglot(root, skip_broken=True)
+
+
+@pytest.mark.parametrize("half", ALPHABETS)
+def test_a_half_that_is_no_folder_is_the_one_that_is_named(root, half):
+    shutil.rmtree(root / half)
+    with pytest.raises(FileNotFoundError, match=rf"no drawings of {half}\. Expected"):
+        load_omniglot(root)
 
 
 def test_a_missing_half_is_named(root, tmp_path):
