@@ -132,6 +132,18 @@ def test_sizes(num_classes, embedding_size, error, message):
         HierarchicalProxyLoss(num_classes, embedding_size)
 
 
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_weights_as_tensors_and_arrays(kind):
+    """Of a number and of a sequence, as a schedule that counts with tensors returns them."""
+    for weights in (0.25, (1, 0.25)):
+        schedule = lambda step, weights=weights: kind(weights)  # noqa: E731
+        for given in (kind(weights), schedule):
+            loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3, level_weights=given)
+            assert loss_func.level_weights == (1.0, 0.25)
+    with pytest.raises(TypeError, match="level_weights must be a number"):
+        HierarchicalProxyLoss(C, D, level_weights=kind([[1, 0.25]]))
+
+
 def test_weights_of_a_later_step():
     loss_func = HierarchicalProxyLoss(
         C, D, hierarchy=TREE, warmup=0, level_weights=lambda step: (1, 1, 1) if step < 2 else (1,)
