@@ -25,8 +25,8 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     """The arguments of the core's constructor by name, checked, with what they stand for."""
     base_loss = kwargs.get("base_loss", args[2] if len(args) > 2 else core.ProxyAnchorLoss)
     size_name = embedding_size_name(base_loss)
-    if len(args) < 2 and "embedding_size" not in kwargs:
-        kwargs["embedding_size"] = kwargs.pop(size_name, None)
+    if size_name in kwargs and "embedding_size" not in kwargs:
+        kwargs["embedding_size"] = kwargs.pop(size_name)
     bound = SIGNATURE.bind(*args, **kwargs)
     is_scaled = "coarse_scale" in bound.arguments
     bound.apply_defaults()
@@ -122,10 +122,8 @@ def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any) -> None
         raise TypeError(f"level_kwargs must be a mapping {{level: settings}}, got {level_kwargs!r}")
     for level, settings in level_kwargs.items():
         if not isinstance(settings, Mapping):
-            raise TypeError(
-                f"level_kwargs must hold mappings of keyword arguments, got {settings!r} for "
-                f"level {level}"
-            )
+            got = f"{settings!r} for level {level}"
+            raise TypeError(f"level_kwargs must hold mappings of keyword arguments, got {got}")
         check_keywords(base_loss, settings, ())
         if common := {"num_classes", embedding_size_name(base_loss), centers} & {*settings}:
             wrong = f"level_kwargs sets {common.pop()!r} for level {level}"

@@ -49,8 +49,9 @@ def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -
             f"labels must be 1D, got shape {tuple(labels.shape)}: use labels[:, 0], the finest "
             "level; the loss knows the superclasses of each class"
         )
-    if not isinstance(embeddings, torch.Tensor) or not embeddings.is_floating_point():
-        found = getattr(embeddings, "dtype", type(embeddings).__name__)
+    is_tensor = isinstance(embeddings, torch.Tensor)
+    if not is_tensor or not embeddings.is_floating_point():
+        found = embeddings.dtype if is_tensor else type(embeddings).__name__
         raise TypeError(f"embeddings must be a floating point tensor, got {found}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"labels must be integers, got {labels.dtype}")

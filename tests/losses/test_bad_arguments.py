@@ -132,6 +132,13 @@ def test_sizes(num_classes, embedding_size, error, message):
         HierarchicalProxyLoss(num_classes, embedding_size)
 
 
+def test_a_size_that_is_missing_or_given_twice():
+    with pytest.raises(TypeError, match="missing a required argument: 'embedding_size'"):
+        HierarchicalProxyLoss(C)
+    with pytest.raises(TypeError, match="multiple values for argument 'embedding_size'"):
+        HierarchicalProxyLoss(C, D, losses.P2SGradLoss, descriptors_dim=D + 1)
+
+
 @pytest.mark.parametrize("kind", [torch.tensor, np.array])
 def test_weights_as_tensors_and_arrays(kind):
     """Of a number and of a sequence, as a schedule that counts with tensors returns them."""
@@ -179,6 +186,9 @@ def test_embeddings(hierarchy):
     labels = torch.tensor([0, 1])
     with pytest.raises(ValueError, match=r"embeddings must have shape \(batch_size, 6\), got \(2,"):
         loss_func(torch.randn(2, 5), labels)
+    for value, found in ((np.zeros((2, D), np.float32), "ndarray"), (torch.eye(2, D).int(), "int")):
+        with pytest.raises(TypeError, match=f"must be a floating point tensor, got .*{found}"):
+            loss_func(value, labels)
     with pytest.raises(ValueError, match="the batch is empty"):
         loss_func(torch.randn(0, D), torch.tensor([], dtype=torch.long))
     with pytest.raises(ValueError, match="ref_emb"):
