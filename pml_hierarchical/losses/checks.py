@@ -72,10 +72,8 @@ def check_values(
     """
     lowest, highest = (int(extreme) for extreme in labels.aminmax())
     if lowest < 0 or highest >= num_classes:
-        raise ValueError(
-            f"labels must be in 0..{num_classes - 1} (num_classes={num_classes}), got labels from "
-            f"{lowest} to {highest}"
-        )
+        rule = f"labels must be in 0..{num_classes - 1} (num_classes={num_classes})"
+        raise ValueError(f"{rule}, got labels from {lowest} to {highest}")
     values = embeddings.detach()
     # a sum is quick; it is finite unless a value is not, or they are huge
     if not math.isfinite(float(values.sum())) and not values.isfinite().all():
@@ -87,7 +85,5 @@ def check_values(
         )
     if needs_norm and not values.any(dim=1).all():
         row = int((~values.any(dim=1)).nonzero()[0])
-        raise ValueError(
-            f"embeddings hold a row of zeros (row {row}), which has no direction: this base loss "
-            "divides by its length"
-        )
+        wrong = f"embeddings hold a row of zeros (row {row}), which has no direction"
+        raise ValueError(f"{wrong}: this base loss divides by its length")

@@ -393,8 +393,11 @@ class HierarchicalProxyLoss(GrowthMixin):
             schedule = value if callable(value) else None
             super().__setattr__(name, value if schedule is None else schedule(self.step))
             self.weight_schedule = schedule
-        elif name in ("clusterer", "engine") and value is not None:
+        elif name == "clusterer" or (name == "engine" and value is not None):
             super().__setattr__(name, (get_engine if name == "engine" else get_clusterer)(value))
+        elif name == "warmup" or (name == "recluster_every" and value is not None):
+            least = 0 if name == "warmup" else 1
+            super().__setattr__(name, checks.check_integer(name, value, least))
         elif name in {*SIGNATURE.parameters} - {"warmup", "recluster_every", "clusterer", "engine"}:
             raise AttributeError(f"{name} is fixed by the constructor: construct another loss")
         elif name == self.layout.attribute:

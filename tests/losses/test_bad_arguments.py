@@ -289,6 +289,25 @@ def test_names_that_are_set_later():
             setattr(loss_func, name, "kmean")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("warmup", "100", TypeError, "warmup must be an integer, got '100'"),
+        ("warmup", None, TypeError, "warmup must be an integer, got None"),
+        ("warmup", -1, ValueError, "warmup must be at least 0, got -1"),
+        ("recluster_every", 0, ValueError, "recluster_every must be at least 1, got 0"),
+        ("recluster_every", False, TypeError, "recluster_every must be an integer, got False"),
+        ("clusterer", None, TypeError, "clusterer must be one of .*got None"),
+    ],
+)
+def test_what_is_set_later_is_checked_as_in_the_constructor(name, value, error, message):
+    loss_func = HierarchicalProxyLoss(C, D)
+    before = getattr(loss_func, name)
+    with pytest.raises(error, match=message):
+        setattr(loss_func, name, value)
+    assert getattr(loss_func, name) is before
+
+
 def test_what_cannot_be_set_later():
     """Assigned, it would have no effect, or half of one."""
     loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3)
