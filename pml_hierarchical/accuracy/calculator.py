@@ -200,14 +200,12 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         labels, others = np.c_[query_labels], np.c_[reference_labels]
         num_levels = labels.shape[1]
         if num_levels != others.shape[1]:
-            raise ValueError(
-                f"query_labels have {num_levels} levels and reference_labels {others.shape[1]}"
-            )
+            wrong = f"query_labels have {num_levels} levels"
+            raise ValueError(f"{wrong} and reference_labels {others.shape[1]}")
         chosen = list(range(num_levels) if levels is None else dict.fromkeys(levels))
         if not chosen or not set(chosen) <= set(range(num_levels)):
-            raise ValueError(
-                f"levels must be some of 0..{num_levels - 1} (0 is the finest), got {chosen}"
-            )
+            known = f"0..{num_levels - 1} (0 is the finest)"
+            raise ValueError(f"levels must be some of {known}, got {chosen}")
         self.num_lone_queries = dict.fromkeys(chosen, 0)
         self.curr_function_dict = self.get_function_dict(include, exclude)
         whole = self.over_hierarchy()
