@@ -95,7 +95,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
             raise ValueError(f"k must be a positive integer, None or 'max_bin_count', got {k!r}")
         if block_size is not None and not _is_positive(block_size):
             raise ValueError(f"block_size must be a positive integer or None, got {block_size!r}")
-        if not all(_is_positive(at) for at in at_k):
+        if isinstance(at_k, int) or not all(_is_positive(at) for at in at_k):
             raise ValueError(f"at_k must hold positive integers below 2**31, got {at_k!r}")
         if distance is not None and knn_func is not None:
             raise ValueError("give a distance or a knn_func, not both: knn_func has its own")
