@@ -264,6 +264,14 @@ def test_checkpoint_of_another_loss(other, message, strict):
         )
 
 
+def test_checkpoint_with_other_centres():
+    """Which looks like one of another number of classes."""
+    state = HierarchicalProxyLoss(C, D, losses.SoftTripleLoss, centers_per_class=3).state_dict()
+    loss_func = HierarchicalProxyLoss(C, D, losses.SoftTripleLoss, centers_per_class=4)
+    with pytest.raises(ValueError, match=r"num_classes or centres per class .*36 proxies"):
+        loss_func.load_state_dict(state)
+
+
 @pytest.mark.parametrize("loss_class", [core.HierarchicalProxyLoss, HierarchicalProxyLoss])
 def test_data_parallel_is_refused(monkeypatch, loss_class):
     """By the function that copies a module to the GPUs, of which only the copying is replaced."""
