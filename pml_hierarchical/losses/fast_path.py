@@ -31,7 +31,8 @@ class FastPath:
     """All levels in one operation, where that gives what PML's losses give, except for rounding.
 
     It is taken for Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace in 32 or 64
-    bits, with two or more levels, default distances and reducers, and no miner or regularizer.
+    bits outside of autocast (there, pass ``embeddings.float()``), with two or more levels, default
+    distances and reducers, and no miner or regularizer.
 
     Arguments:
         class_share: train each step on the classes of the batch and, up to this share of all fine
@@ -87,8 +88,8 @@ class FastPath:
             if is_training and (self.class_share < 1 or self.save_memory):
                 raise ValueError(
                     f"class_share={self.class_share} and save_memory={self.save_memory} need the "
-                    "fast path, which this loss cannot take: see FastPath for what it takes, or "
-                    "set class_share=1 and save_memory=False"
+                    "fast path, which this loss cannot take, or not in half precision or under "
+                    "autocast: see FastPath, or set class_share=1 and save_memory=False"
                 )
             return None
         dim = settings.class_dim
