@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class FastPath:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(share := self.class_share, bool) or not isinstance(share, (int, float)):
+        if isinstance(share := self.class_share, bool) or not isinstance(share, Real):
             raise TypeError(f"class_share must be a number, got {share!r}")
         if not 0 < share <= 1:
             raise ValueError(f"class_share must be above 0 and at most 1 (all), got {share}")

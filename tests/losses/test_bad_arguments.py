@@ -9,6 +9,7 @@ import torch
 from pytorch_metric_learning.losses import CrossBatchMemory
 
 from pml_hierarchical import Hierarchy, losses
+from pml_hierarchical.clustering import KMeans
 from pml_hierarchical.core import hierarchical_proxy_loss as core
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
@@ -149,6 +150,15 @@ def test_weights_as_tensors_and_arrays(kind):
             assert loss_func.level_weights == (1.0, 0.25)
     with pytest.raises(TypeError, match="level_weights must be a number"):
         HierarchicalProxyLoss(C, D, level_weights=kind([[1, 0.25]]))
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int64])
+def test_numbers_of_numpy_are_numbers(kind):
+    engine, clusterer = losses.FastPath(class_share=kind(1)), KMeans(balance=kind(2))
+    options = {"num_superclasses": 3, "warmup": 0, "engine": engine, "clusterer": clusterer}
+    loss_func = HierarchicalProxyLoss(C, D, coarse_scale=kind(1), **options)
+    loss_func(torch.randn(C, D), torch.arange(C)).backward()
+    assert loss_func.largest_superclass <= 8
 
 
 def test_weights_of_a_later_step():
