@@ -76,7 +76,7 @@ class Hierarchy(core.Hierarchy):
         """From ``parents[l][c]``, the class of level ``l + 1`` above class ``c`` of level ``l``."""
         if len(parents) == 0:
             raise ValueError("parents is empty: use Hierarchy.flat for a single level")
-        columns = [np.arange(len(parents[0]))]
+        columns = [np.arange(len(core.as_integers(parents[0], "parents[0]", ndim=1)))]
         for level, values in enumerate(parents):
             vector = core.as_integers(values, f"parents[{level}]", ndim=1)
             if len(vector) != (size := columns[-1].max() + 1):
@@ -93,6 +93,8 @@ class Hierarchy(core.Hierarchy):
         """
         sep, above = separator or "/", dict[str, str | None]()
         for path in paths:
+            if isinstance(paths, str) or not isinstance(path, str):
+                raise TypeError(f"paths must be a list of 'fruit/apple', ..., got {paths!r:.200}")
             parts = path.removeprefix(sep).removesuffix(sep).split(sep)
             if "" in parts or ("\\" in path and separator is None):
                 raise ValueError(f"{path!r} has an empty name, or needs separator='\\\\' (or '/')")

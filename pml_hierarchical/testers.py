@@ -124,13 +124,11 @@ class HierarchicalTester(core.HierarchicalTester):
         known = range(query_labels.shape[1] if tree is None else tree.num_levels)
         levels = [*known] if wanted == "all" else [wanted] if isinstance(wanted, int) else [*wanted]
         if not set(levels) <= set(known):
-            raise ValueError(
-                f"label_hierarchy_level={wanted!r}, but the labels have the levels 0..{known[-1]}"
-            )
+            wrong = f"label_hierarchy_level={wanted!r}"
+            raise ValueError(f"{wrong}, but the labels have the levels 0..{known[-1]}")
         if self.primary_level is not None and self.primary_level not in levels:
-            raise ValueError(
-                f"primary_level={self.primary_level} is not among the levels to evaluate, {levels}"
-            )
+            wrong = f"primary_level={self.primary_level} is not among the levels to evaluate"
+            raise ValueError(f"{wrong}, {levels}")
         return levels
 
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import chain, count
+from itertools import chain, count, pairwise
 from typing import Any
 
 import numpy as np
@@ -149,12 +149,16 @@ def from_linkage(linkage: Any, num_superclasses: int | Sequence[int]) -> Hierarc
         linkage: of shape ``(num_classes - 1, 4)``, as scipy returns it.
         num_superclasses: the size of the coarse level, or the decreasing sizes of several.
 
-    Raises ``ValueError`` if merges at the same distance leave no cut of that size.
+    Raises ``ValueError`` for sizes that do not decrease from below the number of classes, or if
+    merges at the same distance leave no cut of that size.
     """
     from scipy.cluster.hierarchy import fcluster
 
     columns = [np.arange(len(linkage) + 1)]
-    for size in np.atleast_1d(np.asarray(num_superclasses)).tolist():
+    for below, size in pairwise([len(columns[0]), *np.atleast_1d(num_superclasses).tolist()]):
+        if type(size) is not int or not 1 <= size < below:
+            rule = f"decreasing integers below the {len(columns[0])} classes"
+            raise ValueError(f"num_superclasses must be {rule}, got {num_superclasses!r}")
         numbers = np.unique(fcluster(linkage, size, criterion="maxclust"), return_inverse=True)
         if len(numbers[0]) != size:
             wrong = f"the linkage cannot be cut into {size} superclasses"
@@ -222,7 +226,8 @@ def agreement(found: Any, known: Any) -> dict[int, float]:
 
     Arguments:
         found: a tree, as :meth:`~pml_hierarchical.Hierarchy.of` takes it; ``loss_func.hierarchy``.
-        known: likewise. Its fine classes are the first of ``found``; others may be newer.
+        known: likewise. Its fine classes are the first of ``found``; others may be newer. Where
+            ``found`` has classes of all their names, it is these, in any order.
 
     Returns ``{level: NMI}``, each in 0..1: 1 for the same superclasses, whatever their numbers.
     Raises ``ValueError`` if ``known`` has a single level, or more fine classes than ``found``.
@@ -240,7 +245,10 @@ def agreement(found: Any, known: Any) -> dict[int, float]:
     if known.num_classes > found.num_classes:
         wrong = f"the known tree has {known.num_classes} fine classes"
         raise ValueError(f"{wrong}, but only {found.num_classes} were clustered")
-    labels, truth = found.class_labels[: known.num_classes].T, known.class_labels.T
+    ours, theirs = ((tree.names and tree.names[0]) or () for tree in (found, known))
+    is_named = theirs and {*theirs} <= {*ours}
+    rows = found.encode(theirs).numpy() if is_named else np.arange(known.num_classes)
+    labels, truth = found.class_labels[rows].T, known.class_labels.T
     pairs = {n: (truth[min(n, len(truth) - 1)], labels[n]) for n in range(1, found.num_levels)}
     return {n: float(normalized_mutual_info_score(*pair)) for n, pair in pairs.items()}
 

@@ -192,6 +192,16 @@ def test_names_without_a_common_word_and_names_twice():
     ("call", "error", "message"),
     [
         (lambda: trees.from_linkage(linkage(np.ones((4, 1))), 2), ValueError, "cut into 2"),
+        *(
+            (
+                lambda sizes=sizes: trees.from_linkage(
+                    linkage([[0.0], [1.0], [3.0], [9.0]]), sizes
+                ),
+                ValueError,
+                r"must be decreasing integers below the 4 classes, got",
+            )
+            for sizes in (4, 9, 0, 2.5, (2, 3), "auto")
+        ),
         (lambda: trees.from_csv("a,b\n1,2\n"), ValueError, r"name and parent, got \['a', 'b'\]"),
         (lambda: trees.from_csv(""), ValueError, "got None"),
         (

@@ -95,7 +95,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
             raise ValueError(f"k must be a positive integer, None or 'max_bin_count', got {k!r}")
         if block_size is not None and not _is_positive(block_size):
             raise ValueError(f"block_size must be a positive integer or None, got {block_size!r}")
-        if not all(_is_positive(at) for at in at_k):
+        if isinstance(at_k, int) or not all(_is_positive(at) for at in at_k):
             raise ValueError(f"at_k must hold positive integers below 2**31, got {at_k!r}")
         if distance is not None and knn_func is not None:
             raise ValueError("give a distance or a knn_func, not both: knn_func has its own")
@@ -200,14 +200,12 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         labels, others = np.c_[query_labels], np.c_[reference_labels]
         num_levels = labels.shape[1]
         if num_levels != others.shape[1]:
-            raise ValueError(
-                f"query_labels have {num_levels} levels and reference_labels {others.shape[1]}"
-            )
+            wrong = f"query_labels have {num_levels} levels"
+            raise ValueError(f"{wrong} and reference_labels {others.shape[1]}")
         chosen = list(range(num_levels) if levels is None else dict.fromkeys(levels))
         if not chosen or not set(chosen) <= set(range(num_levels)):
-            raise ValueError(
-                f"levels must be some of 0..{num_levels - 1} (0 is the finest), got {chosen}"
-            )
+            known = f"0..{num_levels - 1} (0 is the finest)"
+            raise ValueError(f"levels must be some of {known}, got {chosen}")
         self.num_lone_queries = dict.fromkeys(chosen, 0)
         self.curr_function_dict = self.get_function_dict(include, exclude)
         whole = self.over_hierarchy()

@@ -35,9 +35,8 @@ class Embeddings:
         if not is_real:
             raise TypeError(f"{name} must be real numbers, got dtype {values.dtype}")
         if values.ndim != 2 or values.shape[1] == 0:
-            raise ValueError(
-                f"{name} must have shape (num_samples, embedding_size), got {tuple(values.shape)}"
-            )
+            rule = "shape (num_samples, embedding_size)"
+            raise ValueError(f"{name} must have {rule}, got {tuple(values.shape)}")
         if isinstance(values, np.ndarray) and values.flags.carray and values.dtype.isnative:
             values = torch.from_numpy(values)
         self.values, self.name, self.device = values, name, device
@@ -79,10 +78,8 @@ def check_embeddings(
         if len(embeddings) == 0:
             raise ValueError(f"{embeddings.name} is empty: there is nothing to evaluate or search")
         if len(embeddings) != len(of_them):
-            raise ValueError(
-                f"embeddings and labels must have the same length, got {len(embeddings)} "
-                f"embeddings and {len(of_them)} {embeddings.name}_labels"
-            )
+            got = f"{len(embeddings)} embeddings and {len(of_them)} {embeddings.name}_labels"
+            raise ValueError(f"embeddings and labels must have the same length, got {got}")
     sizes = f"{queries.size} and {references.size}"
     if queries.size != references.size:
         raise ValueError(f"query and reference need the same embedding size, got {sizes}")
@@ -105,9 +102,8 @@ def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.nd
     """
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
-        raise ValueError(
-            f"{name} must have shape (num_samples,) or (num_samples, num_levels), got {array.shape}"
-        )
+        rule = "shape (num_samples,) or (num_samples, num_levels)"
+        raise ValueError(f"{name} must have {rule}, got {array.shape}")
     if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise ValueError(f"{name} holds {array.max()}, which does not fit int64")
     if np.issubdtype(array.dtype, np.floating) and (array == np.trunc(array)).all():

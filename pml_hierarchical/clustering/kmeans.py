@@ -58,7 +58,7 @@ class KMeans(Clusterer):
             is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
             if not is_integer or not low <= value < 2**31 - 1:
                 raise ValueError(f"{name} must be an integer in {low}..2**31-2, got {value!r}")
-        is_number = isinstance(self.balance, (int, float)) and not isinstance(self.balance, bool)
+        is_number = type(x := self.balance) is not bool and isinstance(x, (int, float, np.number))
         if self.balance is not None and not (is_number and 1 <= self.balance < math.inf):
             rule = "None, or a finite number of at least 1 (times its fair share of the points)"
             raise ValueError(f"balance must be {rule}; got {self.balance!r}")

@@ -48,8 +48,7 @@ class ProxyLayout:
 
     def class_vectors(self, stored: torch.Tensor) -> torch.Tensor:
         """One vector per class, the mean of its centres, or of their directions; differentiable."""
-        # contiguous: norms of a transposed view of many classes take ten times as long
-        rows = self.rows(stored).contiguous()
+        rows = self.rows(stored).contiguous()  # norms of a transposed view take ten times as long
         rows = torch.nn.functional.normalize(rows) if self.direction_only else rows
         return rows if self.centers == 1 else rows.unflatten(0, (-1, self.centers)).mean(dim=1)
 
@@ -149,6 +148,7 @@ def values_by_pml(
 
 def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[float, ...]:
     """A weight for each level; a number is the weight of every coarse level beside 1."""
+    weights = getattr(weights, "tolist", lambda: weights)()  # of tensors and arrays
     is_many = isinstance(weights, Iterable) and not isinstance(weights, (Mapping, Set))
     values = tuple(weights) if is_many else (1.0, *[weights] * (num_levels - 1))
     if not all(isinstance(value, Real) for value in (values if is_many else [weights])):

@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -25,8 +26,8 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     """The arguments of the core's constructor by name, checked, with what they stand for."""
     base_loss = kwargs.get("base_loss", args[2] if len(args) > 2 else core.ProxyAnchorLoss)
     size_name = embedding_size_name(base_loss)
-    if len(args) < 2 and "embedding_size" not in kwargs:
-        kwargs["embedding_size"] = kwargs.pop(size_name, None)
+    if size_name in kwargs and "embedding_size" not in kwargs:
+        kwargs["embedding_size"] = kwargs.pop(size_name)
     bound = SIGNATURE.bind(*args, **kwargs)
     is_scaled = "coarse_scale" in bound.arguments
     bound.apply_defaults()
@@ -46,10 +47,9 @@ def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
     if wanted is None and given["hierarchy"] is None:
         wanted = "auto"
     if isinstance(wanted, str) and wanted == "auto" and given["num_classes"] < 3:
-        raise ValueError(
-            f"num_classes={given['num_classes']} is too few to discover superclasses: give a "
-            "hierarchy, or num_superclasses=() for the base loss itself"
-        )
+        wrong = f"num_classes={given['num_classes']} is too few to discover superclasses"
+        hint = "give a hierarchy, or num_superclasses=() for the base loss itself"
+        raise ValueError(f"{wrong}: {hint}")
     check_level_kwargs(base_loss, given["level_kwargs"] or {})
     schedule = given["level_weights"] if callable(given["level_weights"]) else None
     if schedule is not None:
@@ -94,9 +94,8 @@ def check_keywords(
         if keyword not in known:
             near = difflib.get_close_matches(keyword, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-            raise TypeError(
-                f"neither HierarchicalProxyLoss nor {label} has an argument {keyword!r}: {hint}"
-            )
+            wrong = f"neither HierarchicalProxyLoss nor {label} has an argument {keyword!r}"
+            raise TypeError(f"{wrong}: {hint}")
 
 
 def _unwrapped(base_loss: Any) -> Any:
@@ -105,7 +104,7 @@ def _unwrapped(base_loss: Any) -> Any:
 
 def check_coarse_scale(base_loss: Callable[..., Any], scale: Any, is_chosen: bool) -> None:
     """Raise unless this is a positive number, and chosen only for a loss that has a scale."""
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+    if isinstance(scale, bool) or not isinstance(scale, Real) or not 0 < float(scale) < math.inf:
         raise ValueError(f"coarse_scale must be a positive, finite number, got {scale!r}")
     made_by = _unwrapped(base_loss)
     if is_chosen and scale != 1 and isinstance(made_by, type) and not layout_of(made_by).scale:
@@ -122,10 +121,8 @@ def check_level_kwargs(base_loss: Callable[..., Any], level_kwargs: Any) -> None
         raise TypeError(f"level_kwargs must be a mapping {{level: settings}}, got {level_kwargs!r}")
     for level, settings in level_kwargs.items():
         if not isinstance(settings, Mapping):
-            raise TypeError(
-                f"level_kwargs must hold mappings of keyword arguments, got {settings!r} for "
-                f"level {level}"
-            )
+            got = f"{settings!r} for level {level}"
+            raise TypeError(f"level_kwargs must hold mappings of keyword arguments, got {got}")
         check_keywords(base_loss, settings, ())
         if common := {"num_classes", embedding_size_name(base_loss), centers} & {*settings}:
             wrong = f"level_kwargs sets {common.pop()!r} for level {level}"

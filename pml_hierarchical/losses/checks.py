@@ -49,8 +49,9 @@ def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -
             f"labels must be 1D, got shape {tuple(labels.shape)}: use labels[:, 0], the finest "
             "level; the loss knows the superclasses of each class"
         )
-    if not isinstance(embeddings, torch.Tensor) or not embeddings.is_floating_point():
-        found = getattr(embeddings, "dtype", type(embeddings).__name__)
+    is_tensor = isinstance(embeddings, torch.Tensor)
+    if not is_tensor or not embeddings.is_floating_point():
+        found = embeddings.dtype if is_tensor else type(embeddings).__name__
         raise TypeError(f"embeddings must be a floating point tensor, got {found}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"labels must be integers, got {labels.dtype}")
@@ -71,10 +72,8 @@ def check_values(
     """
     lowest, highest = (int(extreme) for extreme in labels.aminmax())
     if lowest < 0 or highest >= num_classes:
-        raise ValueError(
-            f"labels must be in 0..{num_classes - 1} (num_classes={num_classes}), got labels from "
-            f"{lowest} to {highest}"
-        )
+        rule = f"labels must be in 0..{num_classes - 1} (num_classes={num_classes})"
+        raise ValueError(f"{rule}, got labels from {lowest} to {highest}")
     values = embeddings.detach()
     # a sum is quick; it is finite unless a value is not, or they are huge
     if not math.isfinite(float(values.sum())) and not values.isfinite().all():
@@ -86,7 +85,5 @@ def check_values(
         )
     if needs_norm and not values.any(dim=1).all():
         row = int((~values.any(dim=1)).nonzero()[0])
-        raise ValueError(
-            f"embeddings hold a row of zeros (row {row}), which has no direction: this base loss "
-            "divides by its length"
-        )
+        wrong = f"embeddings hold a row of zeros (row {row}), which has no direction"
+        raise ValueError(f"{wrong}: this base loss divides by its length")

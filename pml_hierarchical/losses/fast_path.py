@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ class FastPath:
     """All levels in one operation, where that gives what PML's losses give, except for rounding.
 
     It is taken for Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace in 32 or 64
-    bits, with two or more levels, default distances and reducers, and no miner or regularizer.
+    bits outside of autocast (there, pass ``embeddings.float()``), with two or more levels, default
+    distances and reducers, and no miner or regularizer.
 
     Arguments:
         class_share: train each step on the classes of the batch and, up to this share of all fine
@@ -53,7 +55,7 @@ class FastPath:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(share := self.class_share, bool) or not isinstance(share, (int, float)):
+        if isinstance(share := self.class_share, bool) or not isinstance(share, Real):
             raise TypeError(f"class_share must be a number, got {share!r}")
         if not 0 < share <= 1:
             raise ValueError(f"class_share must be above 0 and at most 1 (all), got {share}")
@@ -87,8 +89,8 @@ class FastPath:
             if is_training and (self.class_share < 1 or self.save_memory):
                 raise ValueError(
                     f"class_share={self.class_share} and save_memory={self.save_memory} need the "
-                    "fast path, which this loss cannot take: see FastPath for what it takes, or "
-                    "set class_share=1 and save_memory=False"
+                    "fast path, which this loss cannot take, or not in half precision or under "
+                    "autocast: see FastPath, or set class_share=1 and save_memory=False"
                 )
             return None
         dim = settings.class_dim

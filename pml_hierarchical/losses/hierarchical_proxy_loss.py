@@ -329,23 +329,23 @@ class HierarchicalProxyLoss(GrowthMixin):
                 "into a loss of its own kind, and call from_unsharded(loss) or to_unsharded()"
             )
         if len(found) != len(stored):
-            raise ValueError(
-                f"the checkpoint is of a loss with {len(found)} levels, and this one has "
-                f"{len(stored)} (sizes {self.sizes}): construct it with the same hierarchy or "
-                "num_superclasses"
-            )
+            wrong = f"the checkpoint is of a loss with {len(found)} levels"
+            wrong += f", and this one has {len(stored)} (sizes {self.sizes})"
+            hint = "construct it with the same hierarchy or num_superclasses"
+            raise ValueError(f"{wrong}: {hint}")
         for level, (key, ours) in enumerate(stored.items()):
             theirs, dim = state_dict[key], self.layout.class_dim
             if key == f"{prefix}proxies":  # divided among processes
                 dim = 0
             if theirs.shape != ours.shape:
-                has_classes = theirs.shape[dim] == ours.shape[dim]
+                counted = "proxies" if (has_centres := self.layout.centers > 1) else "classes"
                 of_classes = "num_superclasses (or hierarchy)" if level else "num_classes"
+                of_classes += " or centres per class" * has_centres
+                size = "embedding_size" if theirs.shape[dim] == ours.shape[dim] else of_classes
                 raise ValueError(
                     f"the checkpoint's proxies of level {level} have shape {tuple(theirs.shape)}, "
-                    f"and those of this loss {tuple(ours.shape)}: construct it with the "
-                    f"{'embedding_size' if has_classes else of_classes} of the checkpoint, which "
-                    f"has {theirs.shape[dim] // self.layout.centers} classes at this level"
+                    f"and those of this loss {tuple(ours.shape)}: construct it with the {size} of "
+                    f"the checkpoint, which has {theirs.shape[dim]} {counted} at this level"
                 )
         signs = state_dict.get(f"{prefix}superclasses.class_signs")
         if signs is not None and signs.shape == self.superclasses.class_signs.shape:
@@ -393,8 +393,11 @@ class HierarchicalProxyLoss(GrowthMixin):
             schedule = value if callable(value) else None
             super().__setattr__(name, value if schedule is None else schedule(self.step))
             self.weight_schedule = schedule
-        elif name in ("clusterer", "engine") and value is not None:
+        elif name == "clusterer" or (name == "engine" and value is not None):
             super().__setattr__(name, (get_engine if name == "engine" else get_clusterer)(value))
+        elif name == "warmup" or (name == "recluster_every" and value is not None):
+            least = 0 if name == "warmup" else 1
+            super().__setattr__(name, checks.check_integer(name, value, least))
         elif name in {*SIGNATURE.parameters} - {"warmup", "recluster_every", "clusterer", "engine"}:
             raise AttributeError(f"{name} is fixed by the constructor: construct another loss")
         elif name == self.layout.attribute:

@@ -46,9 +46,8 @@ def register_proxy_loss(
         torch.Size([20, 8])
     """
     if not (isinstance(loss_class, type) and issubclass(loss_class, BaseMetricLossFunction)):
-        raise TypeError(
-            f"loss_class must be a subclass of PML's BaseMetricLossFunction, got {loss_class!r}"
-        )
+        rule = "loss_class must be a subclass of PML's BaseMetricLossFunction"
+        raise TypeError(f"{rule}, got {loss_class!r}")
     if class_dim not in (0, 1):
         raise ValueError(f"class_dim must be 0 or 1, got {class_dim!r}")
     known = (attribute, class_dim, centers, direction_only, size_argument)

@@ -79,10 +79,9 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
             kwargs.setdefault("coarse_proxies", "fixed")
         arguments = checked_arguments(*args, **kwargs)
         if arguments["coarse_proxies"] != "fixed":
-            raise ValueError(
-                "coarse_proxies can only be 'fixed' in ShardedHierarchicalProxyLoss, got "
-                f"{arguments['coarse_proxies']!r}; HierarchicalProxyLoss has the other choices"
-            )
+            rule = "coarse_proxies can only be 'fixed' in ShardedHierarchicalProxyLoss"
+            got = f"{arguments['coarse_proxies']!r}; HierarchicalProxyLoss has the other choices"
+            raise ValueError(f"{rule}, got {got}")
         engine = arguments["engine"]
         if engine is None or engine.class_share < 1:
             raise ValueError(
@@ -142,13 +141,14 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         try:
             if indices_tuple is not None:
                 raise ValueError("indices_tuple must be None: a miner sees only one process")
+            labels = checked_labels(labels, embeddings, self.embedding_size)
             if embeddings.device != device:
                 raise ValueError(f"embeddings must be on {device}, not {embeddings.device}")
-            labels = checked_labels(labels, embeddings, self.embedding_size)
             check_values(embeddings, labels, self.num_classes)
         except (TypeError, ValueError) as caught:
             error = caught
-        counts = processes.counts_or_error(len(embeddings), error, device, self.group)
+        count = 0 if error else len(embeddings)
+        counts = processes.counts_or_error(count, error, device, self.group)
         if len(self.sizes) > 1:
             self._check_progress(embeddings)
         with torch.autocast(device.type, enabled=False):

@@ -103,6 +103,7 @@ def test_labels_with_levels_and_a_hierarchy():
         (ValueError, "k must be a positive integer", {"k": "all"}),
         (ValueError, "block_size must be a positive integer", {"block_size": 0}),
         (ValueError, "at_k must hold positive integers", {"at_k": (1, 0)}),
+        (ValueError, "at_k must hold positive integers below .*got 5", {"at_k": 5}),
         (ValueError, "not both", {"distance": object(), "knn_func": print}),
         (TypeError, "include must be a list or tuple", {"include": "ndcg"}),
         (ValueError, "include names 'ndgc', which is not a metric", {"include": ("ndgc",)}),

@@ -29,3 +29,10 @@ def test_bad_input():
         agreement(tree, Hierarchy.flat(3))
     with pytest.raises(ValueError, match="4 fine classes, but only 3"):
         agreement(tree, Hierarchy.from_parents([[0, 0, 1, 1]]))
+
+
+def test_classes_with_the_same_names_are_the_same_in_any_order():
+    found = Hierarchy.from_mapping({"a": "x", "b": "x", "c": "y", "d": "y"})
+    assert agreement(found, {"a": "x", "c": "y", "b": "x", "d": "y"}) == {1: 1.0}
+    assert agreement(found, {"d": "y", "a": "x"}) == {1: 1.0}  # b and c are newer
+    assert agreement(found, {"e": "x", "c": "y"}) == {1: 0.0}  # by number: a and b are together

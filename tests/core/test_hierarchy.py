@@ -271,6 +271,19 @@ def test_is_immutable():
             r"parents\[1\] has 3 entries, but level 1 has 2 classes.*one parent$",
         ),
         (
+            lambda: Hierarchy.from_parents([0, 0, 1]),
+            ValueError,
+            r"parents\[0\] must be 1-D and not empty, got shape \(\)",
+        ),
+        *(
+            (
+                lambda paths=paths: Hierarchy.from_paths(paths),
+                TypeError,
+                "must be a list of 'fruit/apple', ..., got .*fruit",
+            )
+            for paths in ("fruit/apple", [("fruit", "apple"), ("fruit", "pear")])
+        ),
+        (
             lambda: Hierarchy.from_parents([[]]),
             ValueError,
             r"parents\[0\] must be 1-D and not empty",

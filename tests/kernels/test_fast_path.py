@@ -184,6 +184,9 @@ def test_what_needs_the_fast_path(settings, message):
     levels, embeddings, labels = make("cosface", (30, 8), reducer=reducers.SumReducer())
     with pytest.raises(ValueError, match=message):
         call(levels, embeddings, labels, FastPath(**settings))
+    plain, embeddings, labels = make("cosface", (30, 8))
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(ValueError, match="autocast"):
+        call(plain, embeddings, labels, FastPath(**settings))
     with torch.no_grad():
         assert call(levels, embeddings, labels, FastPath(**settings)) is None
     for level in levels:

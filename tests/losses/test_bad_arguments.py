@@ -9,6 +9,7 @@ import torch
 from pytorch_metric_learning.losses import CrossBatchMemory
 
 from pml_hierarchical import Hierarchy, losses
+from pml_hierarchical.clustering import KMeans
 from pml_hierarchical.core import hierarchical_proxy_loss as core
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
@@ -132,6 +133,34 @@ def test_sizes(num_classes, embedding_size, error, message):
         HierarchicalProxyLoss(num_classes, embedding_size)
 
 
+def test_a_size_that_is_missing_or_given_twice():
+    with pytest.raises(TypeError, match="missing a required argument: 'embedding_size'"):
+        HierarchicalProxyLoss(C)
+    with pytest.raises(TypeError, match="multiple values for argument 'embedding_size'"):
+        HierarchicalProxyLoss(C, D, losses.P2SGradLoss, descriptors_dim=D + 1)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_weights_as_tensors_and_arrays(kind):
+    """Of a number and of a sequence, as a schedule that counts with tensors returns them."""
+    for weights in (0.25, (1, 0.25)):
+        schedule = lambda step, weights=weights: kind(weights)  # noqa: E731
+        for given in (kind(weights), schedule):
+            loss_func = HierarchicalProxyLoss(C, D, num_superclasses=3, level_weights=given)
+            assert loss_func.level_weights == (1.0, 0.25)
+    with pytest.raises(TypeError, match="level_weights must be a number"):
+        HierarchicalProxyLoss(C, D, level_weights=kind([[1, 0.25]]))
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int64])
+def test_numbers_of_numpy_are_numbers(kind):
+    engine, clusterer = losses.FastPath(class_share=kind(1)), KMeans(balance=kind(2))
+    options = {"num_superclasses": 3, "warmup": 0, "engine": engine, "clusterer": clusterer}
+    loss_func = HierarchicalProxyLoss(C, D, coarse_scale=kind(1), **options)
+    loss_func(torch.randn(C, D), torch.arange(C)).backward()
+    assert loss_func.largest_superclass <= 8
+
+
 def test_weights_of_a_later_step():
     loss_func = HierarchicalProxyLoss(
         C, D, hierarchy=TREE, warmup=0, level_weights=lambda step: (1, 1, 1) if step < 2 else (1,)
@@ -167,6 +196,9 @@ def test_embeddings(hierarchy):
     labels = torch.tensor([0, 1])
     with pytest.raises(ValueError, match=r"embeddings must have shape \(batch_size, 6\), got \(2,"):
         loss_func(torch.randn(2, 5), labels)
+    for value, found in ((np.zeros((2, D), np.float32), "ndarray"), (torch.eye(2, D).int(), "int")):
+        with pytest.raises(TypeError, match=f"must be a floating point tensor, got .*{found}"):
+            loss_func(value, labels)
     with pytest.raises(ValueError, match="the batch is empty"):
         loss_func(torch.randn(0, D), torch.tensor([], dtype=torch.long))
     with pytest.raises(ValueError, match="ref_emb"):
@@ -242,6 +274,14 @@ def test_checkpoint_of_another_loss(other, message, strict):
         )
 
 
+def test_checkpoint_with_other_centres():
+    """Which looks like one of another number of classes."""
+    state = HierarchicalProxyLoss(C, D, losses.SoftTripleLoss, centers_per_class=3).state_dict()
+    loss_func = HierarchicalProxyLoss(C, D, losses.SoftTripleLoss, centers_per_class=4)
+    with pytest.raises(ValueError, match=r"num_classes or centres per class .*36 proxies"):
+        loss_func.load_state_dict(state)
+
+
 @pytest.mark.parametrize("loss_class", [core.HierarchicalProxyLoss, HierarchicalProxyLoss])
 def test_data_parallel_is_refused(monkeypatch, loss_class):
     """By the function that copies a module to the GPUs, of which only the copying is replaced."""
@@ -265,6 +305,25 @@ def test_names_that_are_set_later():
     for name in ("engine", "clusterer"):
         with pytest.raises(ValueError, match="'kmean'"):
             setattr(loss_func, name, "kmean")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("warmup", "100", TypeError, "warmup must be an integer, got '100'"),
+        ("warmup", None, TypeError, "warmup must be an integer, got None"),
+        ("warmup", -1, ValueError, "warmup must be at least 0, got -1"),
+        ("recluster_every", 0, ValueError, "recluster_every must be at least 1, got 0"),
+        ("recluster_every", False, TypeError, "recluster_every must be an integer, got False"),
+        ("clusterer", None, TypeError, "clusterer must be one of .*got None"),
+    ],
+)
+def test_what_is_set_later_is_checked_as_in_the_constructor(name, value, error, message):
+    loss_func = HierarchicalProxyLoss(C, D)
+    before = getattr(loss_func, name)
+    with pytest.raises(error, match=message):
+        setattr(loss_func, name, value)
+    assert getattr(loss_func, name) is before
 
 
 def test_what_cannot_be_set_later():

@@ -343,6 +343,10 @@ def test_batches_that_cannot_be():
         ((embeddings, labels[:2]), ValueError, "must equal number of labels"),
         ((embeddings[:0], labels[:0]), ValueError, "the batch is empty"),
         ((embeddings.to("meta"), labels), ValueError, "must be on cpu"),
+        *(
+            ((one, labels), TypeError, "must be a floating point tensor, got (ndarray|list|NoneT)")
+            for one in (embeddings.numpy(), embeddings.tolist(), None)
+        ),
         ((embeddings, labels, (labels,) * 4), ValueError, "indices_tuple must be None"),
     ):
         with pytest.raises(error, match=match):
