@@ -290,7 +290,8 @@ def test_a_full_disk_keeps_nothing_of_a_new_gallery(own_gallery, call, monkeypat
     monkeypatch.setattr(os, "fsync", fsync)
     code, _, errors = call("index", "embeddings", "--out", "new")
     assert code == 2
-    assert errors.strip().endswith("'. Free some space and start the same command again")
+    full = "index.faiss: No space left on device while writing"
+    assert errors.strip().endswith(f"{full}. Free some space and start the same command again")
     assert not (own_gallery / "new").exists()
 
 
