@@ -22,7 +22,7 @@ from ..training.shared_warmup import train_after_warmup
 from ..training.tree import training_tree
 from ..validation_runs import load_for_validation, validated_runs
 from .factors import DISCOVERED, Training
-from .variants import CHANGES, WHAT, Variant, chosen_variants
+from .variants import CHANGES, Variant, chosen_variants
 
 FOLDER = "ablation"  # apart from the runs of `run`, which are tested
 
@@ -76,22 +76,20 @@ def plan_ablation(request: RunRequest, what: Sequence[str], adapt: Adapt | None 
     for base in request.losses:
         _check_base(base)
     variants = chosen_variants(what)
-    if tuple(what) != WHAT:
-        _check_what(what, request.losses)
+    _check_what(what, request.losses)
     flat = plan(replace(request, out=request.out / FOLDER), adapt)
     return Ablation(flat, variants, request.folder)
 
 
 def _check_what(what: Sequence[str], bases: Sequence[str]) -> None:
-    """Refuse what none of the bases has, of which there would be no row."""
-    for name in what:
-        of_name = [v for v in chosen_variants([name]) if name in (v.name, v.change.split("=")[0])]
-        known = [base for base in hierarchical_bases() if any(v.is_for(base) for v in of_name)]
-        if not set(known).intersection(bases):
-            raise ValueError(
-                f"--what {name} is not varied on {', '.join(bases)}: leave it out, or choose "
-                f"--bases among {', '.join(known)}"
-            )
+    """Refuse factors of which none of the bases has any: there would be no row but references."""
+    named = [v for v in chosen_variants(what) if {v.name, v.change.split("=")[0]} & {*what}]
+    known = [base for base in hierarchical_bases() if any(v.is_for(base) for v in named)]
+    if not set(known).intersection(bases):
+        raise ValueError(
+            f"--what {' '.join(what)}: not varied on {', '.join(bases)}; choose --bases among "
+            f"{', '.join(known)}"
+        )
 
 
 def _check_base(base: str) -> None:

@@ -263,9 +263,9 @@ def test_a_folder_of_ones_own_has_its_own_name(make_ablation, tmp_path):
         ({"what": ["x"]}, "Known are coarse_proxies, coarse_rate, .*single variants such as hpl,"),
         ({"what": ["clusterer", "clusterer"]}, "--what has clusterer more than once"),
         (
-            {"what": ["warmup", "hpl:coarse_margin=0"], "bases": ["proxy_nca", "arcface"]},
-            "--what hpl:coarse_margin=0 is not varied on proxy_nca, arcface: leave it out, or "
-            "choose --bases among proxy_anchor",
+            {"what": ["hpl:coarse_margin=0"], "bases": ["proxy_nca", "arcface"]},
+            "--what hpl:coarse_margin=0: not varied on proxy_nca, arcface; choose --bases among "
+            "proxy_anchor",
         ),
         ({"what": ["coarse_scale"], "bases": ["p2s_grad"]}, "not varied on p2s_grad.*proxy_nca"),
         ({"what": ["nosuch"]}, r"unknown 'nosuch'\. Known are"),
