@@ -133,10 +133,7 @@ def _with_options(message: str) -> str:
     for name, option in _OPTIONS.items():
         message = re.sub(rf"\b{name}\b", option, message)
     message = re.sub(r"^(include|exclude) names", r"--\1 names", message)
-    message = re.sub(
-        r"exclude \[.+\]", lambda names: f"--{re.sub('[^ a-zA-Z0-9_]', '', names[0])}", message
-    )
-    return message.replace(" or None", "")
+    return message.replace("or exclude ", "or --exclude ").replace(" or None", "")
 
 
 def _with_files(message: str, options: EvaluateOptions) -> str:

@@ -208,7 +208,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
             raise ValueError(f"levels must be some of {known}, got {chosen}")
         self.num_lone_queries = dict.fromkeys(chosen, 0)
         self.curr_function_dict = self.get_function_dict(include, exclude)
-        whole = self.over_hierarchy()
+        whole = " ".join(self.over_hierarchy())
         conflict = first_conflict(
             np.concatenate([labels, others]), range(num_levels) if whole else chosen
         )
