@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -143,16 +144,20 @@ def _fill(
     bar: Any,
 ) -> None:
     missing = part.missing()
-    for start in range(0, len(missing), BLOCK):
-        rows = missing[start : start + BLOCK]
-        pictures = Subset(part.pictures, rows.tolist())
-        batches = DataLoader(pictures, batch_size=batch_size, num_workers=workers)
+    if not len(missing):
+        return
+    pictures = Subset(part.pictures, missing.tolist())
+    # one loader for all blocks: starting its processes takes about as long as loading a block
+    batch_size = min(batch_size, BLOCK)
+    batches = iter(DataLoader(pictures, batch_size=batch_size, num_workers=workers))
+    per_block = BLOCK // batch_size
+    for start in range(0, len(missing), per_block * batch_size):
         found = []
         with torch.no_grad():
-            for batch in batches:
+            for batch in islice(batches, per_block):
                 found.append(lower(batch.to(device)).float().cpu().numpy())
                 bar.update(len(batch))
-        part.file.write(rows, np.concatenate(found))
+        part.file.write(missing[start : start + per_block * batch_size], np.concatenate(found))
 
 
 def _check_disk(parts: Sequence[_Part], backbone: Backbone, shape: tuple[int, ...]) -> None:
