@@ -98,15 +98,19 @@ def _labels(path: str | None, embeddings: str, prefixes: tuple[str, ...]) -> Any
 
 
 def _table(metrics: Mapping[str, float], num_lone_queries: Mapping[int, int]) -> str:
-    """One line per metric: a column for each level, or the one value of the hierarchy."""
-    lines: dict[str, list[str]] = {}
+    """One line per metric: a column for each level, and one for metrics of the hierarchy."""
+    columns = [f"level {level}" for level in num_lone_queries]
+    if not all("_level" in key for key in metrics):
+        columns.append("hierarchy")
+    table, place_of = {"metric": columns}, {str(n): i for i, n in enumerate(num_lone_queries)}
     for key, value in metrics.items():
-        lines.setdefault(key.partition("_level")[0], []).append(f"{value:.4f}")
-    lines["queries without a partner"] = [str(count) for count in num_lone_queries.values()]
-    width = max(map(len, lines))
-    table = {"metric": [f"level {level}" for level in num_lone_queries]} | lines
+        name, _, level = key.partition("_level")
+        cells = table.setdefault(name, [""] * len(columns))
+        cells[place_of.get(level, -1)] = f"{value:.4f}"
+    table["queries without a partner"] = [str(count) for count in num_lone_queries.values()]
+    width = max(map(len, table))
     return "\n".join(
-        f"{name:<{width}}" + "".join(f"  {cell:>8}" for cell in cells)
+        f"{name:<{width}}" + "".join(f"  {cell:>9}" for cell in cells).rstrip()
         for name, cells in table.items()
     )
 

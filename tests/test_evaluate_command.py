@@ -83,9 +83,18 @@ def test_the_same_from_every_kind_of_file(folder, sample, command):
 def test_table(folder, capsys):
     evaluate(folder, "--embeddings @both.npz --include ndcg precision_at_1")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["metric", "level", "0", "level", "1"]
+    assert lines[0].split() == ["metric", "level", "0", "level", "1", "hierarchy"]
     assert [len(line.split()) for line in lines[1:3]] == [2, 3]
-    assert len({len(line) for line in lines if line.startswith(("metric", "precision"))}) == 1
+    end_of = {line.split()[0]: len(line) for line in lines}  # the columns are aligned on the right
+    assert end_of["ndcg"] == end_of["metric"]
+    assert end_of["precision_at_1"] == lines[0].index("level 1") + len("level 1")
+
+
+def test_table_without_metrics_of_the_hierarchy(folder, capsys):
+    evaluate(folder, "--embeddings @both.npz --include precision_at_1")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["metric", "level", "0", "level", "1"]
+    assert len(lines[0]) == len(lines[1])
 
 
 def test_gallery(folder, sample):
