@@ -139,7 +139,7 @@ def chosen_variants(what: Sequence[str]) -> tuple[Variant, ...]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(
-                f"--what: unknown {name!r}{hint} Known are {', '.join(WHAT)}, and single variants "
+                f"--what: unknown {name!r}{hint} Choose from {', '.join(WHAT)}, and single variants "
                 f"such as {', '.join([*REFERENCES, CHANGES[0].name])}"
             )
     chosen = {

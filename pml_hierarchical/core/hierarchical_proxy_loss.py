@@ -25,7 +25,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
     of the proxies of its classes, and is learned. Without a given hierarchy, the fine proxies are
     clustered then, and again every ``recluster_every`` training steps (calls in training mode with
     gradients). With one level, this loss *is* its base loss. **Its proxies need an optimizer.**
-    Recorded are ``num_updates``, and the unweighted ``loss_level0``, ``loss_level1``, ...
+    It records ``num_updates``, and the unweighted ``loss_level0``, ``loss_level1``, ...
     Source: Yang et al., *Hierarchical Proxy-based Loss for Deep Metric Learning*, WACV 2022.
 
     Arguments:

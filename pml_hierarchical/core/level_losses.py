@@ -83,8 +83,8 @@ def layout_of(loss_class: type) -> ProxyLayout:
     names = ", ".join(sorted(one.__name__ for one in LAYOUTS))
     raise TypeError(
         f"base_loss is a {loss_class.__name__}, which is not known to have proxies: pair and "
-        f"triplet losses cannot be a base. Known are {names} and their subclasses; a proxy loss "
-        "of your own becomes known by losses.register_proxy_loss(...)."
+        f"triplet losses cannot be a base. Use {names} or a subclass; register a proxy loss of "
+        "your own with losses.register_proxy_loss(...)."
     )
 
 

@@ -260,7 +260,10 @@ def test_a_folder_of_ones_own_has_its_own_name(make_ablation, tmp_path):
     ("changes", "message"),
     [
         ({"what": ["clusterers"]}, "--what: unknown 'clusterers'; did you mean 'clusterer'"),
-        ({"what": ["x"]}, "Known are coarse_proxies, coarse_rate, .*single variants such as hpl,"),
+        (
+            {"what": ["x"]},
+            "Choose from coarse_proxies, coarse_rate, .*single variants such as hpl,",
+        ),
         ({"what": ["clusterer", "clusterer"]}, "--what has clusterer more than once"),
         (
             {"what": ["hpl:coarse_margin=0"], "bases": ["proxy_nca", "arcface"]},
@@ -268,7 +271,7 @@ def test_a_folder_of_ones_own_has_its_own_name(make_ablation, tmp_path):
             "proxy_anchor",
         ),
         ({"what": ["coarse_scale"], "bases": ["p2s_grad"]}, "not varied on p2s_grad.*proxy_nca"),
-        ({"what": ["nosuch"]}, r"unknown 'nosuch'\. Known are"),
+        ({"what": ["nosuch"]}, r"unknown 'nosuch'\. Choose from"),
         ({"bases": ["proxy_ancor"]}, "--bases: unknown 'proxy_ancor'; did you mean 'proxy_anchor'"),
         ({"bases": ["nosuch"]}, r"unknown 'nosuch'\. HPL can be built on (?!.*(contrastive|hpl:))"),
         ({"bases": ["contrastive"]}, "'contrastive' has no proxies"),
