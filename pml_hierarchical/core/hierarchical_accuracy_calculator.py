@@ -17,7 +17,7 @@ Data = tuple[Any, Tensor, Any, Tensor]  # queries, their labels, references, the
 
 
 def count_same(labels: Tensor, others: Tensor) -> Tensor:
-    """How many references ``others`` share the class of each query, ``(queries, L)``."""
+    """How many of the references ``others`` share the class of each query, ``(queries, L)``."""
     codes = [column.unique(return_inverse=True)[1] for column in torch.cat([labels, others]).T]
     counts = [c[len(labels) :].bincount(minlength=len(c))[c[: len(labels)]] for c in codes]
     return torch.stack(counts, dim=1)
@@ -27,10 +27,10 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
     """PML's ``AccuracyCalculator`` for labels with a column per level, column 0 the finest.
 
     One search serves all levels, a block of queries at a time, so that memory does not grow with
-    their number. Results are named as by PML's testers: ``precision_at_1_level0`` for 2-D labels.
-    Arguments: PML's, but ``label_comparison_fn``. Metrics are methods ``calculate_<name>`` as in
-    PML, called for every block. They return one value per query, NaN if it does not count, or as
-    PML's do the mean of every class if ``self.return_per_class``.
+    their number. Results have the names of PML's testers: ``precision_at_1_level0`` for 2-D labels.
+    Arguments: PML's, except ``label_comparison_fn``. Metrics are methods ``calculate_<name>``, as
+    in PML, called for every block. They return one value per query, NaN if it does not count, or,
+    like PML's, the mean of every class if ``self.return_per_class``.
 
     >>> calculator = HierarchicalAccuracyCalculator(include=("precision_at_1",))
     >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [2, 0]])
@@ -41,7 +41,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
     def over_hierarchy(self) -> list[str]:
         """Names of a subclass's metrics with one value for all levels. They are called with all
         levels: ``query_labels`` and ``num_partners`` ``(queries, L)``, ``knn_labels`` ``(queries,
-        k, L)``. ``num_partners`` counts the references of the query's class, without itself."""
+        k, L)``. ``num_partners`` counts the references of the query's class except the query."""
         return []
 
     def get_accuracy(
@@ -55,7 +55,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         exclude: Sequence[str] = (),
         levels: Sequence[int] | None = None,
     ) -> dict[str, Any]:
-        """As PML's, for all levels or for ``levels``; NaN where no query has a value."""
+        """As in PML, for all levels or for ``levels``; NaN where no query has a value."""
         if self.label_comparison_fn is not EQUALITY:
             raise NotImplementedError("levels are compared by equality, not label_comparison_fn")
         self.curr_function_dict = self.get_function_dict(include, exclude)
@@ -87,7 +87,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         return found
 
     def mean(self, values: Tensor, labels: Tensor) -> float | list[float]:
-        """The mean of the queries with a value, or those of the classes that have such queries."""
+        """The mean over the queries that have a value, or the mean of each class with such ones."""
         by_class = self.avg_of_avgs or self.return_per_class
         groups = labels.unique(return_inverse=True)[1] if by_class else torch.zeros_like(labels)
         count, num_groups = ~values.isnan(), int(groups.max()) + 1
@@ -97,8 +97,8 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         return found if self.return_per_class else math.fsum(found) / len(found)
 
     def prepare(self, data: tuple[Any, Any, Any, Any], own: bool) -> Data:
-        """To override: check what is given; labels as ``int64``, ``(samples, L)``, on the device.
-        ``own`` is whether the references begin with the queries."""
+        """To override: check the data, and return labels as ``int64 (samples, L)`` on the device.
+        ``own`` says whether the references begin with the queries."""
         to = self.device
         query, labels, reference, others = (c_f.numpy_to_torch(x).detach().to(to) for x in data)
         if len(query) != len(labels) or len(reference) != len(others):
@@ -114,9 +114,9 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
     def ranked_values(self, tasks: list[Task], data: Data, own: bool) -> Iterator[list[Tensor]]:
         """To override: for every block, the values of its queries per task, in ``float64``."""
         query, labels, reference, others = data
-        num_same = count_same(labels, others)  # the query itself included
+        num_same = count_same(labels, others)  # including the query itself
         k = min(self.determine_k(num_same, len(reference), own), len(reference) - own)
-        others = torch.cat([others, others.amin(dim=0, keepdim=True) - 1])  # index -1 is no item
+        others = torch.cat([others, others.amin(dim=0, keepdim=True) - 1])  # index -1: no item
         per_class = copy(self)
         per_class.return_per_class = True
         for rows in torch.arange(len(query)).split(max(1, BLOCK_SIZE // (k + 1))):

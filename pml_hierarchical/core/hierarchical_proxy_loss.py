@@ -33,9 +33,9 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         embedding_size: size of the embeddings.
         base_loss: a proxy loss class of PML, or a callable that makes one.
         hierarchy: the tree of the classes, a :class:`Hierarchy`.
-        num_superclasses: how many to discover, within a given ``hierarchy``: a number, decreasing
+        num_superclasses: how many to discover, inside a given ``hierarchy``: a number, decreasing
             ones, or ``"auto"``, the default without a tree: a quarter of the classes, up to 1,000.
-        level_weights: finest first; or a number, the weight of every coarse level beside 1.
+        level_weights: finest first; or a number for every coarse level, with 1 for the finest.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates; ``None`` leaves them to ``ReclusterHook``.
         coarse_proxies: ``"learned"``, or as in the paper ``"fixed"`` to the means between updates.
@@ -98,7 +98,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         self.layout = levels.layout_of(type(fine)).of(fine, num_classes)
         self.level_factory, names = factory, iter(given.names or ())
         self.class_names = given.names and tuple(next(names) if one else None for one in is_given)
-        with torch.device("cpu"):  # also where a model is made on the meta device
+        with torch.device("cpu"):  # even where a model is made on the meta device
             table = torch.full((num_classes, len(sizes)), -1)
             table[:, torch.tensor(is_given)] = torch.tensor(given.class_labels)
             self.superclasses = SuperclassState(table, sizes)
@@ -108,7 +108,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         if not is_flat:
             self.add_to_recordable_attributes(list_of_names=["num_updates", *self.level_records])
 
-    # ------------------------------------------------------------ seams that a subclass overrides
+    # ------------------------------------------------------------ what a subclass may override
     hierarchy_class = Hierarchy
     kinds_of_coarse_proxies: tuple[str, ...] = ("learned", "fixed")
     weight_schedule: Any = None  # a function of the training step
@@ -147,7 +147,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
             apart = torch.compiler.is_compiling() and (self.recluster_every or self.weight_schedule)
             (self._uncompiled_step if apart else self._before_training_step)()
         now = self.superclasses.read()
-        if now.class_labels.device != embeddings.device:  # PML's losses move to it, too
+        if now.class_labels.device != embeddings.device:  # PML's losses move there, too
             now = self.to(embeddings.device).superclasses.read()
         num_levels = len(self.sizes) if now.is_active else 1
         table = now.class_labels.t()[:num_levels].index_select(1, labels)
@@ -168,7 +168,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
                 return levels.elements_of_levels(values, weights)
             found = levels.weighted_sum(lambda: values, weights), map(levels.recorded, values)
         for name, value in zip(self.level_records, found[1], strict=False):
-            self.__dict__[name] = value  # which torch.compile follows, unlike update()
+            self.__dict__[name] = value  # torch.compile can follow this, but not update()
         return {"loss": {"losses": found[0], "indices": None, "reduction_type": "already_reduced"}}
 
     def proxies_in_use(self, num_levels: int) -> list[torch.Tensor]:
@@ -176,7 +176,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         return [getattr(self.level_loss(n), self.layout.attribute) for n in range(num_levels)]
 
     def level_loss(self, level: int) -> Any:
-        """The loss of PML that is summed at a level; at level 0 the one with the fine proxies."""
+        """PML's loss that is summed at a level; at level 0, the one with the fine proxies."""
         return self.level_losses[f"level{level}"]
 
     def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> Any:
@@ -198,8 +198,8 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
 
     def recluster(self) -> Hierarchy:
         """Discover the levels that are not given, and set each coarse proxy to the mean of its
-        classes. Superclasses keep their numbers; learned proxies are set by the first update alone.
-        A ``ValueError`` if proxies that are clustered hold NaN."""
+        classes. Superclasses keep their numbers; learned proxies are set only by the first update.
+        Raises ``ValueError`` if proxies to be clustered hold NaN."""
         before = self.superclasses.read()
         with torch.inference_mode(False), torch.no_grad():  # buffers must not be inference tensors
             vectors, is_known = self.class_vectors(), all(self.is_given)
@@ -210,7 +210,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
                     stored = getattr(loss := self.level_loss(level), self.layout.attribute)
                     if isinstance(stored, torch.nn.Parameter):
                         stored.copy_(means)
-                    else:  # a new tensor: a backward pass still to come may need the old one
+                    else:  # a new tensor: a later backward pass may still need the old one
                         setattr(loss, self.layout.attribute, means.to(stored).contiguous())
             self.superclasses.write(table)
         return self.hierarchy_class(table, self.class_names)
@@ -231,7 +231,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
 
     @property
     def num_updates(self) -> int:
-        """How many times the coarse proxies were computed."""
+        """How many times the coarse proxies have been computed."""
         return self.superclasses.read().num_updates
 
     @property

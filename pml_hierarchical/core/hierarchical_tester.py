@@ -13,7 +13,7 @@ class HierarchicalTester(GlobalEmbeddingSpaceTester):
     Records are named as PML names them: ``precision_at_1_level0`` and, where several levels are
     evaluated, ``AVERAGE_precision_at_1``. Metrics over the hierarchy have no level and no average;
     they see all levels of the labels, whichever ``label_hierarchy_level`` asks for. The default
-    calculator is without NMI and AMI, which run k-means.
+    calculator leaves out NMI and AMI, which run k-means.
     """
 
     accuracy_calculator: Any
@@ -26,7 +26,7 @@ class HierarchicalTester(GlobalEmbeddingSpaceTester):
     def do_knn_and_accuracies(
         self, accuracies: dict[str, Any], embeddings_and_labels: dict[str, Any], *splits: Any
     ) -> None:
-        """Evaluate the split of the queries on the others; called by PML's ``test``."""
+        """Evaluate the query split against the reference splits; called by PML's ``test``."""
         arguments = self.set_reference_and_query(embeddings_and_labels, *splits)
         self.label_levels = list(self.label_levels_to_evaluate(arguments[1]))
         calculator, includes = self.accuracy_calculator, self.ref_includes_query(*splits)

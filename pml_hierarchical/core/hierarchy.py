@@ -15,9 +15,9 @@ class Hierarchy:
     Arguments:
         class_labels: integers of shape ``(num_classes, num_levels)``: row ``c`` holds the classes
             that fine class ``c`` belongs to, from the finest level (``c`` itself) to the coarsest.
-        names: for every level the names of its classes, or ``None``.
+        names: for every level, the names of its classes, or ``None``.
 
-    A ``TypeError`` unless the labels are integers; a ``ValueError`` for two parents or a gap.
+    Raises ``TypeError`` unless the labels are integers, ``ValueError`` for two parents or a gap.
 
     Example:
         >>> Hierarchy([[0, 0], [1, 0], [2, 1]])

@@ -24,14 +24,14 @@ class ProxyLayout:
 
     attribute: str  # the name of the parameter
     class_dim: int = 0  # 0 for the shape (num_classes, embedding_size), 1 for its transpose
-    centers: Any = 1  # proxies per class, neighbours in class_dim; or the attribute that says so
+    centers: Any = 1  # proxies per class, adjacent in class_dim; or the attribute with that number
     direction_only: bool | None = None  # lengths do not matter; None: if the distance normalises
-    size_argument: str = "embedding_size"  # its name in the constructor
+    size_argument: str = "embedding_size"  # what the constructor calls the embedding size
     needs_norm: bool = False  # a vector of length zero is an error, or makes the loss NaN
     scale: str = ""  # the attribute that similarities are multiplied by; "1/...": divided by
 
     def of(self, loss: Any, num_classes: int) -> "ProxyLayout":
-        """The layout with the values of one loss; a ``TypeError`` if that has other proxies."""
+        """The layout with one loss's values; ``TypeError`` if its proxies have another layout."""
         shape = tuple(getattr(getattr(loss, self.attribute, None), "shape", ()))
         centers = getattr(loss, self.centers) if isinstance(self.centers, str) else self.centers
         if len(shape) != 2 or shape[self.class_dim] != num_classes * centers:
@@ -43,7 +43,7 @@ class ProxyLayout:
         return replace(self, centers=centers, direction_only=bool(only or self.direction_only))
 
     def rows(self, stored: torch.Tensor) -> torch.Tensor:
-        """Proxies as ``(num_classes * centers, embedding_size)``, or those rows as stored."""
+        """Stored proxies as ``(num_classes * centers, embedding_size)``, or such rows as stored."""
         return stored if self.class_dim == 0 else stored.t()
 
     def class_vectors(self, stored: torch.Tensor) -> torch.Tensor:
@@ -53,7 +53,7 @@ class ProxyLayout:
         return rows if self.centers == 1 else rows.unflatten(0, (-1, self.centers)).mean(dim=1)
 
     def stored_form(self, vectors: torch.Tensor) -> torch.Tensor:
-        """One vector per class as the loss stores proxies; P2SGrad needs a direction, even of 0."""
+        """One vector per class in the loss's layout; P2SGrad needs a direction even for zeros."""
         if self.needs_norm:
             is_zero = vectors.norm(dim=1, keepdim=True) < 1e-12
             vectors = torch.nn.functional.normalize(vectors.masked_fill(is_zero, 1))
@@ -77,7 +77,7 @@ LAYOUTS: dict[type, ProxyLayout] = {
 
 
 def layout_of(loss_class: type) -> ProxyLayout:
-    """The layout of a class of losses; a ``TypeError`` for one that is not known to have any."""
+    """The layout of a class of losses; ``TypeError`` if it is not known to have proxies."""
     if known := [LAYOUTS[parent] for parent in loss_class.__mro__ if parent in LAYOUTS]:
         return known[0]
     names = ", ".join(sorted(one.__name__ for one in LAYOUTS))
@@ -90,9 +90,9 @@ def layout_of(loss_class: type) -> ProxyLayout:
 
 @dataclass(frozen=True)
 class LevelLossFactory:
-    """Makes the loss of any level from ``kwargs`` (regularizers and class weights for the finest
-    alone) and, over them, ``level_kwargs``. Coarse levels have ``coarse_scale`` times the scale,
-    unless those set it, and proxies that start at zero, buffers unless they are ``"learned"``."""
+    """Makes the loss of any level from ``kwargs`` (regularizers and class weights only for the
+    finest), overridden by ``level_kwargs``. Coarse levels have ``coarse_scale`` times the scale,
+    unless set there, and proxies that start at zero and are buffers unless ``"learned"``."""
 
     base_loss: Callable[..., Any]
     embedding_size: int
@@ -134,7 +134,7 @@ def values_by_pml(
     embeddings: torch.Tensor,
     proxies: Sequence[torch.Tensor],
 ) -> list[Any]:
-    """What PML's losses make of every level. They would cast their proxies, permanently, to the
+    """What PML's losses return for every level. They would permanently cast their proxies to the
     type of the embeddings; here they see a cast copy. Autocast casts the embeddings instead."""
     if torch.is_autocast_enabled(embeddings.device.type):
         embeddings = embeddings.to(proxies[0].dtype)
@@ -147,8 +147,8 @@ def values_by_pml(
 
 
 def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[float, ...]:
-    """A weight for each level; a number is the weight of every coarse level beside 1."""
-    weights = getattr(weights, "tolist", lambda: weights)()  # of tensors and arrays
+    """A weight for each level; a number is for every coarse level, and the finest then has 1."""
+    weights = getattr(weights, "tolist", lambda: weights)()  # for tensors and arrays
     is_many = isinstance(weights, Iterable) and not isinstance(weights, (Mapping, Set))
     values = tuple(weights) if is_many else (1.0, *[weights] * (num_levels - 1))
     if not all(isinstance(value, Real) for value in (values if is_many else [weights])):
@@ -164,17 +164,17 @@ def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[floa
 
 
 def weighted_sum(values: Callable[..., Any], weights: Sequence[float], *inputs: Any) -> Any:
-    """The sum of what a function of the inputs has for each level, times the level's weight."""
+    """The weighted sum of the values that a function of the inputs returns for the levels."""
     return sum(weight * value for weight, value in zip(weights, values(*inputs), strict=True))
 
 
 def recorded(value: torch.Tensor) -> torch.Tensor:
-    """A value detached; of another shape if compiled, as inductor returns equal outputs as one."""
+    """The value, detached; reshaped if compiled, because inductor merges equal outputs into one."""
     return value.detach().view(1).clone() if torch.compiler.is_compiling() else value.detach()
 
 
 def elements_of_levels(values: Sequence[Any], weights: Sequence[float]) -> dict[str, Any]:
-    """The ``loss_dict`` of what a ``DoNothingReducer`` leaves of every level."""
+    """The ``loss_dict`` of the elements that a ``DoNothingReducer`` leaves at every level."""
     return {
         f"{name}_level{level}": {**info, "losses": weight * info["losses"]}
         for level, (value, weight) in enumerate(zip(values, weights, strict=True))

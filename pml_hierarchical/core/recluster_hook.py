@@ -11,8 +11,8 @@ from .hierarchical_proxy_loss import HierarchicalProxyLoss
 
 class ReclusterHook:
     """An ``end_of_iteration_hook`` that updates every :class:`HierarchicalProxyLoss` of a trainer,
-    when its warm-up is over and then at intervals of ``every`` steps, which the loss counts. These
-    losses need ``recluster_every=None``. ``next_hook``, such as PML's, is called afterwards."""
+    when its warm-up is over and then every ``every`` steps, as counted by the loss. These losses
+    need ``recluster_every=None``. ``next_hook``, such as PML's, is called afterwards."""
 
     def __init__(self, every: int, next_hook: Callable[[Any], Any] = c_f.return_input) -> None:
         if every < 1:

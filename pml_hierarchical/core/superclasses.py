@@ -45,23 +45,23 @@ def discover(
     centroids: Sequence[Tensor] | None = None,
     spherical: bool = True,
 ) -> Tensor:
-    """Cluster the classes into the levels that are not given; returns the table of all levels.
+    """Cluster the classes into the levels that are not given; return the table of all levels.
 
-    Each level clusters the classes of the level below it, by the means of their vectors. A given
-    class above is clustered by itself, into superclasses in proportion to its size. Superclasses
+    Each level clusters the classes of the level below it, by the means of their vectors. Each given
+    class above is clustered separately, into superclasses in proportion to its size. Superclasses
     keep their numbers, by the centroids or else by the largest overlap with the last update.
 
     Arguments:
         vectors: of the fine classes, floats of shape ``(num_classes, dimension)``.
-        table: ``int64``, ``(num_classes, num_levels)``: the last update, or ``-1`` before it.
+        table: ``int64``, ``(num_classes, num_levels)``: of the last update; ``-1`` before any.
         sizes, is_given: as :func:`level_sizes` returns them.
         clusterer: ``clusterer(points, num_clusters) -> labels`` as PML's ``kmeans_func``, of
             ``float32`` on the CPU; with a true attribute ``warm_start``, it gets ``centroids=``
             (or ``None``) and ``spherical=`` too.
-        centroids: for each coarse level the proxies in use, ``(sizes[level], dimension)``.
+        centroids: the proxies in use at each coarse level, ``(sizes[level], dimension)``.
         spherical: cluster by direction, so that points are unit vectors.
 
-    A ``ValueError`` for vectors that are not finite and for other labels of the clusterer.
+    Raises ``ValueError`` if vectors are not finite or the clusterer returns invalid labels.
     """
     scaled = unit_vectors if spherical else Tensor.float
     points, found = scaled(vectors.detach().float().cpu()), table.to("cpu", copy=True)
@@ -78,16 +78,16 @@ def discover(
         counts, codes = group_of_node.bincount(), (group * size + last)[last >= 0].unique()
         kept = (codes // size).bincount()
         is_kept = kept.shape == counts.shape and kept.all() and kept.sum() == size
-        numbers = codes % size if is_kept else torch.arange(size)  # those of a group in a row
+        numbers = codes % size if is_kept else torch.arange(size)  # consecutive in each group
         last = torch.where(last < 0, last, numbers.argsort()[last])
         for number, share in enumerate(kept.tolist() if is_kept else share_out(size, counts)):
-            # a slice where all are one group: copying a million proxies takes its time
+            # a slice where all are one group: copying a million proxies takes long
             members = (group_of_node == number).nonzero()[:, 0] if above else slice(None)
             fine = (group == number).nonzero()[:, 0] if above else slice(None)
             here = None if start is None else start[numbers[first : first + share]]
             labels[members], is_warm = _clusters(clusterer, nodes[members], share, here, spherical)
             new, old = labels[below[fine]], last[fine] - first
-            is_warm |= bool((old < 0).all())  # the same where there are no numbers yet
+            is_warm |= bool((old < 0).all())  # or where there are no numbers to keep yet
             found[fine, level] = numbers[first + (new if is_warm else _matched(new, old, share))]
             first += share
     return found.to(table.device)
@@ -113,7 +113,7 @@ def _clusters(
 
 
 def _matched(labels: Tensor, before: Tensor, num_clusters: int) -> Tensor:
-    """Give clusters the numbers they had before, by the largest overlap in all."""
+    """Give clusters the numbers they had before, by the largest total overlap."""
     known = (before >= 0) & (before < num_clusters)
     from scipy.optimize import linear_sum_assignment
 
@@ -123,24 +123,24 @@ def _matched(labels: Tensor, before: Tensor, num_clusters: int) -> Tensor:
 
 
 def share_out(num_clusters: int, counts: Tensor) -> list[int]:
-    """The clusters of each group, at least one, by largest remainder of its number of points."""
+    """How many clusters each group gets (at least one): largest remainders of its point counts."""
     fair, total = num_clusters * counts, counts.sum()  # integers, so that ties are ties
     shares = (fair // total).clamp(min=1)
     while step := int((num_clusters - shares.sum()).sign()):
         gain = (step * (fair - shares * total)).masked_fill(shares + step < 1, -(2**63))
-        shares[gain.argmax()] += step  # never more than one per point: then nothing is missing
+        shares[gain.argmax()] += step  # never beyond one per point: nothing is missing by then
     return shares.tolist()
 
 
 def unit_vectors(points: Tensor) -> Tensor:
-    """The direction of each row, however long; a row of zeros stays as it is."""
+    """The direction of each row, whatever its length; a row of zeros stays as it is."""
     return normalize(normalize(points, torch.inf, eps=torch.finfo(points.dtype).tiny))
 
 
 def group_means(points: Tensor, groups: Tensor, num_groups: int) -> Tensor:
     """The mean of the points of each group, in ``float64``: their order must not matter."""
     sums = torch.zeros(num_groups, points.shape[1], dtype=torch.float64)
-    for some, theirs in zip(points.split(1024), groups.split(1024), strict=True):  # cached
+    for some, theirs in zip(points.split(1024), groups.split(1024), strict=True):  # fits the cache
         sums.index_add_(0, theirs, some.double())
     return (sums / groups.bincount(minlength=num_groups)[:, None]).to(points.dtype)
 
@@ -154,7 +154,7 @@ def to_signs(table: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def from_signs(signs: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The table ``(num_classes, num_levels)`` of :func:`to_signs`; -1 for signs of no class."""
+    """The table ``(num_classes, num_levels)`` of :func:`to_signs`; -1 where no class matches."""
     rest, columns = signs.sign(), [torch.arange(len(signs), device=signs.device)]
     for size in sizes[1:]:
         bits = max(1, (size - 1).bit_length())
@@ -179,7 +179,7 @@ class Progress(NamedTuple):
     num_updates: int
     last_update: int
     is_active: bool
-    is_mixed: bool  # an average of different tables, which is no tree
+    is_mixed: bool  # an average of different tables that is not a tree
     class_labels: Tensor
 
 
@@ -188,9 +188,9 @@ class SuperclassState(torch.nn.Module):
 
     Neither casts nor averages of equal states change it: the class table is stored as signs, and
     "is active" as a number above 0. In an average of different tables a class has the superclass
-    with more than half of the weight; if that is no tree, the coarse levels are not active. What
-    was read is kept until somebody else writes to the buffers: no step waits for a GPU.
-    ``class_labels`` has -1 where a superclass is not known yet, ``sizes`` are those of levels."""
+    with more than half of the weight; if that is not a tree, the coarse levels are not active. What
+    was read is kept until other code writes to the buffers, so no step waits for a GPU.
+    ``class_labels`` has -1 where a superclass is not known yet; ``sizes`` are the levels' sizes."""
 
     steps: Tensor
     updates: Tensor  # how many, and the step of the last
@@ -208,7 +208,7 @@ class SuperclassState(torch.nn.Module):
         self._apply(lambda buffer: buffer)
 
     def read(self) -> Progress:
-        """The state now; that of the beginning where the buffers hold no data yet (``meta``)."""
+        """The current state; the initial one where the buffers hold no data yet (``meta``)."""
         if self._seen is None or not torch.compiler.is_compiling():
             written = self._written()
             if self._seen is None or self._seen[0] != written or written is None:
@@ -216,9 +216,9 @@ class SuperclassState(torch.nn.Module):
         return self._seen[1]
 
     def _written(self) -> list[Any] | None:
-        """What changes when a buffer does; ``None`` for inference tensors, which do not tell."""
+        """Values that change when a buffer does; ``None`` for inference tensors (no versions)."""
         buffers: Any = [*self._buffers.values()]
-        try:  # writes to .data and by collectives do not count as versions, but change values
+        try:  # writes to .data and by collectives change values without a new version
             values = [b.tolist() for b in buffers[:-1]] if buffers[0].is_cpu else []
             return values + [(id(b), b._version) for b in buffers]
         except RuntimeError:
@@ -256,7 +256,7 @@ class SuperclassState(torch.nn.Module):
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
-        self.read()  # which a compiled loss cannot
+        self.read()  # because a compiled loss cannot
 
     def _apply(self, *args: Any) -> "SuperclassState":
         super()._apply(*args)
