@@ -23,7 +23,7 @@ SIGNATURE = inspect.signature(core.HierarchicalProxyLoss)
 
 
 def checked_arguments(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """The arguments of the core's constructor by name, checked, with what they stand for."""
+    """The arguments of the core's constructor by name, checked, and resolved where they can be."""
     base_loss = kwargs.get("base_loss", args[2] if len(args) > 2 else core.ProxyAnchorLoss)
     size_name = embedding_size_name(base_loss)
     if size_name in kwargs and "embedding_size" not in kwargs:
@@ -93,7 +93,7 @@ def check_keywords(
     for keyword in keywords:
         if keyword not in known:
             near = difflib.get_close_matches(keyword, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
             wrong = f"neither HierarchicalProxyLoss nor {label} has an argument {keyword!r}"
             raise TypeError(f"{wrong}: {hint}")
 

@@ -67,15 +67,15 @@ def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -
 def check_values(
     embeddings: torch.Tensor, labels: torch.Tensor, num_classes: int, needs_norm: bool = False
 ) -> None:
-    """Raise for labels that are no classes, and embeddings that are not finite (or, where a loss
-    ``needs_norm``, are zero). This reads values, so the host waits for the GPU.
+    """Raise for labels that are not classes, and embeddings that are not finite (or, where a loss
+    ``needs_norm``, are zero). This reads values, so the CPU waits for the GPU.
     """
     lowest, highest = (int(extreme) for extreme in labels.aminmax())
     if lowest < 0 or highest >= num_classes:
         rule = f"labels must be in 0..{num_classes - 1} (num_classes={num_classes})"
         raise ValueError(f"{rule}, got labels from {lowest} to {highest}")
     values = embeddings.detach()
-    # a sum is quick; it is finite unless a value is not, or they are huge
+    # a sum is quick; it is finite unless a value is not finite or values are huge
     if not math.isfinite(float(values.sum())) and not values.isfinite().all():
         rows = (~values.isfinite().all(dim=1)).nonzero().flatten().tolist()
         raise ValueError(

@@ -1,4 +1,4 @@
-"""When the kernels compute the same as the losses of PML, and the call."""
+"""When the kernels compute the same as the losses of PML, and how they are called."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def sample_classes(
 
     Arguments:
         labels: ``int64`` of shape ``(batch_size,)``.
-        share: of all classes; at least ``batch_size`` are taken, if there are as many, so that
+        share: of all classes; at least ``batch_size`` are taken, if there are that many, so that
             their number does not depend on the labels (reading it would wait for a GPU).
         seed: an integer, or a tensor that holds one, which is not read either.
 
@@ -148,7 +148,7 @@ def get_engine(spec: Any) -> FastPath | None:
 def settings_of(
     losses: Sequence[Any], weights: Sequence[float], save_memory: bool = False
 ) -> Settings | None:
-    """The losses of PML in numbers, without the sizes; ``None`` if the fast path cannot be taken
+    """The losses of PML as numbers, without the sizes; ``None`` if the fast path cannot be taken
     for one of them (see :class:`FastPath`), or if the levels are of different kinds.
     """
     found = [one for one in map(_numbers_of, losses) if one is not None]
@@ -164,7 +164,7 @@ def settings_of(
 
 
 def _numbers_of(loss: Any) -> tuple[str, float, float] | None:
-    """Which loss it is, its margin, and the factor of the cosines."""
+    """Which loss it is, its margin, and the factor that multiplies the cosines."""
     if type(loss) not in FAST_LOSSES or not _is_plain(loss):
         return None
     name, margin_name, scale_name = FAST_LOSSES[type(loss)]

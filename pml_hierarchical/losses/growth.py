@@ -30,8 +30,8 @@ class GrowthMixin(core.HierarchicalProxyLoss):
     ) -> None:
         """Grow by new classes, numbered after the old ones, whose proxies are not touched.
 
-        Discovered levels that are built take them in at once, by :meth:`recluster`. The parameters
-        are new objects, so an optimizer must be told.
+        Discovered levels that are already built include them at once, by :meth:`recluster`. The
+        parameters are new objects, so the optimizer must be passed.
 
         Arguments:
             num_new: the number of new classes.
@@ -39,11 +39,11 @@ class GrowthMixin(core.HierarchicalProxyLoss):
                 ``(num_new,)``, the finest given level, of superclasses that exist; or of shape
                 ``(num_new, given levels)``, which may name new ones.
             proxies: floats of shape ``(num_new, embedding_size)``, for example the mean embedding
-                of each new class. By default as the base loss draws them.
+                of each new class. By default the base loss draws them.
             optimizer: the one that trains the loss; its statistics of the old proxies are kept.
 
         Raises ``TypeError`` if ``parents`` is missing or of the wrong type, and ``ValueError`` if
-        something does not fit, such as the weights of a reducer; nothing has changed then.
+        something does not fit, such as the weights of a reducer; then nothing is changed.
 
         Example:
             >>> from pml_hierarchical.losses import HierarchicalProxyLoss
@@ -77,7 +77,7 @@ class GrowthMixin(core.HierarchicalProxyLoss):
         self.level_losses.update({f"level{level}": loss for level, loss in grown.items()})
         try:
             self._grow_table(torch.tensor(table), sizes, stored)
-        except Exception:  # of the clustering
+        except Exception:  # from the clustering
             for part, kept in zip(parts, before, strict=True):
                 part.update(kept)
             raise
@@ -96,8 +96,8 @@ class GrowthMixin(core.HierarchicalProxyLoss):
             if isinstance(one, ClassWeightedReducer) and len(one.weights) < size:
                 raise ValueError(
                     f"a ClassWeightedReducer of level {level} has {len(one.weights)} weights, but "
-                    f"there would be {size} classes: first set the weights of "
-                    f"loss_func.level_loss({level}).reducer to one for each of these"
+                    f"there would be {size} classes: first give "
+                    f"loss_func.level_loss({level}).reducer one weight for each of them"
                 )
         loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
         for name in ("distance", "reducer", "embedding_regularizer", "weight_regularizer"):
@@ -136,7 +136,7 @@ class GrowthMixin(core.HierarchicalProxyLoss):
         if self.coarse_proxies == "learned":  # those that were learned stay as they are
             proxies = super().proxies_in_use(len(sizes))[1:]
             for is_given, kept, new in zip(self.is_given[1:], learned, proxies, strict=True):
-                # a new given superclass takes some of the discovered ones: these start again
+                # a new given superclass gets some of the discovered ones, which start again
                 if is_given or sizes[1:] == old.sizes[1:]:
                     self.layout.rows(new.data)[: len(kept)] = kept
 
@@ -151,7 +151,7 @@ def grown_table(table: np.ndarray, num_new: int, parents: Any, given: Sequence[i
     new[:, 0] = len(table) + np.arange(num_new)
     if (parents is None) != (not given):
         raise TypeError(
-            "parents is for a hierarchy that is given, and this one is discovered: leave it out"
+            "parents is for a hierarchy that is given, but this one is discovered: leave it out"
             if parents is not None
             else f"parents must say which superclasses the new classes belong to: shape "
             f"({num_new},) or ({num_new}, {len(given)})"
@@ -185,8 +185,8 @@ def _ancestors(table: np.ndarray, superclasses: np.ndarray) -> np.ndarray:
 def replace_in_optimizer(
     optimizer: Any, pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Any]]
 ) -> None:
-    """Make an optimizer train the second parameter of each pair in the place of the first, from
-    which it has grown, with the states that :func:`grown_state` gave."""
+    """Make an optimizer train the second parameter of each pair instead of the first, from which
+    it has grown, with the states that :func:`grown_state` returned."""
     for (old, new), state in zip(pairs, states, strict=True):
         for group in optimizer.param_groups:
             group["params"] = [new if p is old else p for p in group["params"]]
@@ -196,7 +196,7 @@ def replace_in_optimizer(
 
 
 def grown_state(optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor) -> dict[str, Any]:
-    """Statistics of the parameter, and of its rows or columns (Adafactor), grow by zeros.
+    """The optimizer's statistics of a parameter, or its rows or columns, padded with zeros.
 
     ``ValueError`` if the optimizer does not train it, or keeps something that cannot grow.
     """
@@ -213,7 +213,7 @@ def grown_state(optimizer: torch.optim.Optimizer, old: Tensor, new: Tensor) -> d
             if shape is None:
                 raise ValueError(
                     f"{name} keeps {key!r} of shape {tuple(value.shape)} for proxies of shape "
-                    f"{tuple(old.shape)}, not clearly of rows or columns: add the classes without "
+                    f"{tuple(old.shape)}, not clearly per row or column: add the classes without "
                     "optimizer=, and construct a new optimizer"
                 )
             grown = value.new_zeros(shape)

@@ -27,7 +27,7 @@ from .processes import from_first_process
 
 _OF_UPDATES = ("share_moved", "smallest_superclass", "largest_superclass", "update_seconds")
 _OF_EVERY_LEVEL = ("distance", "reducer", "embedding_regularizer", "embedding_reg_weight")
-_CHECKED_ON_GPU = 10  # calls; looking at values waits for the GPU
+_CHECKED_ON_GPU = 10  # calls; a check reads values, which makes the CPU wait for the GPU
 
 
 class HierarchicalProxyLoss(GrowthMixin):
@@ -51,7 +51,7 @@ class HierarchicalProxyLoss(GrowthMixin):
 
     Arguments:
         num_classes: number of fine classes; labels are in ``0..num_classes-1``.
-        embedding_size: size of the embeddings; also by the name that it has in the base loss.
+        embedding_size: size of the embeddings; the base loss's name for it is accepted as well.
         base_loss: a proxy loss class of PML, or a callable that takes ``num_classes``,
             ``embedding_size`` and ``base_loss_kwargs`` by keyword and returns such a loss.
         hierarchy: the tree of the classes: whatever :meth:`Hierarchy.of` takes (a ``Hierarchy``,
@@ -60,8 +60,8 @@ class HierarchicalProxyLoss(GrowthMixin):
             several levels; ``"auto"``, the default without a ``hierarchy``, is a quarter of the
             classes, at most 1,000. With a ``hierarchy``, discovered levels go between the
             given ones by size, and never cross a given superclass.
-        level_weights: the weight of each level, finest first; a number is the weight of every
-            coarse level beside 1; or a function of the training step that returns either.
+        level_weights: the weight of each level, finest first; or a number for every coarse level,
+            with 1 for the finest; or a function of the training step that returns either.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates of discovered levels, and of coarse proxies
             that are fixed. ``None`` leaves them to :class:`~pml_hierarchical.hooks.ReclusterHook`
@@ -111,9 +111,9 @@ class HierarchicalProxyLoss(GrowthMixin):
             raise ValueError("level_weights has no effect: with one level, this is the base loss")
         self.check_engine()
         self.weight_schedule = schedule
-        self._num_hooks = 0  # of optimizers, of which the last counts steps; without any, calls do
+        self._num_hooks = 0  # on optimizers: the last one counts steps; if none, calls are counted
         if len(self.sizes) == 1:
-            self.level_loss(0).reducer = self.reducer  # of which PML has made a copy
+            self.level_loss(0).reducer = self.reducer  # PML has made a copy of it
         self._is_sum = len(self.sizes) > 1 and type(self.reducer) is MeanReducer
         self.__dict__.update(dict.fromkeys(_OF_UPDATES, 0.0))
         self._warned: set[str] = set()
@@ -125,7 +125,7 @@ class HierarchicalProxyLoss(GrowthMixin):
             weakref.finalize(self, _warn_if_never_built, self._seen_progress, self.warmup)
 
     def check_engine(self) -> None:
-        """Raise if the engine cannot compute the losses of this one."""
+        """Raise if the settings of the engine do not suit this loss."""
         if len(self.sizes) == 1:
             checks.check_engine(self.engine, "with one level")
 
@@ -143,7 +143,7 @@ class HierarchicalProxyLoss(GrowthMixin):
         Arguments:
             embeddings: ``(batch_size, embedding_size)``.
             labels: integers of any type and shape ``(batch_size,)``: a tensor, an array or a list.
-            indices_tuple: of a miner; its weights count at every level.
+            indices_tuple: from a miner; its weights count at every level.
         """
         self.reset_stats()
         labels = checks.checked_labels(labels, embeddings, self.embedding_size)
@@ -155,7 +155,7 @@ class HierarchicalProxyLoss(GrowthMixin):
         if self.weight_schedule is not None and not (self.training and torch.is_grad_enabled()):
             self._set_weights(max(0, self.step - 1))  # those of the last training step
         loss_dict = self.compute_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        if self._is_sum:  # which PML's reducer would return as it is, ten microseconds later
+        if self._is_sum:  # PML's reducer would return the same, ten microseconds later
             return loss_dict["loss"]["losses"]
         reducer = self.reducer if len(self.sizes) > 1 else self.level_loss(0).reducer
         return reducer(loss_dict, embeddings, labels)
@@ -177,7 +177,7 @@ class HierarchicalProxyLoss(GrowthMixin):
         progress = self.superclasses.read()
         if progress.is_mixed:
             self._warn_once(
-                "holds an average of different hierarchies, which is none of them: its coarse "
+                "holds an average of different hierarchies that is not a tree: its coarse "
                 "levels are left out until the next update. Call recluster()."
             )
         if not torch.is_grad_enabled():
@@ -199,8 +199,8 @@ class HierarchicalProxyLoss(GrowthMixin):
             )
 
     def proxies_in_use(self, num_levels: int) -> list[torch.Tensor]:
-        """The proxies of the finest levels as their losses store them; live ones are the means of
-        the fine proxies now, and gradients flow through them.
+        """The proxies of the finest levels as their losses store them; live ones are the current
+        means of the fine proxies, and gradients flow through them.
         """
         proxies = super().proxies_in_use(num_levels)
         if self.coarse_proxies != "live" or num_levels == 1 or not self.is_active:
@@ -211,7 +211,7 @@ class HierarchicalProxyLoss(GrowthMixin):
 
     def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> Any:
         """The base loss's logits of the classes of a level, ``(batch_size, sizes[level])``; a
-        ``ValueError`` for no level, a ``RuntimeError`` for one that is not built yet.
+        ``ValueError`` if there is no such level, a ``RuntimeError`` if it is not built yet.
         """
         if level not in range(len(self.sizes)):
             raise ValueError(f"level must be in 0..{len(self.sizes) - 1}, got {level!r}")
@@ -228,7 +228,7 @@ class HierarchicalProxyLoss(GrowthMixin):
     # ------------------------------------------------------------ training steps and updates
     @property
     def step(self) -> int:
-        """How many training steps were counted."""
+        """How many training steps have been counted."""
         return self.superclasses.read().step
 
     def _before_training_step(self) -> None:
@@ -243,8 +243,8 @@ class HierarchicalProxyLoss(GrowthMixin):
         """Count the steps of an optimizer from now on, instead of the calls of this loss.
 
         For gradient accumulation, activation checkpointing, and optimizers that call the loss
-        several times per step (SAM, L-BFGS). Of several optimizers, or calls, the last one counts;
-        copies of the loss do not count.
+        several times per step (SAM, L-BFGS). With several optimizers or calls, only the last one
+        is counted; copies of the loss count no steps.
 
         Example:
             >>> loss_func = HierarchicalProxyLoss(100, 64)
@@ -264,7 +264,7 @@ class HierarchicalProxyLoss(GrowthMixin):
         optimizer.register_step_post_hook(count)
 
     def class_vectors(self) -> torch.Tensor:
-        """One vector per fine class; an error if processes of a training hold different ones."""
+        """One vector per fine class; an error if processes that train together differ in them."""
         return from_first_process(super().class_vectors(), tolerance=1e-2)
 
     def find_superclasses(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -274,8 +274,8 @@ class HierarchicalProxyLoss(GrowthMixin):
     def recluster(self) -> Hierarchy:
         """Discover the levels that are not given, and set each coarse proxy to the mean of its
         classes. Superclasses keep their numbers; learned proxies are set only by the first update.
-        Every process of a distributed training calls it, and takes the result of the first. A
-        ``ValueError`` if the proxies hold NaN, a ``RuntimeError`` if they differ by process.
+        In distributed training every process calls it, and takes the result of the first. Raises
+        ``ValueError`` if the proxies hold NaN, ``RuntimeError`` if they differ between processes.
         """
         start, before = time.perf_counter(), self.superclasses.read()
         tree: Any = super().recluster()
@@ -299,7 +299,7 @@ class HierarchicalProxyLoss(GrowthMixin):
     # ------------------------------------------------------------ checkpoints
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         flat, stored = prefix + self.layout.attribute, self._stored_proxies(prefix)
-        if flat in state_dict and flat not in stored:  # of the base loss: no hierarchy yet
+        if flat in state_dict and flat not in stored:  # from the base loss: no hierarchy yet
             fine, *coarse = stored
             state_dict[fine] = state_dict.pop(flat)
             state_dict.update({key: torch.zeros_like(stored[key]) for key in coarse})
@@ -353,7 +353,7 @@ class HierarchicalProxyLoss(GrowthMixin):
             other = (theirs != ours) & (ours >= 0)
             if other.any():
                 row, level = other.nonzero()[0].tolist()
-                number, none = theirs[row, level], "no class (yet: it was to be discovered)"
+                number, none = theirs[row, level], "no class yet (it was to be discovered)"
                 raise ValueError(
                     f"the checkpoint was made with another given hierarchy: class {row} belongs to "
                     f"{none if number < 0 else f'class {number}'} of level {level} there, and to "
@@ -389,7 +389,7 @@ class HierarchicalProxyLoss(GrowthMixin):
         levels = self.__dict__.get("_modules", {}).get("level_losses")
         if levels is None or name.startswith("_"):
             super().__setattr__(name, value)
-        elif name == "level_weights":  # also a function of the step, or in the place of one
+        elif name == "level_weights":  # may be, or may replace, a function of the step
             schedule = value if callable(value) else None
             super().__setattr__(name, value if schedule is None else schedule(self.step))
             self.weight_schedule = schedule

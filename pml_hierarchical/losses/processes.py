@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # importing it takes a second
 
 
 def from_first_process(tensor: Tensor, tolerance: float | None = None) -> Tensor:
-    """What the first process of a distributed training has; in a single process, the tensor itself.
+    """The first process's tensor in distributed training; in a single process, the tensor itself.
 
-    With a ``tolerance``, an error in all processes if one of them has something else, relative to
-    its length: adding the gradients of the same samples in another order differs by rounding.
+    With a ``tolerance``, a share of its length, an error in all processes if one differs by more:
+    adding the gradients of the same samples in another order leads to rounding differences.
     """
     if num_processes() == 1:
         return tensor
@@ -43,8 +43,8 @@ def num_processes() -> int:
 
 
 def share_of(size: int, rank: int, num_processes: int) -> tuple[int, int]:
-    """The first of ``size`` classes that a process holds, and the one after its last, as
-    ``torch.chunk`` and a ``DTensor`` divide: the last shares may be smaller, or empty.
+    """The first of ``size`` classes that a process holds, and the one after its last, divided as
+    by ``torch.chunk`` and ``DTensor``: the last shares may be smaller, or empty.
 
     Example:
         >>> [share_of(9, rank, 4) for rank in range(4)]
@@ -55,8 +55,8 @@ def share_of(size: int, rank: int, num_processes: int) -> tuple[int, int]:
 
 
 def checked_mesh(device_mesh: DeviceMesh | None, num_classes: int) -> DeviceMesh:
-    """A mesh of one dimension with no more processes than classes, or else a ``ValueError``; by
-    default of all processes. A ``RuntimeError`` if ``torch.distributed`` is not initialised.
+    """A mesh of one dimension, by default of all processes. Raises ``ValueError`` if it has more
+    processes than classes, ``RuntimeError`` if ``torch.distributed`` is not initialised.
     """
     if not (dist.is_available() and dist.is_initialized()):
         raise RuntimeError(
@@ -100,7 +100,7 @@ def counts_or_error(
     count: int, error: Exception | None, device: torch.device, group: dist.ProcessGroup
 ) -> list[int]:
     """The number of samples of each process. An error of one process is raised there and, as a
-    ``ValueError``, in all others, which would wait for it until they time out.
+    ``ValueError``, in all others, which would otherwise wait until they time out.
     """
     mine = torch.tensor([count, error is not None], device=device)
     found = [torch.empty_like(mine) for _ in range(group.size())]
@@ -118,9 +118,9 @@ def counts_or_error(
 
 
 def gather_rows(rows: Tensor, counts: Sequence[int], mesh: DeviceMesh) -> Tensor:
-    """The ``(counts[rank], ...)`` of all processes of a mesh, one after another; differentiable.
+    """The rows ``(counts[rank], ...)`` of all processes of a mesh, concatenated; differentiable.
 
-    The backward pass sums, for every row, the gradients that the processes have of it: to a
+    The backward pass sums, for every row, the gradients that the processes have for it: to a
     ``DTensor``, the gradient of the whole is a partial one, which it reduces and scatters.
     """
     from torch.distributed.tensor import DTensor, Partial, Shard

@@ -25,17 +25,17 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
     can train: every process holds the proxies of a part of the fine classes.
 
     Every process calls it with its own samples, and gets the loss of the samples of all processes.
-    The gradients are for a trunk in ``DistributedDataParallel`` (which averages over processes) and
+    The gradients suit a trunk in ``DistributedDataParallel`` (which averages over processes) and
     proxies that are each in only one process: training equals that of one process with the whole
     batch. **Do not wrap this loss in** ``DistributedDataParallel`` or ``DistributedLossWrapper``::
 
         torch.distributed.init_process_group()
         trunk = DistributedDataParallel(trunk)
         loss_func = ShardedHierarchicalProxyLoss(1_000_000, 128, base_loss=CosFaceLoss)
-        loss_optimizer = torch.optim.AdamW(loss_func.parameters(), lr=1e-2)  # of its own
+        loss_optimizer = torch.optim.AdamW(loss_func.parameters(), lr=1e-2)  # not the trunk's
 
     ``loss_func.proxies`` is a ``DTensor`` of shape ``(num_classes, embedding_size)``, sharded in
-    dimension 0; the coarse proxies, which are few, are in all processes. They start as those of
+    dimension 0; the coarse proxies, which are few, are in all processes. All start as those of
     ``HierarchicalProxyLoss`` for the same seed, if all processes set it. In a step the processes
     exchange embeddings and labels, and for softmax losses three numbers per sample and level.
     ``create_graph=True`` is an error: the gradient is computed by hand.
@@ -50,17 +50,17 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         coarse_proxies: ``"fixed"``, the default here and the only choice.
         engine: ``FastPath(save_memory=True)`` computes the exponentials of the softmax losses a
             second time for the gradient instead of keeping ``batch_size * classes / processes``.
-        device_mesh: the processes that share the classes, of one dimension; by default all of
-            them, on CUDA if they talk through NCCL. Move the loss nowhere else.
+        device_mesh: the processes that share the classes, in one dimension; by default all of
+            them, on CUDA if they use NCCL. Do not move the loss to another device.
         **base_loss_kwargs: settings of ``base_loss``, but no distance, reducer or regularizer.
 
     Raises ``RuntimeError`` if ``torch.distributed`` is not initialised, ``TypeError`` for another
     base loss, and ``ValueError`` for fewer classes than processes, options that cannot be divided,
-    and as ``HierarchicalProxyLoss``; in **all** processes if the batch of one cannot be used.
+    and where ``HierarchicalProxyLoss`` does; in **all** processes if one has an unusable batch.
 
     Example:
         >>> import torch.distributed as dist
-        >>> store = dist.HashStore()  # of this process; torchrun sets one up for many
+        >>> store = dist.HashStore()  # for one process; torchrun sets up one for several
         >>> dist.init_process_group("gloo", store=store, rank=0, world_size=1)
         >>> loss_func = ShardedHierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
         >>> loss = loss_func(torch.randn(32, 64), torch.randint(100, (32,)))
@@ -86,7 +86,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         if engine is None or engine.class_share < 1:
             raise ValueError(
                 f"engine must be a FastPath with class_share=1, got {engine or 'pml'!r}: classes "
-                "that are divided among processes are neither left to PML's losses nor sampled"
+                "that are divided among processes cannot be left to PML's losses or sampled"
             )
         mesh = processes.checked_mesh(device_mesh, arguments["num_classes"])
         super().__init__(*args, **kwargs)
@@ -97,7 +97,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         self.to(mesh.device_type)
         proxies = torch.nn.Parameter(processes.divided(self.layout.rows(stored), mesh))
         self.register_parameter("proxies", proxies)
-        # the numbers of the classes that are here: a checkpoint of another process is noticed
+        # the numbers of the classes held here, so that another process's checkpoint is noticed
         numbers = torch.arange(self.num_classes)
         self.register_buffer("class_numbers", processes.divided(numbers, mesh))
 
@@ -106,7 +106,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         self._settings((1.0,) * len(self.sizes))
 
     def _settings(self, weights: Sequence[float]) -> Settings:
-        """The losses of the finest levels in numbers, one level for each weight."""
+        """The losses of the finest levels as numbers, one level for each weight."""
         losses = [self.level_loss(level) for level in range(len(weights))]
         name = type(losses[0]).__name__
         if type(losses[0]) not in FAST_LOSSES:
@@ -135,7 +135,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
             embeddings: of this process, ``(its batch size, embedding_size)``; the number of samples
                 may differ between processes.
             labels: integers of shape ``(its batch size,)``.
-            indices_tuple: of a miner; there must be none.
+            indices_tuple: must be ``None``: miners are not supported.
         """
         device, error = self.class_labels.device, None
         try:
@@ -180,7 +180,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         return {"loss": {"losses": total, "indices": None, "reduction_type": "already_reduced"}}
 
     def proxies_in_use(self, num_levels: int) -> list[Tensor]:
-        """As their losses store them; of the fine level those of this process."""
+        """As their losses store them; at the fine level, only those of this process."""
         attribute = self.layout.attribute
         coarse = [getattr(self.level_loss(level), attribute) for level in range(1, num_levels)]
         return [self.layout.rows(self.local_proxies), *coarse]
@@ -200,8 +200,8 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         return vectors
 
     def find_superclasses(self, vectors: Tensor) -> Tensor:
-        """The table that the first process finds, which gathers the class vectors of all: that
-        takes a few times their memory for as long as it lasts. If it fails, it does so in all.
+        """The table that the first process finds. It gathers the class vectors of all processes,
+        for which it needs a few times their memory. If it fails, all processes fail.
         """
         gathered = processes.gathered_at_first(vectors, self.num_classes, self.group)
         table, error = torch.empty_like(self.class_labels), None
@@ -213,7 +213,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         failed = torch.tensor(error is not None, dtype=torch.int64, device=vectors.device)
         dist.all_reduce(failed, op=dist.ReduceOp.MAX, group=self.group)
         if failed.item():
-            raise error or RuntimeError("the clustering failed in the first process; see there")
+            raise error or RuntimeError("the clustering failed in the first process; see its error")
         dist.broadcast(table, src=dist.get_global_rank(self.group, 0), group=self.group)
         return table
 
@@ -255,8 +255,8 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         cls, loss_func: HierarchicalProxyLoss, **settings: Any
     ) -> ShardedHierarchicalProxyLoss:
         """A divided loss with the arguments, proxies, hierarchy and counters of an undivided one,
-        which is the same in all processes; ``settings`` are ``device_mesh`` and ``engine``. A
-        ``ValueError`` if its coarse proxies are not fixed.
+        which must be equal in all processes; ``settings`` are ``device_mesh`` and ``engine``.
+        Raises ``ValueError`` if its coarse proxies are not fixed.
         """
         with torch.random.fork_rng(devices=[]):
             new = cls(**{**arguments_of(loss_func), **settings})
@@ -324,7 +324,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
 
 
 def copy_settings(source: HierarchicalProxyLoss, target: HierarchicalProxyLoss) -> None:
-    """Margins and scales, which may have been set on single levels since the construction."""
+    """Copy margins and scales, which may have been set on single levels after construction."""
     for level in range(len(source.sizes)):
         one, other = source.level_loss(level), target.level_loss(level)
         for name in filter(None, FAST_LOSSES[type(one)][1:]):
