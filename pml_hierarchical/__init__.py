@@ -10,7 +10,7 @@ __all__ = ["Hierarchy", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Hierarchy":  # loads torch, which `pml-hierarchical --help` has no need of
+    if name == "Hierarchy":  # loads torch, which `pml-hierarchical --help` does not need
         from .hierarchy import Hierarchy
 
         return Hierarchy

@@ -21,7 +21,7 @@ class Hierarchy(core.Hierarchy):
     Arguments:
         class_labels: integers of shape ``(num_classes, num_levels)``: row ``c`` holds the classes
             that fine class ``c`` belongs to, from the finest level (``c`` itself) to the coarsest.
-        names: for every level the names of its classes, all different, or ``None``.
+        names: for every level, the names of its classes (all different), or ``None``.
 
     Raises ``TypeError`` if the labels are not integers, and ``ValueError`` if a class has two
     parents, a number is missing or the names do not fit.
@@ -45,16 +45,16 @@ class Hierarchy(core.Hierarchy):
 
     @classmethod
     def of(cls, value: Any) -> Hierarchy:
-        """A ``Hierarchy`` as it is; or made from a mapping, paths, ``to_dict()`` or 2-D labels."""
+        """A ``Hierarchy`` unchanged, or one from a mapping, paths, ``to_dict()`` or 2-D labels."""
         if isinstance(value, core.Hierarchy):
             return value if isinstance(value, cls) else cls(value.class_labels, value.names)
         index = value.index if hasattr(value, "to_numpy") and value.ndim == 1 else ()
-        if isinstance(next(iter(index), None), str):  # a Series of pandas, {name: parent}
+        if isinstance(next(iter(index), None), str):  # a pandas Series, {name: parent}
             value = dict(value)
         if isinstance(value, Mapping):
             is_state = not isinstance(value.get("class_labels", ""), str)
             return cls.from_dict(value) if is_state else cls.from_mapping(value)
-        value = value.to_numpy() if hasattr(value, "to_numpy") else value  # of pandas
+        value = value.to_numpy() if hasattr(value, "to_numpy") else value  # from pandas
         if isinstance(value, (str, bytes, set, frozenset)) or not hasattr(value, "__len__"):
             kinds = "a Hierarchy, {name: parent}, paths ('fruit/apple'), to_dict() or 2-D labels"
             raise TypeError(f"a hierarchy must be {kinds}; got {value!r}")
@@ -89,7 +89,7 @@ class Hierarchy(core.Hierarchy):
     def from_paths(cls, paths: Sequence[str], separator: str | None = None) -> Hierarchy:
         """From one path per fine class, the coarsest name first; nodes are named by their paths.
 
-        What all paths begin with is no level. The separator is ``/`` unless another is given.
+        A prefix that all paths share is not a level. By default the separator is ``/``.
         """
         sep, above = separator or "/", dict[str, str | None]()
         for path in paths:
@@ -108,9 +108,9 @@ class Hierarchy(core.Hierarchy):
 
     @classmethod
     def from_mapping(cls, parent_of: Mapping[str, str | None]) -> Hierarchy:
-        """From ``{name: name of its parent}``; fine classes are the names that are no parent.
+        """From ``{name: name of its parent}``; fine classes are the names that are not parents.
 
-        A parent of ``None``, NaN or pandas' ``NA`` is none. A root that all share is no level.
+        ``None``, NaN or pandas' ``NA`` means no parent. A root that all share is not a level.
         """
         above = {name: up for name, up in parent_of.items() if up is not None and not _is_nan(up)}
         if bad := [name for name, up in above.items() if not isinstance(up, Hashable)]:
@@ -146,7 +146,7 @@ class Hierarchy(core.Hierarchy):
         return {"class_labels": self.class_labels.tolist(), "names": names}
 
     def parents(self, level: int) -> np.ndarray:
-        """For every class of ``level`` the class above it, of shape ``(sizes[level],)``."""
+        """The class above each class of ``level``, of shape ``(sizes[level],)``."""
         first = np.unique(self._column(level), return_index=True)[1]
         return self._column(level + 1)[first]
 
@@ -194,5 +194,5 @@ class Hierarchy(core.Hierarchy):
 
 
 def _is_nan(value: Any) -> bool:
-    """Whether it is NaN, or ``NA`` of pandas, of which ``NA == NA`` is neither true nor false."""
+    """Whether it is NaN or pandas' ``NA``, for which ``NA == NA`` is neither true nor false."""
     return type(value).__name__ == "NAType" or bool(value != value)

@@ -19,7 +19,7 @@ from .core import hierarchical_tester as core
 
 
 class HierarchicalTester(core.HierarchicalTester):
-    """PML's ``GlobalEmbeddingSpaceTester`` that ranks once for all the levels.
+    """PML's ``GlobalEmbeddingSpaceTester``, which here ranks once for all levels.
 
     Records are named as PML names them: ``precision_at_1_level0`` and, where several levels are
     evaluated, ``AVERAGE_precision_at_1``. Metrics over the hierarchy have no level; they see all
@@ -28,15 +28,15 @@ class HierarchicalTester(core.HierarchicalTester):
     ``HookContainer`` picks the best epoch by its ``primary_metric``, the name of a metric without
     a level: by its average where several levels are evaluated, by ``primary_level`` if that is
     given, and for a metric over the hierarchy by its one value. It takes the largest: name
-    ``neg_mistake_severity`` rather than ``mistake_severity``, of which less is better.
+    ``neg_mistake_severity`` rather than ``mistake_severity``, where smaller is better.
 
     Arguments:
         accuracy_calculator: a :class:`HierarchicalAccuracyCalculator`; by default one with all
             metrics but NMI and AMI, which run k-means.
         label_hierarchy_level: a level, a list of levels, or ``"all"``.
         primary_level: the level that ``HookContainer`` looks at; by default the average.
-        progress_bar: whether embedding the data set draws one.
-        **kwargs: of PML's ``GlobalEmbeddingSpaceTester``.
+        progress_bar: whether to show one while the data set is embedded.
+        **kwargs: those of PML's ``GlobalEmbeddingSpaceTester``.
 
     Raises ``TypeError`` for another kind of calculator, and ``ValueError`` if ``primary_level`` is
     not evaluated, or ``HookContainer`` asks a calculator with ``return_per_class`` for a number.
@@ -78,7 +78,7 @@ class HierarchicalTester(core.HierarchicalTester):
     def compute_all_embeddings(
         self, dataloader: Any, trunk_model: torch.nn.Module, embedder_model: torch.nn.Module
     ) -> tuple[Tensor, Tensor]:
-        """Embeddings and labels of a data set; as PML's, with a progress bar that can be silent."""
+        """Embeddings and labels of a data set; as in PML; the progress bar can be turned off."""
         embeddings, labels = [], []
         with torch.no_grad():
             for batch in tqdm(dataloader, "embedding", disable=not self.progress_bar):
@@ -90,7 +90,7 @@ class HierarchicalTester(core.HierarchicalTester):
         return torch.cat(embeddings), torch.cat(labels)
 
     def maybe_visualize(self, embeddings_and_labels: dict[str, Any], epoch: int) -> None:
-        """PML's, of all levels that are evaluated; called by PML's ``test``."""
+        """As in PML, for all levels that are evaluated; called by PML's ``test``."""
         tree, found = self.accuracy_calculator.hierarchy, {}
         for split, (embeddings, labels) in embeddings_and_labels.items() if self.visualizer else ():
             found[split] = embeddings, torch.from_numpy(with_ancestors(labels, "labels", tree))
@@ -99,7 +99,7 @@ class HierarchicalTester(core.HierarchicalTester):
     def calculate_average_accuracies(
         self, accuracies: dict[str, Any], metrics: Sequence[str], label_levels: Sequence[int]
     ) -> None:
-        """PML's averages over the levels, of the metrics that are numbers."""
+        """PML's averages over the levels, for the metrics that are numbers."""
         if not self.accuracy_calculator.return_per_class:
             for name in metrics:
                 values = [accuracies[f"{name}_level{level}"] for level in label_levels]
@@ -119,7 +119,7 @@ class HierarchicalTester(core.HierarchicalTester):
         return super().accuracies_keyname(metric, label_hierarchy_level, average)
 
     def label_levels_to_evaluate(self, query_labels: Tensor) -> list[int]:
-        """The levels to evaluate, which a hierarchy of the calculator may add to the labels."""
+        """The levels to evaluate; the calculator's hierarchy may add levels to the labels."""
         tree, wanted = self.accuracy_calculator.hierarchy, self.label_hierarchy_level
         known = range(query_labels.shape[1] if tree is None else tree.num_levels)
         levels = [*known] if wanted == "all" else [wanted] if isinstance(wanted, int) else [*wanted]
@@ -135,8 +135,8 @@ class HierarchicalTester(core.HierarchicalTester):
 class SameParentTester(HierarchicalTester):
     """Retrieval inside the right superclass: PML's ``WithSameParentLabelTester``.
 
-    At every level but the coarsest, a query is compared with the references of the same parent
-    alone, and a metric is the mean over the parents. Parents without a query that has a partner
+    At every level but the coarsest, a query is compared only with the references of the same
+    parent, and a metric is the mean over the parents. Parents without a query that has a partner
     are left out (PML's number is NaN there). Metrics over the hierarchy are not defined inside a
     parent and are not computed. Arguments: those of :class:`HierarchicalTester`; ``ValueError`` if
     no level has a level above it, or for ``return_per_class``: the parents' lists have no mean.

@@ -16,7 +16,7 @@ import torch
 
 from .hierarchy import Hierarchy
 
-# comments and lengths of branches are not captured; quoted names, signs, names are
+# comments and branch lengths are not captured; quoted names, signs and names are
 _NEWICK = re.compile(r"\[[^\]]*\]|:\s*[^\s(),:;'\[\]]+|('(?:[^']|'')*'|[(),;]|[^\s(),:;'\[\]]+|\S)")
 
 
@@ -26,14 +26,14 @@ def to_json(tree: Hierarchy) -> str:
 
 
 def from_json(text: str) -> Hierarchy:
-    """Read :func:`to_json`, or any other form of :meth:`Hierarchy.of`: mapping, paths, labels."""
+    """Read the text of :func:`to_json`, or a mapping, paths or labels as :meth:`Hierarchy.of`."""
     return Hierarchy.of(json.loads(text))
 
 
 def to_csv(tree: Hierarchy) -> str:
     """The tree as a list of parents, ``name,parent``; no parent at the coarsest level.
 
-    Raises ``ValueError`` if a name occurs at two levels, so that it would be ambiguous.
+    Raises ``ValueError`` if a name occurs at two levels, which would be ambiguous.
     """
     names = _names(tree)
     rows: list[tuple[str, str]] = []
@@ -76,12 +76,12 @@ def to_newick(tree: Hierarchy) -> str:
 
 
 def from_newick(text: str) -> Hierarchy:
-    """Read a tree in Newick format; lengths of branches and comments are not used.
+    """Read a tree in Newick format; branch lengths and comments are ignored.
 
-    Fine classes are numbered in the order of the text. A node without a name is named by its
-    number, and a name that occurs again gets that number, too.
+    Fine classes are numbered in the order of the text. A node without a name is named after its
+    number, and nodes with the same name get their numbers added.
 
-    Raises ``ValueError`` if the text is no Newick tree, or fine classes have different depths.
+    Raises ``ValueError`` if the text is not a Newick tree, or fine classes have different depths.
     """
     parent_of, names, open_nodes, node = dict[int, int](), dict[int, str](), list[int](), 0
     last = "("
@@ -120,8 +120,8 @@ def to_dot(tree: Hierarchy) -> str:
 
 
 def to_text(tree: Hierarchy, max_children: int | None = None) -> str:
-    """The tree as indented lines to print; below each superclass ``max_children`` classes at most,
-    if that is given, and how many others there are.
+    """The tree as indented lines to print. If ``max_children`` is given, each superclass shows at
+    most that many classes, and how many more there are.
 
     Example:
         >>> print(to_text(Hierarchy([[0, 0], [1, 0]], [["apple", "pear"], ["fruit"]])))
@@ -143,13 +143,13 @@ def to_text(tree: Hierarchy, max_children: int | None = None) -> str:
 
 
 def from_linkage(linkage: Any, num_superclasses: int | Sequence[int]) -> Hierarchy:
-    """Cut a linkage matrix of ``scipy.cluster.hierarchy`` into one level per entry.
+    """Cut a linkage matrix of scipy into one level for each entry of ``num_superclasses``.
 
     Arguments:
         linkage: of shape ``(num_classes - 1, 4)``, as scipy returns it.
         num_superclasses: the size of the coarse level, or the decreasing sizes of several.
 
-    Raises ``ValueError`` for sizes that do not decrease from below the number of classes, or if
+    Raises ``ValueError`` unless the sizes decrease and are below the number of classes, or if
     merges at the same distance leave no cut of that size.
     """
     from scipy.cluster.hierarchy import fcluster
@@ -222,12 +222,12 @@ def _common_word(members: list[set[str]], everywhere: Counter[str], num_classes:
 
 def agreement(found: Any, known: Any) -> dict[int, float]:
     """The normalised mutual information of each coarse level with the known level of the same
-    number, or the coarsest that is known.
+    number, or with the coarsest known level.
 
     Arguments:
         found: a tree, as :meth:`~pml_hierarchical.Hierarchy.of` takes it; ``loss_func.hierarchy``.
-        known: likewise. Its fine classes are the first of ``found``; others may be newer. Where
-            ``found`` has classes of all their names, it is these, in any order.
+        known: likewise. Its fine classes are the first ones of ``found``, which may have newer
+            ones; if ``found`` has all of their names, they are matched by name, in any order.
 
     Returns ``{level: NMI}``, each in 0..1: 1 for the same superclasses, whatever their numbers.
     Raises ``ValueError`` if ``known`` has a single level, or more fine classes than ``found``.
@@ -261,7 +261,7 @@ def _names(tree: Hierarchy) -> list[Sequence[str]]:
 
 
 def _fold(tree: Hierarchy, combine: Callable[[str, list[Any]], Any]) -> list[Any]:
-    """``combine(name, results of the classes below)`` for each class; those of the coarsest."""
+    """``combine(name, results of the classes below)`` of each class at the coarsest level."""
     results: list[Any] = []
     for level, names in enumerate(_names(tree)):
         below: list[list[Any]] = [[] for _ in names]

@@ -17,13 +17,13 @@ BY_NAME = {"kmeans": KMeans, "kmeans_step": KMeansStep, "agglomerative": Agglome
 
 
 def get_clusterer(spec: Any) -> Any:
-    """The clusterer that ``spec`` names, or ``spec`` itself where it is a function.
+    """The clusterer that ``spec`` names, or ``spec`` itself if it is a function.
 
     Arguments:
         spec: ``"kmeans"``, ``"kmeans_step"``, ``"agglomerative"``, or a callable
             ``(points, num_clusters) -> labels``, see :func:`~pml_hierarchical.clustering.discover`.
 
-    Raises ``TypeError`` for a class instead of an instance of it, or what cannot be called, and
+    Raises ``TypeError`` for a class instead of an instance, or if it cannot be called, and
     ``ValueError`` for an unknown name.
 
     Example:

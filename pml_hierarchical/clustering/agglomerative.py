@@ -15,15 +15,15 @@ LINKAGES = ("average", "complete", "single", "ward")
 
 @dataclass(frozen=True)
 class Agglomerative(Clusterer):
-    """Merge the two nearest clusters, from single points on, until ``num_clusters`` are left.
+    """Merge the two nearest clusters, starting from single points, until ``num_clusters`` are left.
 
     The distance is the cosine distance where ``spherical`` or where all points are unit vectors
-    (or zero), as those of losses that normalise are; else the Euclidean distance. Ward's linkage is
+    (or zero), as with losses that normalise; else the Euclidean distance. Ward's linkage is
     defined only for the Euclidean distance and takes that of the unit vectors. Memory grows with
     the square of the number of points: 1 GB for 11,000.
 
     Arguments:
-        linkage: what the distance of two clusters is: ``"average"``, ``"complete"`` or
+        linkage: how the distance of two clusters is defined: ``"average"``, ``"complete"`` or
             ``"single"``, of the distances of their points; or ``"ward"``, the growth of the
             variance inside clusters. ``ValueError`` for another.
 
@@ -43,7 +43,7 @@ class Agglomerative(Clusterer):
     def __call__(
         self, points: Any, num_clusters: int, centroids: Any = None, spherical: bool | None = None
     ) -> torch.Tensor:
-        """See :meth:`Clusterer.__call__`; ``None`` is ``spherical`` for unit vectors only."""
+        """See :meth:`Clusterer.__call__`; ``None`` means spherical for unit vectors only."""
         if spherical is None:
             lengths = torch.linalg.vector_norm(torch.as_tensor(points).float(), dim=-1)
             spherical = bool((((lengths - 1).abs() < 1e-5) | (lengths == 0)).all())

@@ -1,4 +1,4 @@
-"""What all clusterers share: checked input, and points of a scale and order fit to cluster."""
+"""What all clusterers share: checked input, and points in a scale and order fit for clustering."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def canonical_order(points: np.ndarray) -> np.ndarray:
     """Indices that put ``float32`` points ``(n, d)`` in an order that depends only on their values,
     so that random starts and ties do not make the result depend on the class numbering.
     """
-    # Any order will do, so that of the bits of the first two columns, as one integer: comparing
-    # all columns takes as long as the clustering. Rows that agree there are rare.
+    # Any order will do, so we sort by the bits of the first two columns, as one integer: comparing
+    # all columns takes as long as the clustering. Rows that agree in those two are rare.
     first = np.ascontiguousarray(points[:, :2]).view(f"u{4 * min(2, points.shape[1])}")[:, 0]
     order = np.argsort(first)
     if (first[order[1:]] == first[order[:-1]]).any():
@@ -100,7 +100,7 @@ def _checked(points: Any, name: str) -> Tensor:
     if x.ndim != 2 or x.numel() == 0:
         rule = "shape (number of points, dimension) and not be empty"
         raise ValueError(f"{name} must have {rule}, got shape {tuple(x.shape)}")
-    # a sum is quick; it is finite unless a value is not, or they are huge
+    # a sum is quick; it is finite unless a value is not finite or values are huge
     if not x.sum().isfinite() and not x.isfinite().all():
         row = int((~x.isfinite().all(dim=1)).nonzero()[0])
         raise ValueError(f"{name} hold NaN or infinite values (first in row {row})")
@@ -109,13 +109,13 @@ def _checked(points: Any, name: str) -> Tensor:
 
 def _directions(points: Tensor) -> Tensor:
     lengths = torch.linalg.vector_norm(points, dim=1)
-    # the core gives unit vectors
+    # the core passes unit vectors already
     return points if (lengths - 1).abs().max() < 1e-6 else unit_vectors(points)
 
 
 def _well_scaled(points: Tensor, centroids: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Shift the mean to 0 and scale by a power of 2, which changes no cluster: in ``float32`` the
-    square of 1e20 is infinite, that of 1e-30 is 0, and an offset costs the differences digits.
+    square of 1e20 is infinite, that of 1e-30 is 0, and an offset makes differences lose digits.
     """
     offset = points.double().mean(dim=0)
     both = [x.double() - offset for x in (points, centroids) if x is not None]

@@ -1,4 +1,4 @@
-"""k-means by faiss, whole or a single step, and with clusters of bounded size where asked."""
+"""k-means by faiss, in full or as a single step, with clusters of bounded size if asked."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..core.superclasses import unit_vectors
 from .base import Clusterer
 from .nearest import balanced, capacity_of, nearest, nearest_below_capacity
 
-_POINTS_PER_CLUSTER = 256  # more than these do not move the means, as faiss too takes for granted
+_POINTS_PER_CLUSTER = 256  # more than these do not move the means; faiss assumes so, too
 
 
 @dataclass(frozen=True)
 class KMeans(Clusterer):
-    """faiss's k-means; by direction (spherical k-means) where asked. No cluster stays empty.
+    """faiss's k-means; by direction (spherical k-means) if asked. No cluster stays empty.
 
     From given centroids it runs once, and clusters keep the numbers of the centroids. Without
     them it starts from the random points of k-means++ ``restarts`` times, and the best result is
@@ -26,7 +26,7 @@ class KMeans(Clusterer):
     and all points are then assigned to them.
 
     Arguments:
-        iterations: how often the means are recomputed, at most: it ends where no point moves.
+        iterations: how often the means are recomputed at most; it ends when no point moves.
         restarts: how many random starts are tried where there are no centroids.
         balance: at least 1: no cluster gets more than ``balance`` times its fair share of the
             ``n`` points, rounded up: ``ceil(balance * n / num_clusters)``. ``None`` for no limit.
@@ -90,7 +90,7 @@ class KMeans(Clusterer):
 def _run(
     points: np.ndarray, start: np.ndarray, iterations: int, spherical: bool, seed: int
 ) -> tuple[float, np.ndarray]:
-    """The objective, the lower the better, and the centroids that k-means ends with."""
+    """The objective (lower is better) and the centroids that k-means ends with."""
     import faiss
 
     algorithm = faiss.Kmeans(
@@ -98,7 +98,7 @@ def _run(
         len(start),
         niter=iterations,
         spherical=spherical,
-        seed=seed + 1,  # of faiss's splits of empty clusters; it takes 0 for "none"
+        seed=seed + 1,  # for faiss's splits of empty clusters; to faiss, 0 is "none"
         min_points_per_centroid=1,
         max_points_per_centroid=len(points),
     )
@@ -119,11 +119,11 @@ def _sample(points: np.ndarray, size: int, random: np.random.RandomState) -> np.
 
 @dataclass(frozen=True)
 class KMeansStep(KMeans):
-    """The literal step of the paper: every point goes to the nearest given centroid, no more.
+    """The literal step of the paper: every point goes to the nearest given centroid, and no more.
 
-    Where there are no centroids yet, the whole of :class:`KMeans` runs, with these arguments. A
-    centroid without points takes the point that is farthest from its own; with ``balance`` points
-    go to the nearest centroid that is not full.
+    Where there are no centroids yet, a full :class:`KMeans` runs, with these arguments. A centroid
+    without points takes the point that is farthest from its own centroid; with ``balance``,
+    points go to the nearest centroid that is not full.
 
     Example:
         >>> points = np.array([[0.0], [4.0], [6.0]], dtype=np.float32)

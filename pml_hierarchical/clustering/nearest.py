@@ -15,7 +15,7 @@ ROUNDS = 10  # of assigning points and recomputing means; most settle in fewer
 def nearest(points: np.ndarray, centroids: np.ndarray, spherical: bool) -> np.ndarray:
     """The number of the nearest centroid for each point, ``int64`` of shape ``(n,)``.
 
-    A centroid without points takes the point that is farthest from its own.
+    A centroid without points takes the point that is farthest from its own centroid.
 
     Arguments:
         points: ``float32`` of shape ``(n, d)``; unit vectors where ``spherical``.

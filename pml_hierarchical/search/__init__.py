@@ -1,6 +1,6 @@
 """Search with a trained network: its model, embeddings of many pictures, and galleries.
 
-:class:`RetrievalModel` needs nothing of the suite; ``embed`` and ``Index`` are what its commands
+:class:`RetrievalModel` needs nothing from the suite; ``embed`` and ``Index`` are what its commands
 ``embed`` and ``index`` run, and are imported when they are used.
 """
 

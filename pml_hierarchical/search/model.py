@@ -24,11 +24,11 @@ from .pictures import open_picture
 
 FORMAT, VERSION = "pml-hierarchical model", 1
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
-TEMPORARY = ".pmlh-tmp"  # of files that are not whole yet
+TEMPORARY = ".pmlh-tmp"  # suffix of files that are not complete yet
 _NO_JSON = (UnicodeDecodeError, json.JSONDecodeError)
 
-# What a model folder may ask for: nothing of it downloads, reads other files or runs code.
-_NETWORKS: dict[str, dict[str, Any]] = {  # with the arguments that are always these
+# What a model folder may ask for: nothing in it downloads, reads other files or runs code.
+_NETWORKS: dict[str, dict[str, Any]] = {  # with the arguments that are always set like this
     "timm.create_model": {"pretrained": False},
     "torchvision.models.get_model": {"weights": None},
     "efficientnet_lite_pytorch.EfficientNet.from_name": {},
@@ -56,8 +56,8 @@ def build(stage: Any) -> Any:
     is_layer = place == "torch.nn" and isinstance(getattr(torch.nn, name, None), type)
     is_step = place == "torchvision.transforms" and name in _TRANSFORMS
     is_network = builder in _NETWORKS and arguments.keys() <= _ARGUMENTS
-    is_network &= ":" not in str([*arguments.values()])  # names of places to fetch from
-    if place == "torchvision.models":  # the others fetch weights of parts
+    is_network &= ":" not in str([*arguments.values()])  # as in names that say where to fetch from
+    if place == "torchvision.models":  # the others fetch weights for their parts
         is_network &= arguments.get("name") in models.list_models(module=models)
     if not (is_layer or is_step or is_network):
         known = f"torch.nn.*, torchvision.transforms.{{{','.join(_TRANSFORMS)}}}, {[*_NETWORKS]}"
@@ -78,16 +78,16 @@ def build(stage: Any) -> Any:
 
 
 class RetrievalModel(torch.nn.Module):
-    """A network with what a search needs; called with a batch it returns embeddings of length 1.
+    """A network with what a search needs; called with a batch, it returns embeddings of length 1.
 
     Arguments:
         architecture: of the network; what :func:`build` takes.
         transform: from a picture to the input of the network; a list of what :func:`build` takes.
         class_names: of the classes that have proxies.
         proxies: floats ``(num_classes, embedding_size)``, ``loss_func.class_vectors()``.
-        hierarchy: their tree, as ``Hierarchy.of`` takes it. Superclasses without names get some.
+        hierarchy: their tree, as ``Hierarchy.of`` takes it. Superclasses without names get names.
         weights: ``network.state_dict()`` of the trained network; random by default.
-        training: plain values for people, such as the data set and the settings.
+        training: plain values for people to read, such as the data set and the settings.
 
     A ``ValueError`` says what does not fit.
 
@@ -124,7 +124,7 @@ class RetrievalModel(torch.nn.Module):
             vectors = torch.as_tensor(proxies).detach().float().reshape(-1, self.embedding_size)
         except (RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split()[:50])
-            raise ValueError(f"weights, layers and transform do not fit: {reason}") from error
+            raise ValueError(f"weights, layers, transform do not fit together: {reason}") from error
         self.register_buffer("proxies", vectors.cpu().clone())
         self.hierarchy, num_classes = None, len(self.class_names)
         if num_classes or hierarchy is not None:
@@ -143,7 +143,7 @@ class RetrievalModel(torch.nn.Module):
     def embed(self, pictures: Sequence[Any], batch_size: int = 32) -> np.ndarray:
         """Embeddings of length 1 of files or PIL images, ``float32`` ``(n, embedding_size)``.
 
-        An ``OSError`` names a file that is no picture.
+        An ``OSError`` names a file that is not a picture.
         """
         if batch_size < 1:  # a negative one would embed nothing
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -170,7 +170,7 @@ class RetrievalModel(torch.nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """A digest of weights, architecture and transform: equal ones make equal embeddings."""
+        """A digest of weights, architecture and transform: the same one, the same embeddings."""
         digest = hashlib.sha256(json.dumps([*self.description.values()]).encode())
         for name, tensor in self.network.state_dict().items():
             values = tensor.detach().cpu().contiguous()
@@ -188,7 +188,7 @@ class RetrievalModel(torch.nn.Module):
         content |= {"fingerprint": self.fingerprint, "training": self.training_record}
         described = json.dumps(content, indent=1).encode()
         files = {Path(folder, WEIGHTS_FILE): save(state), Path(folder, DESCRIPTION_FILE): described}
-        for path, written in files.items():  # what stood there stays until both are on the disk
+        for path, written in files.items():  # the old files stay until both new ones are on disk
             path.with_name(path.name + TEMPORARY).write_bytes(written)
         for path in files:
             os.replace(path.with_name(path.name + TEMPORARY), path)
@@ -197,24 +197,24 @@ class RetrievalModel(torch.nn.Module):
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> RetrievalModel:
         """Read a folder that :meth:`save` wrote.
 
-        Raises ``FileNotFoundError`` if it is no such folder, and ``ValueError`` if it is damaged,
+        Raises ``FileNotFoundError`` if it is not such a folder, ``ValueError`` if it is damaged,
         of a newer version, or needs a package that is missing.
         """
         path = Path(folder, DESCRIPTION_FILE)
         if not path.is_file():
-            wrong = f"{str(folder)!r} is no model folder: it has no {DESCRIPTION_FILE}"
+            wrong = f"{str(folder)!r} is not a model folder: it has no {DESCRIPTION_FILE}"
             raise FileNotFoundError(f"{wrong}. The commands train and export write such folders")
         try:
             content = json.loads(path.read_bytes())
             kind, version = content["format"], content["version"]
             if kind != FORMAT or version > VERSION:
-                wrong = f"{path} has the format {kind!r}, version {version}; known is {VERSION}"
+                wrong = f"{path} has format {kind!r}, version {version}; expected up to {VERSION}"
                 raise ValueError(f"{wrong}: pip install --upgrade pml-hierarchical")
             tensors = load_file(path.with_name(WEIGHTS_FILE))
             proxies, tree = tensors.pop("proxies"), content["hierarchy"]
             parts = content["architecture"], content["transform"], content["class_names"]
             weights = {name.removeprefix("network."): one for name, one in tensors.items()}
-            with torch.random.fork_rng(devices=[]):  # the weights to be replaced are random
+            with torch.random.fork_rng(devices=[]):  # the weights that will be replaced are random
                 model = cls(*parts, proxies, tree, weights, content["training"])
             if model.fingerprint != content["fingerprint"]:
                 raise ValueError(f"{folder} has the files of two models: export or copy it again")

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 
 READING_VERSION = 3  # increase it with every change of what is read from the same bytes
 
-# Pillow hands EPS to Ghostscript, which is no reader for files of others; it only names the rest.
+# Pillow hands EPS to Ghostscript, unsafe for untrusted files; it can only identify the rest.
 NOT_READ = ("EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF")
 WHITES = {"F": (1, 255, 65535), "I": (255, 65535, 2**31 - 1)}  # by mode; others have 16 bits
 _TURNS = dict(zip(range(2, 9), map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), strict=True))  # of EXIF
@@ -53,8 +53,8 @@ def read_picture(content: bytes, smallest: int | None = None) -> Image.Image:
 
     It is turned as its EXIF data say. White is the largest value of 16 bits; of 32-bit integers
     and of floats it is the smallest of 1 (floats only), 255, 65535 and 2**31 - 1 (integers only)
-    that no pixel exceeds. Transparent pixels are shown on white. Of several pages the first is
-    read, and of a strip of over 100:1 the middle. What decoders raise for other bytes is not known.
+    that no pixel exceeds. Transparent pixels are shown on white. The first of several pages is
+    read, and the middle of a strip of over 100:1. For other bytes, decoders may raise any error.
 
     Arguments:
         content: the bytes of the file.
@@ -74,7 +74,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         return image
     values = np.asarray(image)
     if not np.isfinite(values).all() or values.min() < 0:
-        raise ValueError(f"it has values that are not finite or below 0 (mode {image.mode})")
+        raise ValueError(f"it has values that are negative or not finite (mode {image.mode})")
     whites: tuple[int, ...] = WHITES.get(image.mode, (65535,))
     if not (fitting := [white for white in whites if values.max() <= white]):
         raise ValueError(f"it has values above {whites[-1]} (mode {image.mode})")

@@ -158,7 +158,7 @@ def change(folder, **changes):
 def test_folders_that_cannot_be_loaded(model, tmp_path, monkeypatch):
     """Each says what is wrong, and what to do."""
     folder = tmp_path / "model"
-    with pytest.raises(FileNotFoundError, match=r"no model folder.*train and export"):
+    with pytest.raises(FileNotFoundError, match=r"not a model folder.*train and export"):
         RetrievalModel.load(folder)
     model.save(folder)
     weights = (folder / "model.safetensors").read_bytes()

@@ -515,7 +515,7 @@ def test_what_is_refused(own_gallery, call):
     for words, message in (
         (("embed", "model", "empty"), "there is no picture in empty"),
         (("embed", "model", "gone"), "there is no file or folder"),
-        (("embed", "empty", "pictures"), "is no model folder"),
+        (("embed", "empty", "pictures"), "is not a model folder"),
         (("embed", "model", "pictures", "--device", "cuda:99"), "--device cuda:99"),
         (("embed", "model", "pictures", "--out", "notes"), "notes is a file: choose another"),
         (("index", "embeddings", "--out", "notes"), "notes is a file: choose another --out"),

@@ -74,7 +74,7 @@ def test_what_is_no_gallery(folders, tmp_path):
     for folder in (tmp_path, tmp_path / "missing", folders.model):
         with pytest.raises(FileNotFoundError, match="is no gallery"):
             load(folder)
-    with pytest.raises(FileNotFoundError, match="is no model folder"):
+    with pytest.raises(FileNotFoundError, match="is not a model folder"):
         load(folders.gallery, model=tmp_path)
 
 
