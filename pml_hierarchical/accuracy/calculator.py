@@ -23,7 +23,7 @@ from .ranking import KnnFunction, LabelCodes, RankedBlock, ranked_blocks
 logger = logging.getLogger(__name__)
 
 _QUICK = 5  # seconds that an evaluation may take without a progress bar
-# Related references of a piece of a block: few enough for the cache, and so many that the threads
+# Related references of a piece of a block: few enough for the cache, but enough that the threads
 # seldom wait for the interpreter.
 _PIECE = 2**18
 _PIECE_ON_GPU = 2**24
@@ -35,7 +35,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
     A drop-in for PML's ``AccuracyCalculator``: its arguments ``include`` to ``kmeans_func``, its
     names and, where both define them, its numbers. Queries are taken a block at a time, so that
     memory does not grow with their number. Neighbours are exact; ties go to the smaller index. A
-    query without a partner at a level is left out of it: :attr:`num_lone_queries` counts those.
+    query without a partner at a level is left out there: :attr:`num_lone_queries` counts those.
 
     The metrics are in the table of ``docs/evaluation.md``; their formulas and papers are in
     :mod:`pml_hierarchical.accuracy.metrics`. Names that end in ``_at_<k>`` exist for every ``k``.
@@ -51,7 +51,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
             level, or ``None`` for as many as each metric needs.
         label_comparison_fn: must be ``None``: levels are compared by equality
             (``NotImplementedError``).
-        knn_func: finds the neighbours instead, with ties of its own.
+        knn_func: a function that finds the neighbours instead, and breaks ties in its own way.
         hierarchy: the tree above 1-D labels.
         distance: one of ``pytorch_metric_learning.distances``; by default the Euclidean distance
             between the embeddings as they are, as PML's.
@@ -125,13 +125,13 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
     def check_primary_metrics(
         self, include: Sequence[str] = (), exclude: Sequence[str] = ()
     ) -> None:
-        """Raise for names that are no metrics; called by PML's constructor, too."""
+        """Raise for names that are not metrics; called by PML's constructor, too."""
         for argument, names in (("include", include), ("exclude", exclude)):
             if not isinstance(names, (list, tuple)):
                 raise TypeError(f"{argument} must be a list or tuple of names, got {names!r}")
             for name in names:
                 if self._function(name) is None:
-                    known = f"There are: {', '.join(self._names())}; and those with any other k"
+                    known = f"Choose from {', '.join(self._names())}, or those with another k"
                     raise ValueError(f"{argument} names {name!r}, which is not a metric. {known}")
 
     def get_function_dict(
@@ -155,7 +155,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         return getattr(type(self), method, None) is not ours
 
     def _function(self, name: str) -> Callable[..., Any] | None:
-        """What computes a metric; ``None`` if there is none of the name."""
+        """What computes a metric; ``None`` if there is no metric of that name."""
         if self._is_own(name) or name in ("NMI", "AMI"):
             method: Callable[..., Any] = getattr(self, self.function_keyword + name)
             return method
@@ -185,11 +185,11 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
             levels: for which levels to compute the metrics per level; by default all. Metrics over
                 the hierarchy always see all of them.
 
-        Returns name to value, with the level behind the name (``precision_at_1_level0``) where the
+        Returns ``{name: value}``, with the level after the name (``precision_at_1_level0``) if the
         labels have levels or there is a ``hierarchy``; NaN where no query has a value. Raises
         ``TypeError`` for labels that are not integers, and ``ValueError`` for NaN or infinite
         embeddings, shapes that do not fit, nothing to search, or metrics over the hierarchy if the
-        labels are no tree: a class in two superclasses.
+        labels are not a tree: a class in two superclasses.
         """
         if (reference is None) != (reference_labels is None):
             raise ValueError("give reference and reference_labels together, or neither")
@@ -224,7 +224,7 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
     def prepare(
         self, data: tuple[Any, Any, Any, Any], own: bool
     ) -> tuple[Embeddings, Tensor, Embeddings, Tensor]:
-        """Embeddings that may lie on disk, and labels; see *Raises* of :meth:`get_accuracy`."""
+        """Embeddings that may be on disk, and labels; see *Raises* of :meth:`get_accuracy`."""
         query, query_labels, reference, reference_labels = data
         queries = references = Embeddings(query, "query", self.device)
         if reference is not query:
@@ -268,13 +268,13 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         drawn = {"unit": " queries", "disable": not self.progress_bar}
         bar = tqdm(desc="evaluating", total=len(query), delay=_QUICK, mininterval=1.0, **drawn)
         size = _PIECE if labels.device.type == "cpu" else _PIECE_ON_GPU
-        # threads of pieces, by far faster on a busy machine than torch's within every operation;
-        # a user's own metric need not be safe in threads
+        # one thread per piece is far faster on a busy machine than torch's within every operation;
+        # a user's own metric may not be thread-safe
         usual = torch.get_num_threads()
         count, inner = (1, usual) if any(owns) else (usual, 1)
         pool = ThreadPoolExecutor(count, "metrics", torch.set_num_threads, (inner,))
         with ExitStack() as stack, bar, pool:
-            stack.callback(torch.set_num_threads, usual)  # of threads that begin later
+            stack.callback(torch.set_num_threads, usual)  # for threads that begin later
             for block in blocks:
                 jobs = [
                     [pool.submit(self._values, *task, x) for x in block.first(at_most).split(size)]

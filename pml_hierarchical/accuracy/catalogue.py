@@ -33,7 +33,7 @@ def _severity(levels: Tensor, level_counts: Tensor, k: int, ranks: Tensor, depth
     return torch.where(level_counts[:, -1] > 0, height, torch.nan)
 
 
-# Their parameters name what RankedBlock.arguments gives, and <name>_at_k is any <name>_at_<k>.
+# Their parameters name what RankedBlock.arguments gives, and <name>_at_k means any <name>_at_<k>.
 # Those with level_counts have one value for all levels.
 _FORMULAS: dict[str, Callable[..., Tensor]] = {
     "precision_at_k": metrics.precision_at_k,

@@ -1,4 +1,4 @@
-"""Distances from a block of queries to all references, whatever the references lie in."""
+"""Distances from a block of queries to all references, wherever the references are stored."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .inputs import CHUNK_BYTES, Embeddings
 
 _NUM_PROBES = 64  # queries whose nearest reference is found in float64 before all others are
 _CACHED = 2**19  # distances that fit the second-level cache
-_SAFE = 2.0**60  # values up to this, and from its inverse on, have squares in float32
+_SAFE = 2.0**60  # values between this and its inverse have squares in float32
 # Distances and products in float32 are off by a rounding of the squared norms. Where the nearest
-# reference is closer than this share of them, fewer than 10 bits of it are left.
+# reference is closer than this share of them, fewer than 10 bits of its distance are left.
 _SAFE_SHARE = 2**10 * torch.finfo(torch.float32).eps
 
 
@@ -21,8 +21,8 @@ class ReferenceDistances:
 
     Euclidean distances and dot products are matrix products; any other of PML's distances is
     called on slices of the references. ``float32`` embeddings are compared in ``float64`` if
-    ``float32`` would lose the neighbours: values far beyond or below 1, or differences that are
-    tiny beside the values, such as around an offset that all embeddings share.
+    ``float32`` would lose the neighbours: values far above or below 1, or differences that are
+    tiny compared with the values, as with an offset that all embeddings share.
 
     ``queries`` are all that will be asked for. ``distance`` is one of PML's, or ``None`` for the
     Euclidean distance between the embeddings as they are, which is PML's default index. ``dtype``
@@ -45,7 +45,7 @@ class ReferenceDistances:
         self.dtype = torch.float64 if self._needs_double(queries) else torch.float32
         self._norms, self._centre = None, None
         if self._is_euclidean:
-            if self.dtype == torch.float64:  # a shared offset costs digits; no outlier is a centre
+            if self.dtype == torch.float64:  # a shared offset costs digits; use the median
                 self._centre = self._normalised(references.rows(0, 1024, self.dtype)).median(0)[0]
             parts = (references.rows(*bounds, self.dtype) for bounds in references.slices())
             self._norms = torch.cat([self._normalised(x).square().sum(dim=1) for x in parts])
@@ -68,7 +68,7 @@ class ReferenceDistances:
         return result
 
     def _normalised(self, rows: Tensor) -> Tensor:
-        """As the distance does it, but of any length: PML divides by 1e-12 at least. Centred."""
+        """As the distance normalises, but any length (PML divides by 1e-12 or more); centred."""
         if self.distance.normalize_embeddings and self.dtype == torch.float64:
             largest = rows.abs().amax(dim=1, keepdim=True)
             rows = rows / torch.where(largest > 0, largest, 1.0)
@@ -87,7 +87,7 @@ class ReferenceDistances:
 
     def _nearest_share(self, queries: Embeddings) -> float:
         """The squared distance of the nearest reference that is not equal to the query, as a share
-        of their squared norms; of some queries one in twenty is below this."""
+        of their squared norms: a value that one in twenty of some queries is below."""
         step = max(1, len(queries) // _NUM_PROBES)
         picked = range(0, len(queries), step)[:_NUM_PROBES]
         probes = torch.cat([queries.rows(i, i + 1, torch.float64) for i in picked])
@@ -117,7 +117,7 @@ class ReferenceDistances:
         # the order of faiss: |x|^2 + |y|^2 first, so that roundings are the same
         tile = norms + self._norms[start:stop]
         torch.addmm(tile, queries, rows.T, alpha=-2, out=tile)
-        torch.clamp(tile, min=0, out=out)  # whose rows lie far apart, which slows a product down
+        torch.clamp(tile, min=0, out=out)  # its rows are far apart, which slows a product down
 
     def _slice_size(self, num_queries: int) -> int | None:
         if not self._is_product:  # some of PML's distances hold queries x references x dimensions

@@ -1,4 +1,4 @@
-"""What an evaluation is given, checked: labels of any integer type, and embeddings of any kind."""
+"""The inputs of an evaluation, checked: labels of any integer type, and embeddings of any kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Embeddings:
 
     ``values`` are floating point of shape ``(num_samples, embedding_size)``: a tensor or whatever
     numpy makes an array of; a memory map stays on disk. ``name`` is what errors call them, and
-    ``device`` where slices go. ``dtype`` is ``torch.float64`` if the values are, else
+    ``device`` is where slices go. ``dtype`` is ``torch.float64`` if the values are, else
     ``torch.float32``; ``largest`` is the largest absolute value, and ``smallest`` the smallest of
     the rows' largest absolute values, zero rows left out. A ``TypeError`` for values that are no
     real numbers, and a ``ValueError`` for another shape, no column, or values that are not finite.
@@ -65,7 +65,7 @@ class Embeddings:
         return values.to(self.device, dtype or self.dtype)
 
     def slices(self, size: int | None = None) -> list[tuple[int, int]]:
-        """Bounds of slices that cover all rows, of a fixed number of bytes unless told."""
+        """Bounds of slices that cover all rows, of a fixed number of bytes if no size is given."""
         size = size or max(1, CHUNK_BYTES // (8 * self.size))
         return [(start, min(start + size, len(self))) for start in range(0, len(self), size)]
 
@@ -90,7 +90,7 @@ def check_embeddings(
     ):
         raise ValueError(
             "with ref_includes_query, the first references must be the queries, in order, and the "
-            "first reference_labels theirs"
+            "first reference_labels must be theirs"
         )
 
 
@@ -119,7 +119,7 @@ def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.nd
         return array
     fine = np.c_[array]
     if fine.shape[1] != 1:
-        wrong = f"{name} have {fine.shape[1]} levels of their own beside the hierarchy"
+        wrong = f"{name} have {fine.shape[1]} levels of their own, and there is a hierarchy"
         raise ValueError(f"{wrong}: give it the fine labels alone, or no hierarchy")
     return np.asarray(hierarchy.class_labels[hierarchy.ancestors(fine[:, 0], 0)])
 

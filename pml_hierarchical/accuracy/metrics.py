@@ -2,7 +2,7 @@
 
 Metrics of one level take ``relevance``, ``bool`` of shape ``(num_queries, num_items)``: whether the
 item in a column shares the query's class. ``num_relevant``, integers of shape ``(num_queries,)``,
-says how many items of the gallery do, found or not; by default those of ``relevance``.
+says how many items of the gallery do, found or not; by default, how many in ``relevance``.
 
 Metrics over the hierarchy take ``levels``, integers of the same shape: how many of the ``L`` levels
 an item shares with the query, from 0 (nothing) to ``L`` (the same fine class), written ``l(k)``.
@@ -15,8 +15,8 @@ is how millions of references stay cheap: ``ranks``, of the same shape and ascen
 share nothing either and are ranked behind the list. ``k``, at least 1, is how many items count.
 
 All return ``float64`` of shape ``(num_queries,)``, one value per query, not yet averaged, and NaN
-where a metric is not defined for a query, as when nothing in the gallery is related to it. Those
-below raise ``ValueError`` for a ``k`` that is not positive and for shapes that do not fit.
+where a metric is not defined for a query, as when nothing in the gallery is related to it. All
+raise ``ValueError`` for a ``k`` that is not positive and for shapes that do not fit.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def hierarchical_average_precision(
 ) -> Tensor:
     """H-AP of Ramzi et al., "Hierarchical Average Precision Training for Pertinent Image Retrieval"
     (HAPPIER), ECCV 2022: the sum over related items ``k`` of ``Hrank(k) / rank(k)``, divided by
-    that of ``rel(k)``. ``rel(k)`` is ``(l(k) / L) ** alpha`` by the number of items at this level;
-    ``Hrank(k)`` is ``rel(k)`` plus ``min(rel(k), rel(j))`` of each related item ``j`` above.
+    that of ``rel(k)``. ``rel(k)`` is ``(l(k) / L) ** alpha`` / the number of items at this level;
+    ``Hrank(k)`` is ``rel(k)`` plus ``min(rel(k), rel(j))`` for each related item ``j`` above it.
 
     >>> levels = torch.tensor([[1, 2]])
     >>> hierarchical_average_precision(levels, count_levels(levels, 2)).tolist()
@@ -231,8 +231,8 @@ def hierarchical_precision_area(
 
 
 def mistake_severity(levels: Tensor, level_counts: Tensor, ranks: Tensor | None = None) -> Tensor:
-    """Height of the lowest common ancestor of the query and the nearest item, over the queries that
-    are wrong but could be right: 1 (the right parent) to ``L``. Bertinetto et al., CVPR 2020.
+    """Height of the lowest common ancestor of the query and the nearest item, for queries whose
+    nearest item is wrong but could be right: 1 (right parent) to ``L``. Bertinetto, CVPR 2020.
 
     >>> levels = torch.tensor([[2, 1], [1, 2]])
     >>> mistake_severity(levels, count_levels(levels, 2)).tolist()
@@ -283,7 +283,7 @@ def _checked(
 def _top(items: Tensor, ranks: Tensor | None, k: int, counts: Tensor | None = None) -> Tensor:
     """The items of the top ``k``, 0 where one was left out."""
     ranks = _checked(items, ranks, counts, k)
-    return items[:, :k] * (ranks[:, :k] <= k)  # ranks ascend from 1: none is further right
+    return items[:, :k] * (ranks[:, :k] <= k)  # ranks ascend from 1: no top item is further right
 
 
 def _first_r(
@@ -306,12 +306,12 @@ def _whole(levels: Tensor, ranks: Tensor, depth: int) -> Tensor:
     """The levels of the first ``depth`` items, 0 where an item was left out."""
     whole = levels.new_zeros((len(levels), depth + 1))
     column = (ranks.expand_as(levels)[:, :depth].long() - 1).clamp(max=depth)
-    return whole.scatter_(1, column, levels[:, :depth])[:, :depth]  # the last is thrown away
+    return whole.scatter_(1, column, levels[:, :depth])[:, :depth]  # the last is dropped
 
 
 @lru_cache(maxsize=4)
 def _discounts(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The discounts of the ranks below ``size``, 0 for the rank 0 that is none, and their sums."""
+    """The discounts of the ranks below ``size`` (0 for rank 0, which is unused) and their sums."""
     discount = 1 / torch.log2(1 + torch.arange(size, dtype=torch.float64, device=device))
     discount[0] = 0
     return discount, discount.cumsum(dim=0)

@@ -5,7 +5,7 @@ from typing import Any
 import numba
 import numpy as np
 
-_DIGIT, _COUNTERS = 12, 2**12  # bits that a pass sorts by; so many counters stay in a fast cache
+_DIGIT, _COUNTERS = 12, 2**12  # bits that a pass sorts by; this many counters stay in a fast cache
 
 
 def _compiled(function: Any) -> Any:
@@ -20,7 +20,7 @@ def rank_rows(bits, smallest, key_bits, own, mine, theirs, depth, ranks, levels,
     """Rank the references of some queries, smallest first, ties by index.
 
     ``bits``, ``int32`` of shape ``(queries, references)``, lie within ``key_bits`` bits above
-    ``smallest``. ``own`` is for every query the reference to leave out, or their number. ``mine``,
+    ``smallest``. ``own`` has each query's reference to leave out; their number for none. ``mine``,
     ``(queries, num_levels)``, and ``theirs``, ``(num_levels, references)``, are codes of classes.
     ``ranks`` and ``levels``, as in ``RankedBlock`` with one more column, are filled from the left;
     so are ``indices``, ``(queries, depth)``, with all that is ranked, unless they have no rows.

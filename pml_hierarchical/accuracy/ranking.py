@@ -26,7 +26,7 @@ from .inputs import Embeddings
 KnnFunction = Callable[..., tuple[Any, Any]]
 #: labels of queries and references, ``int32`` of shape ``(num_levels, num_samples)``
 Codes = tuple[Tensor, Tensor]
-_AT_A_TIME = 16  # queries that a thread ranks
+_AT_A_TIME = 16  # queries that a thread ranks at a time
 _MAGNITUDE = np.iinfo(np.int32).max  # the bits of a float without its sign
 
 
@@ -59,7 +59,7 @@ class RankedBlock:
         num_partners: ``int64`` of shape ``(queries, num_levels)``: how many references share the
             class of a query at each level, ranked or not.
         depth: how many references were ranked.
-        indices: ``int64`` of shape ``(queries, depth)``, the ranked references; only where asked.
+        indices: ``int64`` of shape ``(queries, depth)``, the ranked references; only if asked for.
     """
 
     codes: LabelCodes
@@ -91,7 +91,7 @@ class RankedBlock:
         return given
 
     def first(self, depth: int) -> RankedBlock:
-        """What a metric needs that looks at ``depth`` neighbours only."""
+        """What a metric needs if it looks at only ``depth`` neighbours."""
         # ranks ascend from 1, so that rank k is never further right than column k
         return replace(self, ranks=self.ranks[:, :depth], levels=self.levels[:, :depth])
 
@@ -120,8 +120,8 @@ def ranked_blocks(
     """Rank the ``depth`` nearest references of all queries, in order, without the query itself.
 
     ``distance`` is as in :class:`ReferenceDistances`; a ``knn_func`` of PML's interface finds the
-    neighbours instead. ``block_size`` is by default what fits the memory that is free.
-    ``with_indices`` is whether blocks hold all the ranked references.
+    neighbours instead. By default, ``block_size`` is what fits the free memory.
+    ``with_indices`` says whether blocks hold all the ranked references.
     """
     if knn_func is None:
         measure = ReferenceDistances(queries, references, distance)
@@ -153,7 +153,7 @@ def ranked_blocks(
 
 
 def fitting_block_size(references: Embeddings, width: int, sorted_as_a_whole: bool) -> int:
-    """As many queries as fit a quarter of the free memory, and no more than are of use."""
+    """As many queries as fit a quarter of the free memory, but no more than are useful."""
     on_cpu = references.device.type == "cpu"
     # torch sorts whole blocks of 64-bit keys, the radix sort a row for each thread
     per_reference = 4 if on_cpu and not sorted_as_a_whole else 40
@@ -184,14 +184,14 @@ def rank_by_distance(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Rank the nearest references of every query and keep those that share a level with it.
 
-    ``distances``, ``(queries, references)``, are overwritten. ``own`` is for every query the index
-    of the reference that it is itself, which is not ranked. ``depth`` references are ranked, of
-    which ``width`` at most are related to a query. Returns ``ranks``, ``levels`` and, if asked for,
+    ``distances``, ``(queries, references)``, are overwritten. ``own`` has, for every query, its own
+    index among the references, which is not ranked. ``depth`` references are ranked, at most
+    ``width`` of which are related to a query. Returns ``ranks``, ``levels`` and, if asked for,
     ``indices``, as in ``RankedBlock``.
     """
     if distances.dtype == torch.float32 and distances.device.type == "cpu":
         return _rank_in_threads(distances, codes, own, depth, width, with_indices)
-    if own is not None:  # behind all others
+    if own is not None:  # rank it behind all others
         distances.scatter_(1, own[:, None], torch.inf)
     order = distances.argsort(dim=1, stable=True)[:, :depth]
     ranks, levels = rank_by_order(order, codes, width)
@@ -225,7 +225,7 @@ def _rank_in_threads(
     from .radix import rank_rows
 
     num_queries, num_references = distances.shape
-    if own is not None:  # whose distance of 0 would widen the range of what is sorted
+    if own is not None:  # its distance of 0 would widen the range of what is sorted
         distances.scatter_(1, own[:, None], distances.amax(dim=1, keepdim=True))
     kept = (distances.view(torch.int32), codes[0].T, codes[1])
     bits, mine, theirs = (x.contiguous().numpy() for x in kept)
@@ -237,7 +237,7 @@ def _rank_in_threads(
     def rank_some(start: int) -> int:
         some = slice(start, start + _AT_A_TIME)
         keys = bits[some]
-        if keys.min() < 0:  # floats are sign and magnitude: to integers that order like them
+        if keys.min() < 0:  # floats are sign and magnitude: make integers in the same order
             keys = np.where(keys < 0, -(keys & _MAGNITUDE), keys)
         low, high = int(keys.min()), int(keys.max())
         args = keys, low, (high - low).bit_length(), left_out[some], mine[some], theirs, depth

@@ -36,11 +36,11 @@ def attraction(
 
 
 def repulsion(matrix: Tensor, offsets: Tensor, needs_shift: bool) -> tuple[Tensor, Tensor]:
-    """The second logarithm of each class, and what its exponentials have to be multiplied with to
-    be the derivatives: ``(classes,)`` each.
+    """The second logarithm of each class, and what its exponentials have to be multiplied by to
+    get the derivatives: ``(classes,)`` each.
 
     Arguments:
-        matrix: ``(samples, classes)``, the scaled cosines, -inf where a sample is of a class;
+        matrix: ``(samples, classes)``, the scaled cosines, -inf where a sample is of the class;
             exponentials take their place.
         offsets: ``(classes,)``, what is added to the scaled cosines.
         needs_shift: as above.

@@ -1,7 +1,7 @@
 """One autograd node for all levels, and the same computation as an operator for torch.compile.
 
 The gradients come with the values, while a block of proxies is in the cache; the backward pass only
-multiplies them with the gradient of the total.
+multiplies them by the gradient of the total.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .small import is_small, small_losses
 Plain = Callable[[Tensor, Sequence[Tensor]], Tensor]
 
 _ONCE = (
-    "create_graph=True needs a gradient that can be differentiated itself, and where classes are "
-    "divided among processes, class_share is below 1 or the loss is compiled, it is computed by "
-    "hand. HierarchicalProxyLoss with class_share=1, not compiled, has one."
+    "create_graph=True needs a gradient that can itself be differentiated; it cannot if classes "
+    "are divided among processes, class_share is below 1 or the loss is compiled. Use "
+    "HierarchicalProxyLoss with class_share=1, not compiled."
 )
 
 
@@ -34,7 +34,7 @@ class AllLevels(torch.autograd.Function):
 
     Arguments:
         settings: the loss.
-        needs: whether gradients are needed of the embeddings, and of each tensor of proxies.
+        needs: whether gradients are needed for the embeddings, and for each tensor of proxies.
         plain: computes the sum where the gradient is to be differentiated itself
             (``create_graph=True``); ``None`` makes that an error.
         share: which classes the proxies are, if they are divided among processes. The gradient of
@@ -42,7 +42,7 @@ class AllLevels(torch.autograd.Function):
             ``DistributedDataParallel`` will divide it.
         embeddings, labels: ``(batch_size, embedding_size)``; ``int64``, ``(levels, batch_size)``.
         proxies: of each level, ``(classes, embedding_size)``, transposed if ``settings.class_dim``
-            is 1. Pass parameters themselves: of a transposed view, autograd would store the
+            is 1. Pass parameters themselves: for a transposed view, autograd would store the
             gradient kept here as ``.grad``, and clipping it would prevent a second backward pass.
     """
 
@@ -56,10 +56,10 @@ class AllLevels(torch.autograd.Function):
         *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The sum and the losses."""
-        # torch.compile counts parameters: of as many arguments as these it would leave out ctx
+        # torch.compile counts parameters: with one for each argument it would leave out ctx
         embeddings, labels, *proxies = tensors
         parts = [one.t() for one in proxies] if settings.class_dim == 1 else proxies
-        if torch.compiler.is_compiling():  # the operator costs 0.1 ms, which small losses notice
+        if torch.compiler.is_compiling():  # the operator costs 0.1 ms, much for small losses
             losses, *found = _operator(embeddings, list(parts), labels, list(needs), *settings)
             gradients = [one if needed else None for one, needed in zip(found, needs, strict=True)]
             weights = losses.new_tensor(settings.weights)
@@ -86,7 +86,7 @@ class AllLevels(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Any, ...]:
-        """Scale the gradients that the forward pass has left, or compute them with a graph."""
+        """Scale the gradients that the forward pass has stored, or compute them with a graph."""
         if torch.compiler.is_compiling():
             count = len(ctx.needs_input_grad) - 5  # of embeddings and proxies
             saved, inputs = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
@@ -117,7 +117,7 @@ def _with_graph(ctx: Any, upstream: Tensor) -> list[Tensor | None]:
         )
     needed = [ctx.needs_input_grad[4], *ctx.needs_input_grad[6:]]
     pairs = list(zip(ctx.inputs, needed, strict=True))
-    # as nodes of their own: one tensor may be given twice, and may be made of another
+    # as nodes of their own: one tensor may be given twice, or be computed from another
     twins = [one.view_as(one) if is_needed else one for one, is_needed in pairs]
     wanted = [twin for twin, is_needed in zip(twins, needed, strict=True) if is_needed]
     total = ctx.plain(twins[0], twins[1:])
@@ -131,7 +131,7 @@ def _version(tensor: Tensor) -> int:
 
 
 def _is_one(factor: Tensor) -> bool:
-    """Whether gradients need no copy, as in ``loss.backward()``; reading this waits for a GPU."""
+    """Whether gradients need no copy, as in ``loss.backward()``; a GPU's value is not read."""
     return factor.device.type == "cpu" and factor.item() == 1
 
 
@@ -167,7 +167,7 @@ def _shapes(
     return [embeddings.new_empty(labels.shape[0]), *gradients]
 
 
-# A product would be taken for a constant by create_graph=True, which nothing compiled can notice.
+# create_graph=True would take a product for a constant, which compiled code cannot notice.
 @torch.library.custom_op(
     "pml_hierarchical::scaled_gradients",
     mutates_args=(),

@@ -1,4 +1,4 @@
-"""A block of classes at a time, which may be a part of all classes, divided among processes."""
+"""The losses by blocks of classes: all classes, or one process's share of them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def block_losses(
     share: Share | None = None,
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The unweighted losses, ``(levels,)``, and the gradients of their weighted sum, ``None`` where
-    none is needed. With a ``share``, losses are of all classes and gradients from those here.
+    none is needed. With a ``share``, losses are of all classes, gradients of those held here.
 
     Arguments:
         embeddings: ``(batch_size, embedding_size)``.
         parts: the proxies of each level, ``(classes, embedding_size)``.
         labels: ``int64`` of shape ``(levels, batch_size)``.
-        needs: whether a gradient is needed of the embeddings, and of each tensor of proxies.
+        needs: whether a gradient is needed for the embeddings, and for each tensor of proxies.
         settings: the loss.
-        share: the part of the classes that the proxies are, if they are not all.
+        share: which classes the proxies belong to, if not all.
     """
     norms = torch.linalg.vector_norm(embeddings, dim=1) if settings.normalize else None
     unit = embeddings if norms is None else embeddings * inverse(norms).unsqueeze(1)
@@ -51,7 +51,7 @@ def block_losses(
 
 
 class Gradients:
-    """With respect to unit embeddings, and to the proxies (through their normalisation)."""
+    """Gradients for the unit embeddings, and for the proxies (through their normalisation)."""
 
     def __init__(self, columns: Columns, unit: Tensor, needs: Sequence[bool]) -> None:
         self._columns, self._unit = columns, unit
@@ -165,7 +165,7 @@ def _softmax(
 
 def _add_exponentials(tile: Tile, block: Block, needs_shift: bool, sums: Tensor) -> list[Tensor]:
     """In place, the exponentials of a block; their sums by row are added to those of each level. If
-    shifts are needed, these are logarithms, and what was taken from the exponents is returned.
+    shifts are needed, these are logarithms, and what was subtracted from exponents is returned.
     """
     if not needs_shift:
         tile.matrix.exp_()

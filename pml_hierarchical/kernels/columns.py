@@ -16,11 +16,11 @@ from .settings import bounds, tensor_of
 
 _CPU_BLOCK_BYTES = 2**20  # measured: flat from a quarter of this, a core's L2 cache, to twice it
 _CUDA_BLOCK_BYTES = 2**28  # there is no such cache to fit: few launches, yet bounded memory
-_PAD = 16  # spare elements before and after the cosines of a block; as many keep them aligned
+_PAD = 16  # spare elements before and after the cosines of a block; this many keep them aligned
 
 
 class Share(NamedTuple):
-    """The classes of this process, where they are divided among the processes of a group: of each
+    """The classes of this process, where they are divided among the processes of a group: for each
     level a run of classes, which may be empty. Every process has the whole batch.
     """
 
@@ -61,8 +61,8 @@ class Tile(NamedTuple):
 class Columns:
     """The proxies of all levels, appended to one another without being copied.
 
-    A block of the matrix lies column by column in the memory: the product takes two thirds of the
-    time then. Nothing waits for a GPU: Python does not know which block a sample's class is in.
+    A block of the matrix is stored column by column: the product then takes two thirds of the
+    time. Nothing waits for a GPU: Python does not know which block a sample's class is in.
 
     Arguments:
         parts: for each level proxies of shape ``(classes, embedding_size)``, of any strides.
@@ -78,7 +78,7 @@ class Columns:
         block_size: int = 0,
         share: Share | None = None,
     ) -> None:
-        labels = labels.contiguous()  # to be seen as one row
+        labels = labels.contiguous()  # to be viewed as one row
         self.parts, self.labels, self.share = parts, labels, share
         num_levels, self.batch_size = labels.shape
         self.widths = tuple([part.shape[0] for part in parts])
@@ -120,7 +120,7 @@ class Columns:
         return Tile(matrix, memory, own)
 
     def own_cosines(self, unit: Tensor) -> Tensor:
-        """Of each sample and its class, at each level; of any value if that is elsewhere."""
+        """The cosine of each sample and its class, per level; any value if that is elsewhere."""
         cosines = []
         for part, own, start in zip(self.parts, self.own, self.starts, strict=False):
             rows = part if part.shape[0] else unit  # any rows will do, where there are none
@@ -131,7 +131,7 @@ class Columns:
 
 @lru_cache(maxsize=64)  # the same at every step
 def plan(starts: tuple[int, ...], width: int) -> tuple[Block, ...]:
-    """Cut the columns into blocks of a width (the last one may be narrower)."""
+    """Cut the columns into blocks of the given width (the last one may be narrower)."""
     total, blocks = starts[-1], list[Block]()
     for start in range(0, total, max(width, 1)):
         stop = min(start + width, total)

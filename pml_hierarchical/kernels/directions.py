@@ -29,7 +29,7 @@ def row_norms(vectors: Tensor) -> Tensor:
 
 
 def inverse(norms: Tensor) -> Tensor:
-    """What a vector is multiplied with to have norm 1."""
+    """What a vector is multiplied by to get norm 1."""
     return norms.clamp_min(EPS).reciprocal_()
 
 

@@ -18,7 +18,7 @@ class Settings(NamedTuple):
     sizes: tuple[int, ...]  # the number of classes, of all processes together
     weights: tuple[float, ...]
     margins: tuple[float, ...]  # 0 for the losses without one; of ArcFace in radians
-    scales: tuple[float, ...]  # what the cosines are multiplied with
+    scales: tuple[float, ...]  # what the cosines are multiplied by
     normalize: bool = True  # the embeddings; proxies are always normalised
     save_memory: bool = False  # compute exponentials twice instead of keeping them
     class_dim: int = 0  # the dimension of the classes in the tensors of proxies

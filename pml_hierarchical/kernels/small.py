@@ -1,7 +1,7 @@
 """Where all cosines fit the cache: the levels' proxies in one matrix, and few operations.
 
-With a hundred classes, or on a GPU, the number of operations decides about the time. So no blocks
-here, embeddings and proxies are copied into one tensor of unit vectors, and no exponent is shifted.
+With a hundred classes, or on a GPU, the number of operations determines the time. So there are no
+blocks; embeddings and proxies are copied into one tensor of unit vectors, no exponent is shifted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .settings import Columns, Numbers, Settings, bounds, columns_of, may_overfl
 from .softmax import softmax_terms
 
 _LARGEST_BYTES = 2**20  # of the cosines: as many as in one block of a larger loss
-_LARGEST_ON_GPU = 2**25  # which takes longer to start an operation than to do it
+_LARGEST_ON_GPU = 2**25  # a GPU takes longer to start an operation than to do it
 
 
 def is_small(embeddings: Tensor, settings: Settings) -> bool:
@@ -94,7 +94,7 @@ def _softmax(kind: str, matrix: Tensor, own: Tensor, numbers: Numbers, columns: 
 def _gradients(
     matrix: Tensor, units: Tensor, norms: Tensor, tensors: Sequence[Tensor], needs: Sequence[bool]
 ) -> list[Tensor | None]:
-    """Of the embeddings and of each tensor of proxies, in the layout of the tensor."""
+    """The gradients of the embeddings and each tensor of proxies, in the tensor's layout."""
     batch_size = len(matrix)
     edges = bounds(tuple([tensor.shape[0] for tensor in tensors]))
     stop = max(edge for edge, needed in zip(edges[1:], needs, strict=True) if needed)
@@ -104,7 +104,7 @@ def _gradients(
         columns = matrix[:, : stop - batch_size]
         torch.mm(columns.t(), units[:batch_size], out=products[batch_size:])
     units, norms = units[:stop], norms[:stop]
-    # The loss does not depend on the length of a vector: its gradient along it vanishes.
+    # The loss does not depend on the length of a vector: the gradient along the vector vanishes.
     along = (products * units).sum(1, keepdim=True)
     along.masked_fill_(norms <= EPS, 0)  # except in a vector that is too short to be normalised
     products.addcmul_(units, along, value=-1)

@@ -29,8 +29,8 @@ def softmax_terms(
         own: the scaled cosines of the samples' own classes, of the same shape.
 
     Returns:
-        The unweighted losses, ``(levels,)``; the derivatives by the cosines of own classes; and the
-        sums of those by the cosines of others, to be shared out in proportion to exponentials.
+        The unweighted losses, ``(levels,)``; the derivatives for the cosines of own classes; and
+        the sums of those for the other classes, to be split in proportion to the exponentials.
     """
     logits, slope = own, None
     if kind == "cosface":  # minus a margin (Wang et al., CVPR 2018)
