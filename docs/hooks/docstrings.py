@@ -44,7 +44,7 @@ def _modules_below(module: Module) -> Iterator[Module]:
 
 
 def _follow_wraps(one: Class) -> None:
-    """A constructor with ``functools.wraps`` of its base's has the signature of that one."""
+    """Give a constructor that wraps its base's (``functools.wraps``) the base's signature."""
     constructor = one.functions.get("__init__") if "__init__" in one.members else None
     if constructor and any("wraps" in str(d.value) for d in constructor.decorators):
         constructor.parameters = one.resolved_bases[0].functions["__init__"].parameters

@@ -17,7 +17,7 @@ EQUATION = re.compile(
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Replace LaTeX in a page's HTML by MathML."""
+    """Replace LaTeX in a page's HTML with MathML."""
     return EQUATION.sub(_mathml, content)
 
 

@@ -1,4 +1,4 @@
-"""Pages of the site that are files of the repository's root, and links that lead out of the site.
+"""Pages of the site that are files in the repository's root, and links that lead out of the site.
 
 A hook of mkdocs (``hooks:`` in mkdocs.yml).
 """
@@ -19,7 +19,7 @@ PAGES = {
 }
 PAGE_OF = {source: name for name, source in PAGES.items()}
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
-#: badges are pictures of another host, which a page of the site does not ask for anything
+#: badges are pictures from another host, and pages of the site load nothing from other hosts
 BADGES = re.compile(r"<!-- badges -->.*?<!-- end of badges -->\n", re.DOTALL)
 
 
