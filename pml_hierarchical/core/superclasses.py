@@ -123,7 +123,7 @@ def _matched(labels: Tensor, before: Tensor, num_clusters: int) -> Tensor:
 
 
 def share_out(num_clusters: int, counts: Tensor) -> list[int]:
-    """How many clusters each group gets (at least one): largest remainders of its point counts."""
+    """How many clusters each group gets, at least one: by the largest remainder of its points."""
     fair, total = num_clusters * counts, counts.sum()  # integers, so that ties are ties
     shares = (fair // total).clamp(min=1)
     while step := int((num_clusters - shares.sum()).sign()):

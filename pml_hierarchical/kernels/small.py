@@ -1,7 +1,7 @@
 """Where all cosines fit the cache: the levels' proxies in one matrix, and few operations.
 
 With a hundred classes, or on a GPU, the number of operations determines the time. So there are no
-blocks; embeddings and proxies are copied into one tensor of unit vectors, no exponent is shifted.
+blocks; embeddings and proxies are copied into one tensor of unit vectors; no exponent is shifted.
 """
 
 from __future__ import annotations
