@@ -87,7 +87,7 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         return found
 
     def mean(self, values: Tensor, labels: Tensor) -> float | list[float]:
-        """The mean of the queries with a value, or the means of the classes that have such queries."""
+        """The mean of the queries with a value, or the means of the classes with any."""
         by_class = self.avg_of_avgs or self.return_per_class
         groups = labels.unique(return_inverse=True)[1] if by_class else torch.zeros_like(labels)
         count, num_groups = ~values.isnan(), int(groups.max()) + 1

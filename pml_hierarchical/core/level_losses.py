@@ -43,7 +43,7 @@ class ProxyLayout:
         return replace(self, centers=centers, direction_only=bool(only or self.direction_only))
 
     def rows(self, stored: torch.Tensor) -> torch.Tensor:
-        """Stored proxies as rows, ``(num_classes * centers, embedding_size)``; or rows as stored."""
+        """Stored proxies as rows ``(num_classes * centers, embedding_size)``, or rows as stored."""
         return stored if self.class_dim == 0 else stored.t()
 
     def class_vectors(self, stored: torch.Tensor) -> torch.Tensor:
