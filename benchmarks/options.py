@@ -31,7 +31,7 @@ Folds = Annotated[
     list[int] | None,
     Option(
         metavar="FOLD...",
-        help="Which quarters of the training classes validate, one training run for each. By "
+        help="Quarters of the training classes to validate on, one training run for each. By "
         "default 0 for drawings, and 0 1 2 3 for photographs.",
         show_default=False,
         rich_help_panel=TRAINING,

@@ -57,7 +57,7 @@ class Variant:
         return ":".join(filter(None, (self.prefix, self.change)))
 
     def loss_name(self, base: str) -> str:
-        """As the runs of the variant are called, e.g. ``hpl:proxy_nca:coarse_proxies=live``."""
+        """The name of the variant's runs, e.g. ``hpl:proxy_nca:coarse_proxies=live``."""
         return ":".join(filter(None, (self.prefix, base, self.change)))
 
     @property
@@ -139,8 +139,8 @@ def chosen_variants(what: Sequence[str]) -> tuple[Variant, ...]:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(
-                f"--what: unknown {name!r}{hint} Choose from {', '.join(WHAT)}, and single variants "
-                f"such as {', '.join([*REFERENCES, CHANGES[0].name])}"
+                f"--what: unknown {name!r}{hint} Choose from {', '.join(WHAT)}, and single "
+                f"variants such as {', '.join([*REFERENCES, CHANGES[0].name])}"
             )
     chosen = {
         v for v in _BY_NAME.values() if v.name in what or (v.factor and v.factor.name in what)
