@@ -22,7 +22,7 @@ THREADS = 4
 
 
 class BrokenFilesError(ValueError):
-    """Files that were given are missing or no pictures; the message names some."""
+    """Files that were given are missing or not pictures; the message names some."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FoundPictures:
         root: the folder that holds them all, absolute.
         paths: relative to it.
         inputs: the folders, files and lists they come from, absolute.
-        left_out: files among them that are missing or no pictures.
+        left_out: files among them that are missing or not pictures.
     """
 
     root: Path
@@ -48,12 +48,12 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
     Arguments:
         inputs: folders; picture files; text files that name a picture per line, relative to
             themselves.
-        skip_broken: leave out what is missing or no picture, with a warning. ``None`` looks at
+        skip_broken: leave out what is missing or not a picture, with a warning. ``None`` looks at
             the names alone and says nothing.
 
     Raises:
         FileNotFoundError: if an input does not exist, or there are no pictures.
-        BrokenFilesError: unless ``skip_broken``, for files that are missing or no pictures.
+        BrokenFilesError: unless ``skip_broken``, for files that are missing or not pictures.
         ValueError: for a list that is no text.
     """
     files: list[Path] = []
@@ -110,7 +110,7 @@ def _in_folder(folder: Path, warn: bool) -> list[Path]:
     found = search(folder)
     if found.others and warn:
         warnings.warn(
-            f"not used, since no pictures: {named(found.others)} "
+            f"not used, since they are not pictures: {named(found.others)} "
             f"({counted(len(found.others), 'file')})",
             stacklevel=3,
         )

@@ -55,7 +55,7 @@ def model_of_run(folder: Path, data_root: Path | None = None) -> RetrievalModel:
             classes were kept.
 
     Raises:
-        FileNotFoundError: if it is no folder of a finished run, or ``data_root`` is needed.
+        FileNotFoundError: if it is not a finished run's folder, or ``data_root`` is needed.
         OSError: if the checkpoint is damaged, or weights of a frozen network are not there.
         ValueError: if a file is damaged, or the network cannot be described.
     """
