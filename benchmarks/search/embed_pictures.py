@@ -54,7 +54,7 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
     Raises:
         FileNotFoundError: if an input does not exist, or there are no pictures.
         BrokenFilesError: unless ``skip_broken``, for files that are missing or not pictures.
-        ValueError: for a list that is no text.
+        ValueError: for a list that is not text.
     """
     files: list[Path] = []
     for given in map(_absolute, inputs):
@@ -131,10 +131,10 @@ def _in_list(file: Path) -> list[Path]:
             text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))  # of editors on Windows
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # as in UTF-16 without its mark, and in files that are no text
+    if "\0" in text:  # as in UTF-16 without its mark, and in files that are not text
         raise ValueError(
-            f"{printable(file)} is no list of pictures in UTF-8 or UTF-16: save it as UTF-8, with "
-            "the path of a picture per line"
+            f"{printable(file)} is not a list of pictures in UTF-8 or UTF-16: save it as UTF-8, "
+            "with the path of a picture per line"
         )
     return [_listed(file.parent, line) for line in text.splitlines() if line.strip()]
 

@@ -163,7 +163,7 @@ def test_a_list_in_utf_16(workspace, call, encoding):
         assert listed["paths"] == ["fruit/pear/0.png", "thé.png"]
     else:
         assert code == 2
-        assert "list.txt is no list of pictures in UTF-8 or UTF-16: save it as UTF-8" in errors
+        assert "list.txt is not a list of pictures in UTF-8 or UTF-16: save it as UTF-8" in errors
         assert "--skip-broken" not in errors
 
 

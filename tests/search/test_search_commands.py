@@ -521,7 +521,7 @@ def test_what_is_refused(own_gallery, call):
         (("index", "embeddings", "--out", "notes"), "notes is a file: choose another --out"),
         (("index", "embeddings", "--out", "notes/new"), "notes is a file: choose another --out"),
         (("index", "empty"), "holds no embeddings"),
-        (("search", "empty", "pictures"), "is no gallery"),
+        (("search", "empty", "pictures"), "is not a gallery"),
         (("search", "gallery", "empty"), "there is no picture in empty"),
         (("search", "gallery", "pictures/dairy/milk/0.png", "--out", "empty"), "empty"),
         (("search", "gallery", "gone.png"), "there is no file or folder"),
