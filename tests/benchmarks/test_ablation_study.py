@@ -105,7 +105,7 @@ def test_different_networks_do_not_come_into_one_table(out, tmp_path, capsys):
     assert "the training runs of glyphs differ from those of the earlier" in capsys.readouterr().err
     del result["config"]["backbone"]
     place.write_text(json.dumps(result))
-    with pytest.raises(ValueError, match=r"different settings .* \(backbone differ\)"):
+    with pytest.raises(ValueError, match=r"different training settings .* \(backbone differ\)"):
         read_study(out)
 
 
