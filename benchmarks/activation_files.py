@@ -24,7 +24,7 @@ DTYPE = np.dtype(np.float16)  # docs/backbones.md says what it changes
 class ActivationFile:
     """Activations of some or all pictures of a data set, in the order in which they came.
 
-    Where they are is in a second, small file, which is written after them: an interruption costs
+    A second, small file says where they are, and is written after them: an interruption costs only
     what was not written yet.
 
     Attributes:
@@ -89,7 +89,7 @@ class ActivationFile:
         return np.memmap(self.path, DTYPE, "r", shape=(rows.max() + 1, *shape)), rows
 
     def _index(self) -> tuple[np.ndarray, tuple[int, ...]]:
-        """For each picture its row or -1, and the shape of a row; as if empty if it is damaged."""
+        """For each picture its row or -1, and the shape of a row; a damaged file is empty."""
         empty = np.full(self._num_pictures, -1), ()
         if not self._index_path.exists():
             return empty
@@ -130,7 +130,7 @@ class Activations(Dataset[torch.Tensor]):
         return torch.from_numpy(activations[rows[index]].astype(np.float32))
 
     def __getstate__(self) -> dict[str, Any]:
-        # a pickled memory map would be all of its content
+        # pickling a memory map would pickle all of its content
         return {**vars(self), "_views": None}
 
     def _opened(self) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -79,8 +79,8 @@ def keep_tree(
 ) -> None:
     """Keep the tree of a hierarchical loss at its end, with pictures of some of its classes.
 
-    The file has ``classes`` (C,), the data set's fine classes that were trained, in the order of
-    the loss's; ``class_labels`` (C, levels), the data set's own labels of these classes;
+    The file has ``classes`` (C,), the data set's fine classes that were trained on, in the order
+    of the loss; ``class_labels`` (C, levels), the data set's own labels of these classes;
     ``superclasses`` (levels above the finest, C), the superclass of each class at each of the
     loss's levels; ``shown`` and ``pictures`` (n, 64, 64, 3) ``uint8``: the classes, as rows
     of ``classes``, of which there is a picture: up to 8 of each of the 12 largest superclasses of
@@ -94,7 +94,7 @@ def keep_tree(
 
     Arguments:
         data: the data set.
-        train: indices of the images that were trained.
+        train: indices of the images that were trained on.
         loss: with the state that is kept.
         folder: of the run.
         updates: after each update of the loss its superclasses, ``(levels above the finest, C)``.
@@ -187,7 +187,7 @@ def read_tree(path: Path, class_names: Sequence[Sequence[str]]) -> dict[str, np.
 def _check_labels(path: Path, labels: np.ndarray, class_names: Sequence[Sequence[str]]) -> None:
     sizes = [len(names) for names in class_names]
     if labels.shape[1] != len(sizes) or (labels < 0).any() or (labels >= sizes).any():
-        raise DamagedFileError(path, "its labels are not of classes of the data set")
+        raise DamagedFileError(path, "its labels are not classes of the data set")
 
 
 def _check_pictures(path: Path, pictures: np.ndarray) -> None:

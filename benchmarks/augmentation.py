@@ -86,7 +86,7 @@ def transformed(pictures: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class AugmentedBatches:
-    """Puts items together to a batch, as a ``DataLoader`` does, and transforms the pictures."""
+    """Puts items together into a batch, as a ``DataLoader`` does, and transforms the pictures."""
 
     augmentation: RandomAffine
 

@@ -1,6 +1,6 @@
 """Arrays that take long to compute, kept on disk between runs.
 
-Not by ``joblib.Memory``, which keys by a function's code and arguments, and pickles: here the key
+Not with ``joblib.Memory``, which keys by a function's code and arguments, and pickles: here the key
 says what the arrays depend on, and a damaged file is noticed.
 """
 
@@ -51,14 +51,14 @@ def made_directory(directory: Path | None = None) -> Path:
 
 
 def fingerprint(files: Sequence[Path], root: Path) -> list[list[Any]]:
-    """What tells a list of files from another, as a part of a key: paths, sizes and times.
+    """What tells one list of files from another, as part of a key: paths, sizes and times.
 
     The times are those of the last change of the content and of the entry in the file system: a
-    file that another of its size and age was moved over has a new one.
+    file that was replaced by another of its size and age has a new one.
 
     Arguments:
         files: existing files.
-        root: the folder that holds them all, which is no part of it.
+        root: the folder that holds them all, which is not part of the result.
     """
     entries: list[list[Any]] = []
     for file in files:
@@ -111,6 +111,6 @@ def _load(path: Path, digest: str) -> dict[str, np.ndarray]:
     found, *names = arrays.pop("key").tolist()
     if found != digest:
         raise DamagedFileError(path, f"it was written for the key {found}, expected {digest}")
-    if names != list(arrays):  # a zip may lose members, and no checksum differs
+    if names != list(arrays):  # a zip may lose members without any checksum differing
         raise DamagedFileError(path, "an array is missing")
     return arrays

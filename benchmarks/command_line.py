@@ -143,7 +143,7 @@ def _explained(error: Exception, command: str) -> str | None:
         )
     if isinstance(error, (ValueError, OSError, MemoryError, sqlite3.OperationalError)):
         full = getattr(error, "errno", None) == errno.ENOSPC or "disk is full" in str(error)
-        # the record keeper's tables say it in words
+        # the record keeper's database reports a full disk by its message alone
         kept = "What is finished is kept: free" if command in _CONTINUED else "Free"
         now = f". {kept} some space and start the same command again" if full else ""
         return f"{_in_words(error)}{now}"
@@ -151,7 +151,7 @@ def _explained(error: Exception, command: str) -> str | None:
 
 
 def _in_words(error: Exception) -> str:
-    """Its text; of an error of the operating system without its number."""
+    """The text of an error; an operating system error is given without its number."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         files = [error.filename, error.filename2]
         return f"{' -> '.join(str(f) for f in files if f is not None)}: {error.strerror}"
@@ -159,7 +159,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _with_refused_value(text: str, error: BaseException) -> str:
-    """A message of newer versions of typer, which check values with pydantic, as older ones had it.
+    """A message of newer versions of typer, which use pydantic, worded as in older versions.
 
     Some of theirs leave out the value, others begin with the kind of the error.
     """
@@ -180,7 +180,7 @@ def _is_torchrun() -> bool:
 
 
 def _say(message: str) -> None:
-    """Print an error; of several processes that torchrun started, one of them does."""
+    """Print an error; if torchrun started several processes, only one of them does."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         print(message, file=sys.stderr, flush=True)
         return

@@ -2,7 +2,7 @@
 
 Musgrave et al. 2020 report both: "separated" is the mean of the accuracies of the four models of
 the folds, "concatenated" the accuracy of their L2-normalised embeddings side by side, which have
-four times the size. They are different things and never compared with one another.
+four times the size. They are different things and are never compared with one another.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS = {"test_indices": ("iu", 1), "test_embeddings": ("f", 2), "test_labels": 
 def concatenate_folds(runs: Sequence[RunConfig], data: RetrievalData, out: Path) -> None:
     """Evaluate every loss and seed whose folds are all among ``runs``.
 
-    What was evaluated before is kept, unless a run was done again since.
+    What was evaluated before is kept, unless a run has been done again since.
 
     For each a file ``LOSS/concatenated_seed0.json`` has ``loss``, ``seed``, ``folds``,
     ``embedding_size`` and ``test``, with the keys of a run's ``test``.

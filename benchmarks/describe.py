@@ -22,7 +22,7 @@ SHEET_COLUMNS = 8
 
 
 def describe(data: LabelledImages, console: Console) -> None:
-    """Print levels, classes, images, the sizes of the splits and what `run` has against them."""
+    """Print levels, classes, images, the sizes of the splits, and why `run` would refuse them."""
     images = f"{data.name}: {counted(len(data.labels), 'image')}"
     if data.left_out:
         images += f", {left_out_files(len(data.left_out))} (first {data.left_out[0]})"
@@ -142,6 +142,6 @@ def _show(cell: Axes, image: Image.Image, title: str) -> None:
 
 
 def _short(name: str, length: int) -> str:
-    """Its end: names tell classes of one superclass apart there."""
+    """The end of a name: classes of one superclass differ there."""
     name = legible(name)
     return name if len(name) <= length else f"…{name[1 - length :]}"

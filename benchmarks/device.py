@@ -6,7 +6,7 @@ import torch
 
 
 def checked_device(name: str) -> torch.device:
-    """The device of a name, if it can be used.
+    """The device with a name, if it can be used.
 
     Raises:
         ValueError: if it cannot, with torch's reason.

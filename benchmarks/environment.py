@@ -56,7 +56,7 @@ def commit_of(folder: Path) -> str | None:
     A folder that git does not track, such as that of an installed package, has none: the checkout
     around it is another project's.
 
-    The settings that ``tune`` writes while it runs are no change: every result holds its own.
+    The settings that ``tune`` writes while it runs do not count: every result holds its own.
     """
     commit = _git(folder, "rev-parse", "--short=12", "HEAD")
     if commit is None or not _git(folder, "ls-files", "."):

@@ -1,6 +1,6 @@
 """Files that are written whole or not at all, and read whole or not at all.
 
-By hand, as atomicwrites, the library for it, is no longer maintained.
+Written by hand, since atomicwrites, the library for this, is no longer maintained.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 
-TEMPORARY = ".pmlh-tmp"  # no other program's, since leftovers are deleted
+TEMPORARY = ".pmlh-tmp"  # used by no other program, since leftovers are deleted
 LEFTOVERS = f"*{TEMPORARY}"  # of processes that were killed while they wrote
 NUMBER = (int, float)
 
@@ -32,7 +32,7 @@ class DamagedFileError(ValueError):
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file; see :func:`written_whole`. What UTF-8 cannot hold becomes an escape.
 
-    What is neither a file nor a folder, such as a pipe or ``/dev/stdout``, is written to and stays.
+    What is neither a file nor a folder, such as a pipe or ``/dev/stdout``, is written to directly.
     """
     stays = path.exists() and not (path.is_file() or path.is_dir())
     with _opened_as_it_is(path) if stays else written_whole(path) as file:
@@ -53,7 +53,7 @@ def check_place(folder: Path, option: str) -> None:
     """
     place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not place.is_dir():
-        raise NotADirectoryError(f"{option}: {place} is no folder: choose another place")
+        raise NotADirectoryError(f"{option}: {place} is not a folder: choose another place")
 
 
 def linked(path: Path) -> Path:
@@ -85,10 +85,10 @@ def write_together(writers: Mapping[Path, Callable[[IO[bytes]], object]]) -> Non
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Write beside the target and rename, so that neither a reader nor a crash meets half a file.
+    """Write beside the target and rename, so that no reader or crash ever finds half a file.
 
     Raises:
-        OSError: if the disk is full or cannot be written to; what stood at ``path`` is still there.
+        OSError: if the disk is full or cannot be written to; what was at ``path`` is still there.
     """
     with _renamed_in_the_end(path) as temporary, _open_to_the_disk(temporary, path) as file:
         yield file
@@ -130,12 +130,12 @@ def _errors_name(path: Path) -> Iterator[None]:
 
 
 def check_members(path: Path) -> None:
-    """Compare the checksums of a zip, which ``.npz`` files and PyTorch's checkpoints are.
+    """Compare the checksums of a zip file; ``.npz`` files and PyTorch's checkpoints are zips.
 
     Neither numpy nor PyTorch compares them all.
 
     Raises:
-        DamagedFileError: if one differs, or the file is no zip.
+        DamagedFileError: if one differs, or the file is not a zip.
         OSError: if there is no such file.
     """
     with path.open("rb") as file:
@@ -176,7 +176,7 @@ def read_json(path: Path, shape: Any) -> Any:
     """Read a JSON file of a known shape; see :func:`mismatch`.
 
     Raises:
-        DamagedFileError: if it is no JSON, or of another shape.
+        DamagedFileError: if it is not JSON, or of another shape.
         OSError: if there is no such file.
     """
     try:
@@ -190,7 +190,7 @@ def read_json(path: Path, shape: Any) -> Any:
 
 
 def mismatch(content: Any, shape: Any, name: str = "the content") -> str | None:
-    """Where plain values differ from a shape first; ``None`` if they do not.
+    """The first place where plain values differ from a shape; ``None`` if there is none.
 
     Arguments:
         content: what was read.

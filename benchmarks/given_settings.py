@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _TRAINING = "training"  # training.NAME is a setting of the training
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
-# of the attributes of TrainingSettings, those that are numbers and not only for the registry
+# the attributes of TrainingSettings that are numbers and not only for the registry
 _OF_TRAINING = {
     "embedding_size": int,
     "epochs": int,

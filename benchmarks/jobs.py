@@ -40,7 +40,8 @@ def check_jobs(jobs: int) -> int:
         raise ValueError(f"--jobs must be at least 1, got {jobs}")
     if jobs > 1 and launched_together():
         raise ValueError(
-            "--jobs trains runs side by side, torchrun every run on several processes: choose one"
+            "--jobs trains runs side by side, torchrun trains every run on several processes: "
+            "choose one"
         )
     return jobs
 
@@ -77,10 +78,10 @@ def map_jobs(
     progress: SuiteProgress,
     jobs: int = 1,
 ) -> Iterator[tuple[Item, Result]]:
-    """Do work that does not depend on one another; yield each item with its result when it is done.
+    """Do independent pieces of work; yield each item with its result when it is done.
 
-    After Ctrl-C, an error other than a ``ValueError``, or if the caller stops asking, what other
-    processes are at work on ends at once.
+    After Ctrl-C, an error other than a ``ValueError``, or if the caller stops asking, the work of
+    other processes ends at once.
 
     Arguments:
         function: of ``(item, data, progress)``; other processes must be able to import it.
@@ -92,8 +93,8 @@ def map_jobs(
             of this process's threads; 1 stays in this process.
 
     Raises:
-        OSError: of an item, or if a process died. What is finished is kept.
-        ValueError: if items could not be done, after all others: the first one's error.
+        OSError: from an item, or if a process died. What is finished is kept.
+        ValueError: if items could not be done: the error of the first, raised after all others.
     """
     failed: list[ValueError] = []
     if jobs == 1 or not items:
@@ -125,7 +126,7 @@ def map_jobs(
                 yield futures[future], future.result()
     except BrokenProcessPool as error:
         raise OSError(
-            "a process of --jobs was ended from outside, perhaps for want of memory; what is "
+            "a process of --jobs was ended from outside, perhaps for lack of memory; what is "
             "finished is kept. Try again with fewer --jobs"
         ) from error
     except BaseException:

@@ -18,7 +18,7 @@ LOCK = ".lock"
 def only_one_in(folder: Path, below: bool = True) -> Iterator[None]:
     """Hold the folder for as long as the context lasts; a process that is killed releases it.
 
-    What a process that was killed left half written is removed.
+    Files that a killed process left half written are removed.
 
     Arguments:
         folder: is made if it is missing, and removed after an error if nothing was put into it.

@@ -13,7 +13,7 @@ from .run_config import RunConfig
 
 
 def check_loss(run: RunConfig, tree: Hierarchy) -> None:
-    """Build a loss and compute it once: most classes of PML check no value when they are made.
+    """Build a loss and compute it once: most of PML's classes do not check values when built.
 
     Arguments:
         run: with the loss and the size of its batches.
@@ -23,7 +23,7 @@ def check_loss(run: RunConfig, tree: Hierarchy) -> None:
         ValueError: with the loss and what it says; or if there is one class alone.
     """
     if tree.num_classes < 2:
-        raise ValueError("there is one class to train on, and a training needs two: add classes")
+        raise ValueError("there is one class to train on, and training needs two: add classes")
     check_tree(run.loss, tree)
     if not run.loss.has_proxies and run.settings.samples_per_class < 2:
         raise ValueError(
@@ -41,7 +41,7 @@ def check_loss(run: RunConfig, tree: Hierarchy) -> None:
 
 
 def check_tree(loss: LossSpec, tree: Hierarchy) -> None:
-    """Refuse a hierarchical loss that would have the fine level alone.
+    """Refuse a hierarchical loss that would have only the fine level.
 
     Arguments:
         loss: of any kind.

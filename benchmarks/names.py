@@ -1,4 +1,4 @@
-"""Names that others chose, of classes and files, as they can be written anywhere."""
+"""Names of classes and files that others chose, in a form that can be written anywhere."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def folded(name: str) -> str:
 
 
 def meant_by(typed: str, names: Sequence[str]) -> list[int]:
-    """The numbers of the names that someone may mean who types one of them.
+    """The numbers of the names that someone may mean by what they typed.
 
     That is the name itself or the last parts of it, such as ``apple`` for ``fruit/apple``; only if
     there is none, the forms of accents and then the case are ignored. Empty if there is none.

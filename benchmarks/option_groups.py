@@ -43,7 +43,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     vars(flat)["__signature__"] = inspect.Signature(parameters)
     flat.__annotations__ = {one.name: one.annotation for one in parameters}
-    del flat.__wrapped__  # which has another signature
+    del flat.__wrapped__  # the wrapped function has another signature
     return flat
 
 

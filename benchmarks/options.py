@@ -1,4 +1,4 @@
-"""What several commands are asked in the same words, and the request that it makes."""
+"""The options that several commands share, and the request that they make."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Folds = Annotated[
     list[int] | None,
     Option(
         metavar="FOLD...",
-        help="Which quarters of the training classes validate, one training run for each. By "
+        help="Quarters of the training classes to validate on, one training run for each. By "
         "default 0 for drawings, and 0 1 2 3 for photographs.",
         show_default=False,
         rich_help_panel=TRAINING,
@@ -143,7 +143,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """The network and what of it is trained."""
+    """The network, and which part of it is trained."""
 
     backbone: Annotated[
         str,
@@ -220,7 +220,7 @@ class NetworkOptions:
         """The network as plain values.
 
         Raises:
-            ValueError: for options that exclude or need one another.
+            ValueError: for options that exclude or require one another.
         """
         from .backbones import DEFAULT, BackboneChoice
         from .backbones.choice import FROZEN, TRAINED, VIEWS
@@ -253,7 +253,7 @@ class GivenOptions:
             "--set",
             metavar="NAME=VALUE...",
             help="Settings such as level_weights=0.1 num_superclasses=20,5 weight_decay=0.01. Each "
-            "goes to every loss that has it, those of the hierarchy to the hierarchical losses; "
+            "applies to every loss that has it, those of the hierarchy to the hierarchical ones; "
             "LOSS.NAME=VALUE is for one loss.",
             show_default=False,
             rich_help_panel=SETTINGS,
@@ -261,7 +261,7 @@ class GivenOptions:
     ] = None
     settings: Annotated[
         Path | None,
-        Option(metavar="FILE", help="The same in a file of YAML.", rich_help_panel=SETTINGS),
+        Option(metavar="FILE", help="The same in a YAML file.", rich_help_panel=SETTINGS),
     ] = None
 
     def read(self) -> GivenSettings:
@@ -294,7 +294,7 @@ def make_request(
         given: settings for this command alone.
 
     Raises:
-        ValueError: for a network that does not exist, two lengths of the training, or a setting
+        ValueError: for a network that does not exist, two lengths of training, or a setting
             that cannot be read.
         OSError: if the file of the settings cannot be read.
     """

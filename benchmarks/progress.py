@@ -21,13 +21,13 @@ from rich.progress import (
 
 
 class RunProgress(Protocol):
-    """What a run says of itself."""
+    """What a run reports about itself."""
 
     def describe(self, run: str, stage: str) -> None:
         """Say what is under way, e.g. ``describe("arcface", "epoch 3/10")``."""
 
     def advance(self, iterations: int = 1) -> None:
-        """So many training iterations are done."""
+        """Report that this many training iterations are done."""
 
 
 class SuiteProgress:
@@ -66,7 +66,7 @@ class SuiteProgress:
         self._progress.update(self._task, description=f"{number} [bold]{run}[/] {stage}")
 
     def advance(self, iterations: int = 1) -> None:
-        """So many training iterations are done."""
+        """Report that this many training iterations are done."""
         self._progress.advance(self._task, iterations)
 
     def finish(self, line: str) -> None:

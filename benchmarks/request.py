@@ -47,7 +47,7 @@ class DataSource:
         """The data set in memory.
 
         Arguments:
-            warn: whether to say which files ``skip_broken`` left out; one process of many does.
+            warn: whether to say which files ``skip_broken`` left out; only one process does.
         """
         data = load_dataset(
             self.dataset,
@@ -96,7 +96,7 @@ class RunRequest:
 
     @property
     def training_workers(self) -> int:
-        """Of each training: none where it reads activations or features that are kept."""
+        """Workers of each training run: none if it reads activations or features that are kept."""
         backbone = self.source.backbone
         return self.source.workers if backbone.trained and backbone.cut is None else 0
 

@@ -75,7 +75,7 @@ class Summary:
         return int(self.runs.groupby("loss").size().max())
 
     def column(self, key: str) -> tuple[str, str]:
-        """Where a metric stands in a table: the level's name and its own."""
+        """The column of a metric in a table: the level's name and its own."""
         if key in HIERARCHY_NAMES:
             return ALL_LEVELS, HIERARCHY_NAMES[key]
         metric, _, level = key.rpartition("_level")
@@ -114,7 +114,7 @@ def metric_keys(num_levels: int) -> tuple[str, ...]:
 
 
 def sign_of(key: str) -> int:
-    """What to multiply a metric with for higher to be better."""
+    """What to multiply a metric by so that higher is better."""
     return -1 if key in LOWER_IS_BETTER else 1
 
 
@@ -176,8 +176,8 @@ def base_of(loss: str) -> str | None:
 def in_registry_order(items: Iterable[Item], loss: Callable[[Item], str]) -> list[Item]:
     """Sort by loss as the registry lists them: folders are read by name, which says nothing.
 
-    The losses of ``run`` without ``--losses`` come first, and those that the registry does not
-    have last. Items of one loss stay in their order.
+    The losses of ``run`` without ``--losses`` come first, and those that are not in the registry
+    last. Items of one loss stay in their order.
     """
     hierarchical = [f"{prefix}:{base}" for prefix in HPL_PREFIXES for base in ALL_LOSSES]
     order = dict.fromkeys([*DEFAULT_LOSSES, *ALL_LOSSES, *hierarchical])
@@ -188,8 +188,8 @@ def in_registry_order(items: Iterable[Item], loss: Callable[[Item], str]) -> lis
 def mean_and_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """The mean and the half-width of its 95% Student-t interval.
 
-    A single value has no interval, and no value has no mean either: they are NaN. Not by
-    ``scipy.stats.bootstrap``, whose 95% intervals hold the mean in 82% of cases for five
+    A single value has no interval, and an empty list has no mean either: they are NaN. This does
+    not use ``scipy.stats.bootstrap``, whose 95% intervals hold the mean in 82% of cases for five
     normal values.
     """
     values = np.asarray(values, dtype=np.float64)

@@ -15,7 +15,7 @@ from .settings import TrainingSettings
 
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
-#: what a run's settings have of its network, if that is not the default
+#: what a run's settings say about its network, if that is not the default
 OF_NETWORK = ("backbone", "workers")
 
 
@@ -31,7 +31,7 @@ class RunConfig:
         settings: of the training.
         skip_broken: whether missing and broken images are left out.
         backbone: the network that the images go through.
-        workers: how many processes load images for it; 0 for none but the training's own.
+        workers: how many processes load images for it; 0 for none but the training process.
     """
 
     dataset: str
@@ -73,9 +73,9 @@ class RunConfig:
         return out / self.dataset / loss / f"seed{self.seed}_fold{self.fold}"
 
     def to_dict(self) -> dict[str, Any]:
-        """All that decides the outcome, as plain values."""
+        """Everything that decides the outcome, as plain values."""
         settings = asdict(self.settings)
-        # what concerns this loss is among its settings, and the length is that of epochs
+        # what concerns this loss is among its settings, and the length is given by the epochs
         for name in ("losses", "trainings", "short_epochs", "upper_blocks"):
             del settings[name]
         return {
@@ -144,7 +144,7 @@ def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values within values by names such as ``training.epochs``."""
+    """Nested values by names such as ``training.epochs``."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         inner = isinstance(value, Mapping) and value

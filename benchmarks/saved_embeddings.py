@@ -32,7 +32,7 @@ _DISTANCES: dict[str, Callable[[], distances.BaseDistance]] = {
 }
 _OPTIONS = {"at_k": "--at-k", "block_size": "--block-size"}
 _OPTIONS |= {"ref_includes_query": "--gallery-includes-queries"}
-# how the arrays are called in the test.npz of a run, beside their plain names
+# what the arrays are called in the test.npz of a run, beside their plain names
 _OF_QUERIES, _OF_GALLERY = ("", "test_"), ("", "gallery_", "test_")
 
 
@@ -133,7 +133,7 @@ def _calculator(options: EvaluateOptions) -> HierarchicalAccuracyCalculator:
 
 
 def _with_options(message: str) -> str:
-    """An error of the calculator, with options in place of the names of its arguments."""
+    """An error of the calculator, with options instead of the names of its arguments."""
     for name, option in _OPTIONS.items():
         message = re.sub(rf"\b{name}\b", option, message)
     message = re.sub(r"^(include|exclude) names", r"--\1 names", message)

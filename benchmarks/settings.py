@@ -1,4 +1,4 @@
-"""How each data set is trained: the same for all losses but for the settings of the loss."""
+"""How each data set is trained: the same for all losses except for the settings of the loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .augmentation import RandomAffine
 from .backbones.choice import DEFAULT, DEFAULT_BACKBONE, GLYPH, BackboneChoice
 
 FULL, SHORT = REGIMES = ("full", "short")
-#: what of a training may differ from loss to loss
+#: what may differ from loss to loss in training
 OF_LOSS = ("learning_rate", "weight_decay", "trunk_factor")
 
 
@@ -30,7 +30,7 @@ class TrainingSettings:
             For every loss, the epochs of this share are validated but never selected.
         augmentation: of the pictures of a batch; ``None`` for features, and for photographs, whose
             random crops belong to the backbone.
-        short_epochs: of the short form of the training; ``None`` if it has none.
+        short_epochs: the epochs of the short form of training; ``None`` if it has none.
         losses: settings of single losses that differ from the registry's; see ``find_loss``.
         upper_blocks: attributes of this class that differ where the upper blocks of a network are
             trained (``--train-from``); its ``losses`` come on top of those above.
@@ -66,7 +66,7 @@ class TrainingSettings:
 
     @property
     def iterations(self) -> int:
-        """Of the whole training."""
+        """The number of iterations of the whole training."""
         return self.epochs * self.iterations_per_epoch
 
     def images_per_batch(self, num_classes: int) -> int:
@@ -104,7 +104,7 @@ class TrainingSettings:
         """The full training, or its short form.
 
         Raises:
-            ValueError: for another regime than these.
+            ValueError: for any other regime.
         """
         if regime not in REGIMES:
             raise ValueError(f"--regime must be one of {', '.join(REGIMES)}, got {regime!r}")
@@ -115,10 +115,10 @@ class TrainingSettings:
     def first_selectable_epoch(self, warmup_steps: int = 0) -> int:
         """The first epoch, from 1, whose model may be selected.
 
-        It begins when the warm-up is over; of a training of a single epoch it is that one.
+        It begins when the warm-up is over; if there is only one epoch, it is that one.
 
         Arguments:
-            warmup_steps: of the loss, where they are more than the share ``warmup``.
+            warmup_steps: of the loss, if they are more than the share ``warmup``.
         """
         warmup = max(self.warmup * self.epochs, warmup_steps / self.iterations_per_epoch)
         return min(math.ceil(round(warmup, 6)) + 1, self.epochs)
@@ -132,7 +132,7 @@ def settings_for(dataset: str, backbone: BackboneChoice = DEFAULT_BACKBONE) -> T
 def about_length(
     dataset: str, epochs: int, backbone: BackboneChoice = DEFAULT_BACKBONE
 ) -> str | None:
-    """What a report has to say of runs shorter than the full ones; ``None`` for full ones."""
+    """What a report has to say about runs shorter than the full ones; ``None`` for full ones."""
     full = settings_for(dataset, backbone).epochs
     if epochs >= full:
         return None
@@ -144,7 +144,7 @@ def about_length(
     )
 
 
-# The loss's own default, written down so that results say what they were made with.
+# The loss's own default, repeated here so that results say what they were made with.
 _HPL: dict[str, dict[str, Any]] = {
     "hpl": {"level_weights": 0.1},
     "hpl_given": {"level_weights": 0.1},

@@ -8,7 +8,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-FROM_DATASET = "(of the data set)"  # what an option stands for that may come without its value
+FROM_DATASET = "(of the data set)"  # the value of an option that was given without one
 _OPTION = re.compile(r"-[^\d.]|--")  # -1 and -.5 are values
 
 
@@ -16,7 +16,7 @@ class SeveralValues(TyperCommand):
     """A command whose options of type ``list`` take all values up to the next option.
 
     ``--seeds 0 1 2`` is the same as ``--seeds 0 --seeds 1 --seeds 2``. An option whose metavar is
-    in brackets may come without a value, which then is ``FROM_DATASET``.
+    in brackets may come without a value, which is then ``FROM_DATASET``.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -23,8 +23,8 @@ class Standing:
         rank: the average over all cells of its rank by mean, 1 being the best; NaN for a loss
             that was not run on every data set, which is not ranked.
         finest_rank: the same for the metrics of the finest level alone.
-        cells: in how many cells it has a mean.
-        best: in how many of them no other loss has a better mean.
+        cells: the number of cells in which it has a mean.
+        best: the number of those in which no other loss has a better mean.
         best_or_tied: the same, counting those where it ties with the best, see
             :func:`ties_with_best`.
     """
@@ -63,8 +63,8 @@ def ties_with_best(summary: Summary, loss: str, best: str, key: str) -> bool:
     """Whether the runs leave open which of the two is better.
 
     They do if the 95% Student-t interval of the paired difference, over the seeds and folds of the
-    summary that both were run with, holds 0. A single pair has no interval, so that nothing ties by
-    it but an equal mean.
+    summary that both were run with, includes 0. A single pair has no interval, so only equal means
+    tie.
     """
     mean, half = mean_and_interval(summary.paired_differences(loss, best, key))
     return bool(abs(mean) <= half)
@@ -73,7 +73,7 @@ def ties_with_best(summary: Summary, loss: str, best: str, key: str) -> bool:
 def standings(summaries: Sequence[Summary]) -> list[Standing]:
     """How every loss stands over all cells of all data sets, in the order of the losses."""
     summaries = [summary.common() for summary in summaries]
-    # a severity without mistakes is no number: such a cell says nothing of the order
+    # a severity without mistakes is NaN: such a cell says nothing about the order
     tables = [means(summary).dropna(axis="columns") for summary in summaries]
     losses = list(dict.fromkeys(loss for table in tables for loss in table.index))
     joint = pd.concat([table.reindex(losses) for table in tables], axis=1, keys=range(len(tables)))

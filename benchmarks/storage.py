@@ -31,7 +31,7 @@ class FileError(ValueError):
 
 @contextmanager
 def _reading(path: Path, expected: str) -> Iterator[None]:
-    """Every reader runs in here: the libraries raise a dozen kinds of errors for broken files."""
+    """The context of every reader: libraries raise a dozen kinds of errors for broken files."""
     try:
         if not path.is_file():
             raise FileError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}")
@@ -40,7 +40,7 @@ def _reading(path: Path, expected: str) -> Iterator[None]:
         raise
     except pickle.UnpicklingError as error:  # torch's text tells how to run a stranger's code
         raise FileError(
-            f"{path} is damaged or holds other objects than tensors, such as a model (expected "
+            f"{path} is damaged or holds objects other than tensors, such as a model (expected "
             f"{expected})"
         ) from error
     except Exception as error:
@@ -60,7 +60,7 @@ def load_array(
 
     ``.npz`` and ``.pt`` files may hold several arrays; ``name``, ``"embeddings"`` or ``"labels"``,
     is the one wanted. The only array of a file may have another name, but not that of the other
-    one, and not if it ``must_be_named``, as where a file was given for its embeddings. Arrays of
+    one, and not if it ``must_be_named``, as when a file was given for its embeddings. Arrays of
     several may have one of ``prefixes`` before their name; the first that is there is taken.
 
     Raises:
@@ -125,7 +125,7 @@ def _from_torch(path: Path, name: str, must_be_named: bool, prefixes: Sequence[s
 def _loaded(path: Path) -> Any:
     if zipfile.is_zipfile(path) and str(path).isprintable():
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    with path.open("rb") as file:  # torch maps no old files, and none whose name is not UTF-8
+    with path.open("rb") as file:  # torch cannot map old files, nor those whose name is not UTF-8
         return torch.load(file, map_location="cpu", weights_only=True)
 
 

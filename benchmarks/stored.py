@@ -17,7 +17,7 @@ from .names import printable
 from .run_config import RESULT_FILE
 
 DATASET_FILE = "dataset.json"
-IMAGES_FILE = "images.json"  # of runs that are never tested, which no report is made of
+IMAGES_FILE = "images.json"  # of runs that are never tested and appear in no report
 CONCATENATED_PATTERN = "concatenated_seed*.json"
 VALIDATED = "mean_average_precision_at_r_level0"
 
@@ -58,14 +58,14 @@ class StoredRuns:
     Attributes:
         folder: of the data set, below ``--out``.
         dataset: its name.
-        title: what people call it: for a folder of one's own the name of that, else ``dataset``.
+        title: what people call it: the name of a folder of one's own, or else ``dataset``.
         level_names: what a class of each level is, finest first.
         class_names: for each level the names of its classes.
         untrained_name: what the embedding without training is.
         untrained: for each fold its metrics on the test classes.
         results: one per run, as ``result.json`` holds it, and its ``folder``.
         concatenated: one per loss and seed whose folds all ran, see ``benchmarks.concatenated``.
-        damaged: for each file that is left out since it is damaged a sentence that names it.
+        damaged: for each file that is left out because it is damaged, a sentence that names it.
     """
 
     folder: Path
@@ -88,7 +88,7 @@ def describe_dataset(
     evaluate: Callable[[RetrievalData, int], dict[str, float]],
     title: str = "",
 ) -> None:
-    """Write what the report says of the data set; folds that are there already are kept.
+    """Write what the report says about the data set; folds that are there already are kept.
 
     Arguments:
         folder: of the data set, below ``--out``.
@@ -117,7 +117,7 @@ def same_images(
         path: of the file; there may be none yet.
         data: the data set.
         backbone: the network that its images go through.
-        model: the folder that the user named, if these are no runs but a training below it.
+        model: the folder that the user named, if this is not for runs but for training below it.
 
     Raises:
         ValueError: if the earlier runs are on other images or another backbone, since they must
@@ -145,8 +145,8 @@ def same_images(
         raise ValueError(
             f"the runs in {path.parent} are {others}: choose another --out"
             if model is None
-            else f"{model} holds an unfinished training {others}: delete that folder, or choose "
-            "another --out"
+            else f"{model} holds an unfinished training run {others}: delete that folder, or "
+            "choose another --out"
         )
     return about, found
 
@@ -170,7 +170,7 @@ def read_stored(
         raise ValueError(f"{folder} holds no runs: expected the folder of a data set below --out")
     about = read_json(folder / DATASET_FILE, DATASET)
     if len(about["class_names"]) != len(about["level_names"]):
-        raise DamagedFileError(folder / DATASET_FILE, "it has not as many lists of names as levels")
+        raise DamagedFileError(folder / DATASET_FILE, "its levels do not match its names")
     damaged: list[str] = []
     results = _read_all(sorted(folder.glob(f"*/*/{RESULT_FILE}")), _read_result, damaged)
     results = [result for result in results if wanted(result["config"])]
@@ -208,7 +208,7 @@ def read_stored(
 def _read_all(
     paths: Sequence[Path], read: Callable[[Path], dict[str, Any]], damaged: list[str]
 ) -> list[dict[str, Any]]:
-    """What can be read; the sentence on a file that cannot is added to ``damaged``."""
+    """What can be read; a sentence on each file that cannot is added to ``damaged``."""
     contents = []
     for path in paths:
         try:
@@ -223,12 +223,12 @@ def _read_result(path: Path) -> dict[str, Any]:
     config, validation, loss = result["config"], result["validation"], result["training_loss"]
     folder = (config["loss"].replace(":", "-"), f"seed{config['seed']}_fold{config['fold']}")
     if path.parts[-3:-1] != folder:
-        raise DamagedFileError(path, f"it is of the run {'/'.join(folder)}")
+        raise DamagedFileError(path, f"it belongs to the run {'/'.join(folder)}")
     epochs = {len(values) for values in (result["epoch_seconds"], *validation.values())}
     if len(epochs) > 1 or len(loss["~iteration~"]) != len(loss["total_loss"]):
         raise DamagedFileError(path, "its lists are not of one length")
     if not isinstance(config["loss_settings"].get("warmup", 0), (*NUMBER, NoneType)):
-        raise DamagedFileError(path, "its warmup is no number")
+        raise DamagedFileError(path, "its warmup is not a number")
     if config["training"]["iterations_per_epoch"] < 1:
         raise DamagedFileError(path, "its epochs have no iterations")
     return {**result, "folder": path.parent}

@@ -111,7 +111,7 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
 
 
 def _settings(request: RunRequest) -> TrainingSettings:
-    """Of the data set, in the length that was asked for."""
+    """The settings of the data set, in the length that was asked for."""
     source = request.source
     settings = settings_for(source.dataset, source.backbone).in_regime(request.regime)
     if request.epochs is not None:
@@ -145,7 +145,7 @@ def changed_training(request: RunRequest) -> dict[str, Any]:
     """The attributes of the training that were asked for one by one.
 
     Raises:
-        ValueError: for one that was asked for twice, or cannot be.
+        ValueError: for one that was asked for twice, or is not possible.
     """
     rate = request.learning_rate
     if rate is not None and not 0 < rate < math.inf:
@@ -178,7 +178,7 @@ def run(
     for fold in suite.folds:
         data.check_accuracy(fold)
     check_losses(suite, data)
-    wait_for_all()  # what was slow to load is in the cache now
+    wait_for_all()  # by now what was slow to load is in the cache
     with only_one_in(request.folder):
         describe_dataset(
             request.folder,

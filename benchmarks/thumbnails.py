@@ -32,7 +32,7 @@ def keep_thumbnails(data: RetrievalData, fold: int, folder: Path) -> None:
     """Keep pictures of the test images that a map of the embeddings shows; not twice.
 
     The test images are the same for all folds. The file has ``indices`` (n,), of the images in the
-    data set; ``content``, ``uint8``: their files, one behind the other; and ``ends`` (n,), where
+    data set; ``content``, ``uint8``: their files, one after the other; and ``ends`` (n,), where
     each of them ends.
 
     Arguments:
@@ -59,7 +59,7 @@ def keep_thumbnails(data: RetrievalData, fold: int, folder: Path) -> None:
 
 
 def read_thumbnails(path: Path) -> dict[int, str]:
-    """For each image of the data set that has a picture its address, ``data:image/...``.
+    """The address, ``data:image/...``, of each image of the data set that has a picture.
 
     Raises:
         DamagedFileError: if the file is damaged.

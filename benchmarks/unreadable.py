@@ -18,7 +18,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return TOO_LARGE
     if isinstance(error, UnidentifiedImageError):  # its text is the address of an object
-        return "no picture that Pillow can read"
+        return "not a picture that Pillow can read"
     if "truncated" in str(error).lower():
         return "cut off or damaged"
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -53,7 +53,7 @@ def validated_runs(
         train: does one run.
 
     Raises:
-        OSError: if runs are taking place in the folder already, or the disk is full.
+        OSError: if runs are already in progress in the folder, or the disk is full.
         ValueError: if the folder holds runs on other images or with other settings (before any
             training).
     """

@@ -14,7 +14,7 @@ def counted(number: int, one: str, several: str | None = None) -> str:
 
 
 def already_done(done: int, total: int, what: str) -> str:
-    """That some of all runs or trials need not be done again.
+    """A sentence that says how many runs or trials need not be done again.
 
     Example:
         >>> already_done(1, 3, "run")

@@ -223,7 +223,7 @@ def refused(capsys, folder, command):
         ("--embeddings @both.npz --k 0", "--k must be a positive integer or max_bin_count, got"),
         ("--embeddings @huge.npy --labels @l.npy --distance dot", "scale the embeddings down"),
         ("--embeddings @huge.npy --labels @l.npy --distance manhattan", "(query is @huge.npy)"),
-        ("--embeddings @both.npz --output @e.npy/x.json", "@e.npy is no folder: choose another"),
+        ("--embeddings @both.npz --output @e.npy/x.json", "@e.npy is not a folder: choose another"),
         ("--embeddings @both.npz --output @.", "is a folder: name a file in it"),
         (
             "--embeddings @e.npy --labels @high.npy --hierarchy @tree.json",

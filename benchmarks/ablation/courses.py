@@ -1,4 +1,4 @@
-"""Level weights that change in the course of a training."""
+"""Level weights that change over the course of training."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ..training import selected
 from .variants import Variant, variant_of
 
 PRIMARY = "mean_average_precision_at_r"
-TOGETHER = "All bases"  # in the place of a base: the pairs of all of them
+TOGETHER = "All bases"  # instead of one base: the pairs of all of them
 Value = tuple[float, float]  # a mean and the half-width of its 95% interval
 
 
@@ -25,13 +25,13 @@ class Comparison:
     Attributes:
         base: the flat loss that the variant builds on, or ``TOGETHER``.
         variant: ``None`` for the flat loss itself.
-        values: by metric: of a flat loss its own, of a variant the difference to the flat loss;
-            in points, but for a severity, which is a number of levels.
-        to_reference: by metric the difference to the variant that this one changes in one factor;
-            empty for a flat loss and a reference.
+        values: by metric: those of a flat loss itself, or a variant's differences from the flat
+            loss; in points, except for a severity, which is a number of levels.
+        to_reference: by metric, the difference from the variant that this one changes in one
+            factor; empty for a flat loss and a reference.
         pairs: how many pairs of the same seed and fold ``values`` come from.
-        seconds: of a run, the mean.
-        update_seconds: of an update of the hierarchy, the mean; NaN for a flat loss.
+        seconds: the mean over the runs.
+        update_seconds: the mean over the updates of the hierarchy; NaN for a flat loss.
         epochs: the selected ones.
     """
 
@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def loss(self) -> str:
-        """As the runs are called."""
+        """The name of the runs."""
         return self.variant.loss_name(self.base) if self.variant else self.base
 
     @property
@@ -91,7 +91,7 @@ def compare(summary: Summary, bases: Sequence[str]) -> dict[str, list[Comparison
     """For each base the flat loss, then every variant on it that was run, in the order of the
     factors; and with several bases, what the variants change over the pairs of all of them.
 
-    A variant of which no run has a flat one of the same seed and fold is left out.
+    A variant is left out if none of its runs has a flat run of the same seed and fold.
     """
     variants = {variant_of(loss) for loss in summary.losses if ":" in loss}
     ordered = sorted(variants, key=lambda one: one.place)

@@ -1,7 +1,7 @@
 """The rows of an earlier study beside those of the runs that are here now.
 
-Trainings take days and run folders are large, so a study is often continued where the runs of its
-beginning are no longer stored: its ``study.json`` is enough to keep their rows.
+Training takes days and run folders are large, so a study is often continued where its first runs
+are no longer stored: its ``study.json`` is enough to keep their rows.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def read_earlier(path: Path) -> list[DatasetStudy]:
 
     Raises:
         OSError: if there is no such file.
-        DamagedFileError: if it is damaged, or something else.
+        DamagedFileError: if it is damaged, or is something else.
     """
     return [_read(name, content) for name, content in read_json(path, STUDY).items()]
 
 
 def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> list[DatasetStudy]:
-    """All rows of both studies; of a loss that both have, the row with more pairs, or the new one.
+    """All rows of both studies; for a loss in both, the row with more pairs, or else the new one.
 
     Raises:
-        ValueError: if the training runs of a data set differ, or its levels.
+        ValueError: if the training runs or the levels of a data set differ.
     """
     found = {study.name: study for study in earlier}
     for study in now:
@@ -74,7 +74,7 @@ def continued(earlier: Sequence[DatasetStudy], now: Sequence[DatasetStudy]) -> l
 
 
 def _consistent(rows: dict[str, list[Comparison]]) -> dict[str, list[Comparison]]:
-    """Without the rows of all bases together whose pairs are not those of the bases' own rows."""
+    """Leave out rows of all bases together whose pairs are not those of the bases' own rows."""
     pairs: Counter[Variant | None] = Counter()
     together = rows.pop(TOGETHER, [])
     for row in (row for found in rows.values() for row in found):
@@ -95,8 +95,8 @@ def _read(name: str, content: Mapping[str, Any]) -> DatasetStudy:
     for row in content["rows"]:
         try:
             variant = variant_of(row["loss"]) if row["loss"] != row["base"] else None
-        except KeyError:  # of another version of the suite
-            warnings.warn(f"{row['loss']} is no variant (any more): left out", stacklevel=3)
+        except KeyError:  # from another version of the suite
+            warnings.warn(f"{row['loss']} is not a variant (any more): left out", stacklevel=3)
         else:
             rows.setdefault(row["base"], []).append(_row(row, variant))
     summary = Summary(pd.DataFrame(), pd.DataFrame(), "", keys, level_names)

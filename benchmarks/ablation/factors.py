@@ -31,7 +31,7 @@ class Training:
 
     @property
     def num_superclasses(self) -> int:
-        """Of the reference whose tree is discovered: the loss's default."""
+        """The number in the reference whose tree is discovered: the loss's default."""
         return max(2, min(1000, self.num_classes // 4))
 
 
@@ -46,7 +46,7 @@ class Factor:
         name: as in ``--what``.
         about: what the values mean, for the reader of the table.
         values: as texts, without the one that the reference has.
-        change: of ``(spec, value, training)``: the spec of the reference with the value.
+        change: from ``(spec, value, training)`` to the spec of the reference with the value.
         trees: for which references.
         bases: for which base losses; ``None`` for all.
         of_scale: whether it is only for base losses with a scale.
@@ -105,7 +105,7 @@ def _warmup(spec: LossSpec, value: str, training: Training) -> LossSpec:
 
 
 def _recluster_every(spec: LossSpec, value: str, training: Training) -> LossSpec:
-    share = 1.0 if value == "never" else float(value)  # no later than after the training
+    share = 1.0 if value == "never" else float(value)  # 1: not before the end of training
     return _with(spec, recluster_every=max(1, round(share * training.iterations)))
 
 
@@ -158,7 +158,7 @@ FACTORS: tuple[Factor, ...] = (
     Factor("level_weights", "weight of every coarse level", ("0.03", "0.1", "0.3", "1"), _weight),
     Factor(
         "course",
-        "the weight rises from 0 after the warm-up, or falls to 0 until the end",
+        "the weight rises from 0 after the warm-up, or falls to 0 by the end",
         (RISING, FALLING),
         _course,
     ),
@@ -213,7 +213,7 @@ FACTORS: tuple[Factor, ...] = (
     ),
     Factor(
         "scale_and_weight",
-        "both of the coarse levels: their scale as above, and their weight",
+        "scale (as above) and weight of the coarse levels, both at once",
         ("0.1x0.3", "0.1x1", "0.5x0.3", "1x0.05", "1x0.1", "1x0.3", "1x1"),
         _scale_and_weight,
         of_scale=True,
@@ -245,14 +245,14 @@ FACTORS: tuple[Factor, ...] = (
     ),
     Factor(
         "only_stable",
-        "smallest overlap with itself with which a superclass counts after an update",
+        "smallest overlap with itself at which a superclass counts after an update",
         ("0.5", "0.8"),
         _idea("only_stable"),
         (DISCOVERED,),
     ),
     Factor(
         "pulled_back",
-        "share of the way back to the mean that a coarse proxy goes at every step",
+        "share of the way back to the mean that a coarse proxy moves at every step",
         ("0.003", "0.03"),
         _idea("pulled_back"),
     ),

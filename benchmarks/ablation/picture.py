@@ -26,7 +26,7 @@ WIDTH = 11
 
 
 def forest(studies: Sequence[DatasetStudy]) -> Figure:
-    """The differences to the flat losses at the finest level, discovered and given trees apart."""
+    """Differences from the flat losses at the finest level: a panel each for both kinds of tree."""
     from .study import variants_of
 
     groups = {prefix: [v for v in variants_of(studies) if v.prefix == prefix] for prefix in
@@ -90,7 +90,7 @@ def _panel(axes: Axes, studies: Sequence[DatasetStudy], variants: Sequence[Varia
 
 
 def _limits(studies: Sequence[DatasetStudy]) -> tuple[float, float]:
-    """Of the differences with their intervals, as far as they are near 0."""
+    """The axis limits that hold the differences with their intervals, as far as they are near 0."""
     ends = [0.0]
     for study in studies:
         for rows in study.rows.values():

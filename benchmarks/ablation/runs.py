@@ -82,12 +82,12 @@ def plan_ablation(request: RunRequest, what: Sequence[str], adapt: Adapt | None 
 
 
 def _check_what(what: Sequence[str], bases: Sequence[str]) -> None:
-    """Refuse factors of which none of the bases has any: there would be no row but references."""
+    """Refuse factors that none of the bases has: there would be no rows but the references."""
     named = [v for v in chosen_variants(what) if {v.name, v.change.split("=")[0]} & {*what}]
     known = [base for base in hierarchical_bases() if any(v.is_for(base) for v in named)]
     if not set(known).intersection(bases):
         raise ValueError(
-            f"--what {' '.join(what)}: not varied on {', '.join(bases)}; choose --bases among "
+            f"--what {' '.join(what)}: not varied on {', '.join(bases)}; choose --bases from "
             f"{', '.join(known)}"
         )
 
@@ -95,7 +95,7 @@ def _check_what(what: Sequence[str], bases: Sequence[str]) -> None:
 def _check_base(base: str) -> None:
     known = hierarchical_bases()
     if base in ALL_LOSSES and base not in known:
-        find_loss(f"hpl:{base}")  # says that it has no proxies
+        find_loss(f"hpl:{base}")  # raises the error that it has no proxies
     if base not in known:
         near = difflib.get_close_matches(base, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -105,9 +105,9 @@ def _check_base(base: str) -> None:
 def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:
     """Each flat run and, right after it, the runs of its variants on the same fold and seed.
 
-    With several jobs, as many flat runs come first and then all their variants: these wait for the
-    warm-up of their flat run, and no two jobs are to wait for the same one. A variant with the
-    settings of an earlier one, as where the reference has that value, is left out.
+    With several jobs, that many flat runs come first and then all their variants: these wait for
+    the warm-up of their flat run, and no two jobs should wait for the same one. A variant with the
+    settings of an earlier one, such as one whose value the reference has, is left out.
 
     Raises:
         ValueError: for a variant on a given tree if the classes have no superclasses.

@@ -65,8 +65,8 @@ def _read_dataset(folder: Path) -> DatasetStudy | None:
     results = [read_json(path, shape) for path in sorted(folder.glob(f"*/*/{RESULT_FILE}"))]
     known = [result for result in results if is_known(result["config"]["loss"])]
     if unknown := len(results) - len(known):
-        which = f"{counted(unknown, 'run')} in {folder} {'is' if unknown == 1 else 'are'}"
-        warnings.warn(f"{which} of no variant (any more)", stacklevel=3)
+        which = f"{counted(unknown, 'run')} in {folder} belong{'s' if unknown == 1 else ''}"
+        warnings.warn(f"{which} to no variant (any more)", stacklevel=3)
     results = known
     if not results:
         return None
@@ -81,7 +81,7 @@ def _read_dataset(folder: Path) -> DatasetStudy | None:
         one, other = trainings[:2]
         differing = [key for key in one | other if one.get(key) != other.get(key)]
         raise ValueError(
-            f"{folder} holds ablations of different settings of training ({', '.join(differing)} "
+            f"{folder} holds ablations with different training settings ({', '.join(differing)} "
             "differ): delete those that are not wanted"
         )
     _check_equal_losses(folder, results)

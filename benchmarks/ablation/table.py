@@ -147,5 +147,5 @@ def _listed(values: Iterable[int]) -> str:
 
 
 def number_or_none(value: float) -> float | None:
-    """What JSON has for NaN."""
+    """The number, or ``None`` for NaN, which JSON does not have."""
     return None if math.isnan(value) else value

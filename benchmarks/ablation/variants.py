@@ -57,7 +57,7 @@ class Variant:
         return ":".join(filter(None, (self.prefix, self.change)))
 
     def loss_name(self, base: str) -> str:
-        """As the runs of the variant are called, e.g. ``hpl:proxy_nca:coarse_proxies=live``."""
+        """The name of the variant's runs, e.g. ``hpl:proxy_nca:coarse_proxies=live``."""
         return ":".join(filter(None, (self.prefix, base, self.change)))
 
     @property

@@ -1,4 +1,4 @@
-"""The networks that photographs go through: which there are, their weights and their pictures."""
+"""The networks that photographs go through: which ones there are, their weights and pictures."""
 
 from .backbone import Backbone
 from .choice import DEFAULT, DEFAULT_BACKBONE, GLYPH, BackboneChoice

@@ -1,4 +1,4 @@
-"""A network together with what pictures go through before."""
+"""A network together with what pictures go through before it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Transform = Callable[[Image.Image], torch.Tensor]
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that turns pictures into features, and what the pictures go through before.
+    """A network that turns pictures into features, and what the pictures go through before it.
 
     Attributes:
         name: of the architecture and its weights; features are cached under it.

@@ -50,7 +50,7 @@ def _blocks(module: nn.Module, prefix: str) -> Iterator[str]:
     for name, child in module.named_children():
         if not any(True for _ in child.parameters()):
             continue
-        if not isinstance(child, nn.ModuleList):  # which is never called
+        if not isinstance(child, nn.ModuleList):  # a ModuleList is never called
             yield prefix + name
         if type(child) in _CONTAINERS:
             yield from _blocks(child, f"{prefix}{name}.")

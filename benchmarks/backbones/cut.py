@@ -74,7 +74,7 @@ class _OneInput(nn.Module):
 class _Tracer(fx.Tracer):
     """Follows the modules around a block; what is beside or inside it stays as it is.
 
-    So almost every network can be traced, and layers that differ in training stay able to.
+    So almost every network can be traced, and layers that act differently in training still can.
     """
 
     def __init__(self, block: str) -> None:
@@ -118,7 +118,7 @@ def _graph_until(graph: fx.Graph, cut: fx.Node) -> fx.Graph:
 
 
 def _graph_from(graph: fx.Graph, cut: fx.Node, block: str) -> fx.Graph:
-    """What makes the output of the cut. The batch size is as well that of the activations."""
+    """The part that makes the output from the cut; it may read the batch size off its input."""
     (output,) = (node for node in graph.nodes if node.op == "output")
     needed, todo = {output}, [output]
     pictures = next(node for node in graph.nodes if node.op == "placeholder")
@@ -140,7 +140,7 @@ def _graph_from(graph: fx.Graph, cut: fx.Node, block: str) -> fx.Graph:
 
 
 def _is_batch_size(node: fx.Node) -> bool:
-    """Whether nothing but the length of the first dimension is taken of a tensor."""
+    """Whether nothing but the length of the first dimension is taken from a tensor."""
     if node.op == "call_method" and node.target == "size":
         return node.args[1:] == (0,)
     if node.target is getattr and node.args[1] == "shape":
@@ -151,5 +151,5 @@ def _is_batch_size(node: fx.Node) -> bool:
 def _cannot(block: str, reason: str) -> ValueError:
     return ValueError(
         f"--train-from {block}: the network cannot be cut there ({reason}). Choose another block, "
-        "or train all of it by --train-trunk"
+        "or train all of it with --train-trunk"
     )

@@ -56,7 +56,7 @@ def extract_features(
 
 
 def build_frozen(backbone: Backbone) -> nn.Module:
-    """A network for features: the same every time, also if it starts at random.
+    """A network for features: the same every time, even if it starts at random.
 
     The global random numbers stay as they are.
 

@@ -1,4 +1,4 @@
-"""From what a person chose to the network."""
+"""From a person's choice to the network."""
 
 from __future__ import annotations
 

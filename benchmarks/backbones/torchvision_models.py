@@ -105,12 +105,13 @@ def constructor_arguments(model: str, size: int, weights: str) -> dict[str, Any]
         # their pretrained weights expect another normalisation, which they then do themselves
         arguments = {"aux_logits": False, "transform_input": True}
         if weights != PRETRAINED:
-            arguments["init_weights"] = False  # slow, and announced to change: PyTorch's own
+            # torchvision's own start is slow and announced to change: PyTorch's is used instead
+            arguments["init_weights"] = False
     return arguments
 
 
 def remove_head(network: nn.Module) -> str:
-    """Replace the last layer, which gives the 1,000 classes, by one that passes its input on.
+    """Replace the last layer, which gives the 1,000 classes, with one that passes its input on.
 
     It is the last linear layer in all families but SqueezeNet, where a convolution gives one map
     for each class.

@@ -18,7 +18,7 @@ class Trunk(nn.Module):
     Arguments:
         network: maps ``(B, 3, height, width)`` to ``(B, features)``.
         out_features: how many.
-        frozen_batch_norm: its batch normalisation keeps its statistics, also after ``train()``, and
+        frozen_batch_norm: its batch normalisation keeps its statistics, even after ``train()``, and
             its scales and shifts get no gradient.
     """
 
@@ -37,7 +37,7 @@ class Trunk(nn.Module):
         return features
 
     def train(self, mode: bool = True) -> Trunk:
-        """As any module, but for what is frozen: PML's trainers call this before every epoch."""
+        """As for any module, except what is frozen: PML's trainers call this before every epoch."""
         super().train(mode)
         if self.frozen_batch_norm:
             for layer in batch_norms(self.network):

@@ -15,7 +15,7 @@ from .trunk import Trunk, build_network
 def build_parts(backbone: Backbone) -> tuple[nn.Module, nn.Module, int]:
     """The frozen part below the cut, the part above it, and how many features the latter gives.
 
-    They are the same every time, also if the network starts at random, so that activations of the
+    They are the same every time, even if the network starts at random, so that activations of the
     lower part can be kept. The global random numbers stay as they are.
 
     Raises:
@@ -39,5 +39,5 @@ def build_upper(backbone: Backbone) -> Trunk:
         OSError, ValueError: see :func:`build_parts`.
     """
     _, upper, out_features = build_parts(backbone)
-    upper = upper.to(memory_format=torch.channels_last)  # on a CPU half as long a training step
+    upper = upper.to(memory_format=torch.channels_last)  # halves a training step on a CPU
     return Trunk(upper, out_features, backbone.frozen_batch_norm)

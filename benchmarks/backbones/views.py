@@ -15,8 +15,8 @@ class View(Dataset[torch.Tensor]):
     """One random view of each of some pictures, which depends on nothing but their position.
 
     Arguments:
-        pictures: with a random transform, which draws from torch's global generator. It is left as
-            it was.
+        pictures: with a random transform, which draws from torch's global generator. The generator
+            is left as it was.
         view: the number of the view, from 0.
         seed: of all views.
     """

@@ -47,7 +47,7 @@ def weights_name(weights: str, pretrained: str) -> str:
 
 
 def _checksum(file: Path) -> str:
-    """Of the content: a file that was replaced under the same name has other features.
+    """A checksum of the content: a file that was replaced under its name gives other features.
 
     A file that has not changed is read once, since a run asks several times and weights are large.
     """
@@ -73,7 +73,7 @@ def load_weights(network: nn.Module, path: str, head: Sequence[str]) -> nn.Modul
     Arguments:
         network: changed in place, and returned.
         path: of a file written by ``torch.save``, or in the format ``.safetensors``.
-        head: the names of the modules that the network has no more.
+        head: the names of the modules that the network no longer has.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -89,15 +89,15 @@ def load_weights(network: nn.Module, path: str, head: Sequence[str]) -> nn.Modul
     unexpected = [key for key in report.unexpected_keys if not _inside(key, head)]
     if report.missing_keys or unexpected:
         raise ValueError(
-            f"--weights {path} does not fit the network. Names that are missing: "
-            f"{_some(report.missing_keys)}; that are unknown: {_some(unexpected)}. Is it of "
-            "another model?"
+            f"--weights {path} does not fit the network. Missing names: "
+            f"{_some(report.missing_keys)}; unknown names: {_some(unexpected)}. Is it for another "
+            "model?"
         )
     return network
 
 
 def download_error(name: str, source: str, remedy: str, error: Exception) -> OSError:
-    """The error for weights that could not be had.
+    """The error for weights that could not be downloaded.
 
     Arguments:
         name: of the backbone.
@@ -108,7 +108,7 @@ def download_error(name: str, source: str, remedy: str, error: Exception) -> OSE
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return OSError(
         f"the weights of {name} could not be downloaded from {source} ({reason}). Fetch them "
-        f"elsewhere and {remedy}, or name a file by --weights FILE, or start at random with "
+        f"elsewhere and {remedy}, or name a file with --weights FILE, or start at random with "
         f"--weights {RANDOM}"
     )
 

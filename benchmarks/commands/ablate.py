@@ -49,7 +49,7 @@ def ablate(
     """Show what each setting of HPL changes, on validation classes.
 
     Trains what is missing, prints the table and writes it as Markdown and JSON. Settings of a base
-    loss hold for all variants on it.
+    loss apply to all variants on it.
     """
     from ..ablation.runs import AblationOutcome, plan_ablation, run_ablation
     from ..ablation.table import write_tables

@@ -44,7 +44,7 @@ def converge(
         list[int],
         Option(
             metavar="FOLD...",
-            help="Which quarters of the training classes validate, one training run for each.",
+            help="Quarters of the training classes to validate on, one training run for each.",
             rich_help_panel=TRAINING,
         ),
     ] = [0],  # noqa: B006

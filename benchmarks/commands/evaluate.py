@@ -15,7 +15,7 @@ FILES, METRICS, SEARCH = "Files", "Metrics", "Search"  # panels of the help
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Which embeddings, and what is computed of them."""
+    """Which embeddings, and what is computed from them."""
 
     embeddings: Annotated[
         str,
@@ -61,11 +61,11 @@ class EvaluateOptions:
     ] = None
     include: Annotated[
         list[str] | None,
-        Option(metavar="METRIC...", help="These metrics alone.", rich_help_panel=METRICS),
+        Option(metavar="METRIC...", help="Compute only these metrics.", rich_help_panel=METRICS),
     ] = None
     exclude: Annotated[
         list[str] | None,
-        Option(metavar="METRIC...", help="Not these metrics.", rich_help_panel=METRICS),
+        Option(metavar="METRIC...", help="Leave out these metrics.", rich_help_panel=METRICS),
     ] = None
     clustering: Annotated[
         bool,

@@ -17,7 +17,7 @@ def show_names() -> None:
         download = " (--download fills it)" if entry.archives else ""
         needs = f"--data-root{download}" if entry.needs_root else "nothing"
         datasets.add_row(entry.name, entry.description, needs)
-    name = Column("loss", no_wrap=True)  # it is to be typed
+    name = Column("loss", no_wrap=True)  # people have to type it
     columns = [name, *(Column(text, overflow="fold") for text in ("settings", "source"))]
     losses = Table(*columns, title="Losses", title_justify="left")
     for spec in ALL_LOSSES.values():

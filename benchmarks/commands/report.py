@@ -24,5 +24,5 @@ def report(
     from ..progress import print_written
     from ..report import write_joint_report
 
-    check_place(out, f"--out {out}")  # said before minutes of work
+    check_place(out, f"--out {out}")  # checked before minutes of work
     print_written(write_joint_report(folders, out), Console())

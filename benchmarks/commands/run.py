@@ -37,7 +37,7 @@ def run(
 ) -> None:
     """Train, evaluate and compare losses on a data set; by default on glyphs.
 
-    Finished runs are kept: the same command goes on where it was interrupted.
+    Finished runs are kept: the same command continues where it was interrupted.
     """
     from .. import suite
     from ..datasets import download_dataset

@@ -63,7 +63,7 @@ def check(options: SpeedOptions) -> None:
         _check_at_least_one(name, [getattr(options, name)])
     for name in ("classes", "embedding_sizes", "batch_sizes", "levels", "superclasses"):
         _check_at_least_one(name, getattr(options, name))
-    # of the measurements, that of the losses alone knows --one-at-a-time
+    # only the measurement of the losses has --one-at-a-time
     every = {(classes, levels) for classes, _, levels in growing_sizes(options)}
     if options.what != ["losses"]:
         every = set(itertools.product(options.classes, options.levels))

@@ -15,7 +15,7 @@ def study(
     ] = Path("runs"),
     earlier: Annotated[
         Path | None,
-        Option(metavar="FILE", help="The study.json of an earlier study, to be continued."),
+        Option(metavar="FILE", help="The study.json of an earlier study to continue."),
     ] = None,
     out: Annotated[Path, Option(help="Folder of the tables and the picture.")] = Path("study"),
 ) -> None:

@@ -51,7 +51,7 @@ def tune(
         Option(metavar="FILE", help="The YAML file to write. By default that of the data set."),
     ] = None,
 ) -> None:
-    """Search settings, with the same budget for every loss.
+    """Search for the best settings, with the same budget for every loss.
 
     The best settings go into a YAML file that [bold]run --tuned[/] reads; a table and a plot show
     all trials. Finished trials are kept.

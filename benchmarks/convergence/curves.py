@@ -1,4 +1,4 @@
-"""The validation of every training from its first epoch to its last, a panel for each loss."""
+"""The validation of every training run from first epoch to last, a panel for each loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .runs import ConvergenceOutcome, Length
 
 COLUMNS = 4
 PANEL = (2.7, 2.1)  # inches
-PALEST = 0.4  # the opacity of the shortest training
+PALEST = 0.4  # the opacity of the shortest training run
 
 
 def convergence_curves(outcome: ConvergenceOutcome, losses: Sequence[str]) -> Figure:
@@ -26,7 +26,7 @@ def convergence_curves(outcome: ConvergenceOutcome, losses: Sequence[str]) -> Fi
 
     All panels have the same axes. The lines are means over the runs, those of shorter runs
     paler. Colours and dashes are those of the report; all lines are thin, since a difference of a
-    point is not wider than a thick one.
+    point is no wider than a thick line.
 
     Arguments:
         outcome: the results of all runs.
@@ -50,7 +50,7 @@ def convergence_curves(outcome: ConvergenceOutcome, losses: Sequence[str]) -> Fi
         axes.remove()
     for axes in panels[max(0, len(losses) - columns) : len(losses)]:
         axes.set_xlabel("share of the training (%)")
-        axes.xaxis.set_tick_params(labelbottom=True)  # also above a panel that is not there
+        axes.xaxis.set_tick_params(labelbottom=True)  # even above a missing panel
     figure.supylabel(f"validation MAP@R, {outcome.level_names[0]} (%)", fontsize="medium")
     legend_below(
         figure,

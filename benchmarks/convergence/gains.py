@@ -14,7 +14,7 @@ from ..stored import VALIDATED
 from ..training import selected
 from .runs import ConvergenceOutcome
 
-MOST_GAIN = 1.0  # points of MAP@R that a longer training of a converged loss may gain
+MOST_GAIN = 1.0  # points of MAP@R that a converged loss may gain by longer training
 MOST_DISTANCE = 3.0  # points of MAP@R that the best proxy loss may be below the best pair loss
 PAIR, PROXY = "pair", "proxy"
 MeanAndHalf = tuple[float, float]
@@ -27,11 +27,11 @@ class LossGains:
     Attributes:
         loss: its name.
         kind: "pair", or "proxy" if it has a vector for each class.
-        scores: for each length the validation MAP@R of the selected epochs, in percent.
-        gains: for each length but the shortest the paired difference to the next shorter one, in
-            points.
-        best_epochs: for each length the selected epoch of every run, from 1.
-        seconds: for each length those of a run.
+        scores: for each length, the validation MAP@R of the selected epochs, in percent.
+        gains: for each length but the shortest, the paired difference from the next shorter one,
+            in points.
+        best_epochs: for each length, the selected epoch of every run, from 1.
+        seconds: for each length, how many a run takes.
     """
 
     loss: str
@@ -80,18 +80,18 @@ def _collected(outcome: ConvergenceOutcome) -> Summary:
 
 
 def still_gaining(gains: list[LossGains], step: int) -> list[LossGains]:
-    """The losses that a longer training raises by more than ``MOST_GAIN``, most first.
+    """The losses that longer training raises by more than ``MOST_GAIN``, the largest gain first.
 
     Arguments:
         gains: of all losses.
-        step: 0 for the difference of the second length to the shortest.
+        step: 0 for the difference between the second length and the shortest.
     """
     above = [one for one in gains if one.gains[step][0] > MOST_GAIN]
     return sorted(above, key=lambda one: -one.gains[step][0])
 
 
 def have_converged(gains: list[LossGains], step: int) -> bool:
-    """Whether a longer training raises no loss by more than ``MOST_GAIN``.
+    """Whether longer training raises no loss by more than ``MOST_GAIN``.
 
     A loss whose training gave no number has not converged.
     """
@@ -99,7 +99,7 @@ def have_converged(gains: list[LossGains], step: int) -> bool:
 
 
 def best_of(gains: list[LossGains], kind: str, length: int) -> LossGains | None:
-    """The best loss of a kind after training of a length, which counts from 0."""
+    """The best loss of a kind after training for one of the lengths, numbered from 0."""
     of_kind = [one for one in gains if one.kind == kind and not math.isnan(one.scores[length][0])]
     return max(of_kind, key=lambda one: one.scores[length][0], default=None)
 

@@ -21,7 +21,7 @@ FOLDER = "convergence"  # apart from the runs of `run`, which are tested
 
 @dataclass(frozen=True)
 class Length:
-    """How long a training is.
+    """How long a training run is.
 
     Attributes:
         times: the epochs as a multiple of those that the request asks for.
@@ -37,7 +37,7 @@ class Length:
         return f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
 
     def run_name(self, loss: str) -> str:
-        """As the runs of a loss are called, e.g. ``hpl:proxy_nca:x2``."""
+        """The name of a loss's runs, e.g. ``hpl:proxy_nca:x2``."""
         return f"{loss}:x{self.times}"
 
 
@@ -60,7 +60,7 @@ class Convergence:
 
     @property
     def request(self) -> RunRequest:
-        """Of the shortest runs."""
+        """The request of the shortest runs."""
         return self.shortest.request
 
     @property
@@ -138,7 +138,7 @@ def run_convergence(
         report: is called with the outcome while no other command can write into the folder.
 
     Raises:
-        OSError: if such runs are taking place in the folder already, or the disk is full.
+        OSError: if such runs are already in progress in the folder, or the disk is full.
         ValueError: if a folder holds runs on other images or with other settings, or a loss refuses
             its settings (before any training).
     """

@@ -21,7 +21,7 @@ from .runs import Length
 
 
 def sentences(gains: list[LossGains], lengths: Sequence[Length]) -> Iterator[str]:
-    """For each longer training whether the shorter one was enough, then the best of each kind."""
+    """For each longer length, whether the shorter one was enough; then the best of each kind."""
     for step in range(len(lengths) - 1):
         yield _about_gains(gains, step, lengths[step], lengths[step + 1])
     for number, length in enumerate(lengths):

@@ -127,7 +127,7 @@ def load_dataset(
 
     Raises:
         ValueError: for an unknown name, a ``data_root`` that the data set does not need, or a
-            backbone that cannot be.
+            backbone that it cannot have.
         OSError: if the data set is not in ``data_root``, an image is missing or broken and
             ``skip_broken`` is not set, or weights cannot be downloaded.
     """
@@ -135,7 +135,7 @@ def load_dataset(
     data = _find(name).load(Source(data_root, skip_broken, choice, device, all_train, workers))
     if choice.weights in (PRETRAINED, RANDOM):
         return data
-    # the file may be replaced under its name: results of other weights are not of this data
+    # the file may be replaced under its name: results with other weights are not of this data
     return replace(data, content=f"{data.content} {weights_name(choice.weights, PRETRAINED)}")
 
 
@@ -178,7 +178,7 @@ def look_at_dataset(
 
 
 def download_dataset(name: str, data_root: Path | None) -> None:
-    """Download what of a data set is not in ``data_root`` yet.
+    """Download the parts of a data set that are not in ``data_root`` yet.
 
     Raises:
         ValueError: if the data set cannot be downloaded, or there is no ``data_root``.
@@ -188,7 +188,7 @@ def download_dataset(name: str, data_root: Path | None) -> None:
     if entry.layout is None:
         raise ValueError(f"--download: the data set {name} needs no files")
     if not entry.archives:
-        raise ValueError(f"--download: the data set {name} has none. {entry.layout.expected}")
+        raise ValueError(f"--download: {name} has no download. {entry.layout.expected}")
     if data_root is None:
         raise ValueError(f"--download needs a --data-root, the folder to put {name} into")
     fetch(entry.archives, data_root)

@@ -53,9 +53,9 @@ def load_activations(
 ) -> tuple[Activations, Activations]:
     """The activations in front of the cut of a network, for testing and for training.
 
-    Testing sees one view of each picture, by the network's own transform; training one of several
-    random ones, of the pictures that may be trained on. What is missing of them is computed, after
-    a line that says how much of the disk it takes.
+    Testing sees one view of each picture, made by the network's own transform; training sees one of
+    several random views of the pictures that may be trained on. Missing views are computed, after
+    a line that says how much disk space they take.
 
     Arguments:
         images: their classes.
@@ -65,7 +65,7 @@ def load_activations(
         all_train: whether the pictures of the test classes are trained on, too.
         cache_dir: where activations are kept; ``benchmarks.cache.cache_directory()`` by default.
         batch_size: pictures that go through the network at a time.
-        device: where they do.
+        device: where the network runs.
         workers: processes that load the pictures; 0 for none but this one.
 
     Raises:
@@ -112,7 +112,7 @@ def _compute_missing(
     device: torch.device | str,
     workers: int,
 ) -> None:
-    """Fill the files; another process that does the same is waited for."""
+    """Fill the files; if another process is doing the same, wait for it."""
     if not any(len(part.missing()) for part in parts):
         return
     lock = FileLock(parts[0].file.path.with_suffix(".lock"))
@@ -164,7 +164,7 @@ def _check_disk(parts: Sequence[_Part], backbone: Backbone, shape: tuple[int, ..
     """Say how much of the disk the activations take, and refuse what does not fit.
 
     Raises:
-        OSError: if it does not.
+        OSError: if they do not fit.
     """
     each = int(np.prod(shape)) * DTYPE.itemsize
     tested, *views = parts
@@ -174,7 +174,7 @@ def _check_disk(parts: Sequence[_Part], backbone: Backbone, shape: tuple[int, ..
     free = shutil.disk_usage(directory).free
     size = (
         f"{_size(each * count)} in {directory}, {_size(needed)} of it still to be computed; "
-        f"{_size(free)} are free"
+        f"{_size(free)} is free"
     )
     if needed > free:
         raise OSError(
@@ -183,7 +183,7 @@ def _check_disk(parts: Sequence[_Part], backbone: Backbone, shape: tuple[int, ..
         )
     number = "1 view" if len(views) == 1 else f"{len(views)} views"
     _say(
-        f"activations in front of {backbone.cut}: {len(tested.rows)} pictures as tested and "
+        f"activations in front of {backbone.cut}: {len(tested.rows)} pictures to test on and "
         f"{number} of {len(views[0].rows)} to train on, {_size(each)} each: {size}"
     )
 

@@ -18,7 +18,7 @@ NUM_FOLDS = 4
 
 
 def left_out_files(count: int) -> str:
-    """What a report says of the files that are not used.
+    """What a report says about the files that are not used.
 
     Example:
         >>> left_out_files(2)
@@ -38,7 +38,7 @@ class LabelledImages:
         level_names: what a class of each level is, e.g. ``("character", "letter", "script")``.
         class_names: for each level the names of its classes.
         picture: the picture of image ``i``, for a person to look at.
-        test_half: ``bool`` of shape ``(N,)``, the images that test, if the data set itself says
+        test_half: ``bool`` of shape ``(N,)``, the images to test on, if the data set itself says
             which; ``None`` if its classes are to be shuffled and halved.
         gallery: ``bool`` of shape ``(N,)``, the test images in which the other test images are
             searched; ``None`` if each test image is searched among all others.
@@ -70,7 +70,7 @@ class LabelledImages:
         return Split(split.train, split.val, queries, split.test[self.gallery[split.test]])
 
     def check_accuracy(self, fold: int, parts: Iterable[str] = ("validation", "test")) -> None:
-        """Check, before anything is trained, that an accuracy on a fold can say something.
+        """Check, before anything is trained, that accuracy on a fold would mean something.
 
         Arguments:
             fold: of the training classes.
@@ -108,7 +108,7 @@ class RetrievalData(LabelledImages):
             ``(N, channels, height, width)``, or ``float32`` features of shape ``(N, features)``,
             in memory; or, with ``build_trunk``, pictures that are opened when asked for.
         untrained: ``float32`` of shape ``(N, features)``, the embedding that needs no training.
-        untrained_name: how the row of ``untrained`` is called in the tables, e.g. "raw pixels".
+        untrained_name: what the row of ``untrained`` is called in the tables, e.g. "raw pixels".
         training_inputs: as ``inputs``, with the random crops of training; ``None`` if training
             sees what testing sees.
         build_trunk: the network to train on ``inputs``, built for every run; by default it follows
@@ -135,8 +135,8 @@ class RetrievalData(LabelledImages):
 
         Arguments:
             indices: which, integers of shape ``(n,)``.
-            training: whether as in training: with random crops, where there are any. They draw
-                from torch's global generator.
+            training: whether to take them as in training: with random crops, if there are any,
+                which draw from torch's global generator.
             labels: of shape ``(n,)`` or ``(n, levels)``; by default all levels of the data set.
 
         Returns:
@@ -181,7 +181,7 @@ def split_by_class(
     fold ``fold`` validates and the other three train, while the test half is the same for all
     folds. The classes are shuffled once (by ``order_seed``, never by the training seed), because
     the numbering of the data sets here follows their trees: halves in order would test on other
-    superclasses than were trained on. Halves that a data set brings along are kept, and its
+    superclasses than those trained on. Halves that a data set brings along are kept, and its
     training classes are shuffled into folds for the same reason.
 
     Arguments:

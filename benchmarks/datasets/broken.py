@@ -43,7 +43,7 @@ def examine(file: Path) -> tuple[str | None, bytes]:
     try:
         content = file.read_bytes()
         digest = hashlib.sha256(content).digest()[:DIGEST_BYTES]
-        read_picture(content, smallest=64)  # a JPEG is read to its end, but decoded in small
+        read_picture(content, smallest=64)  # a JPEG is read to its end, but decoded at a small size
     except Exception as error:  # what the decoders raise is not documented
         return reason_of(error), digest
     return None, digest
@@ -52,7 +52,7 @@ def examine(file: Path) -> tuple[str | None, bytes]:
 def examine_all(
     name: str, files: Sequence[Path], root: Path, cache_dir: Path | None = None
 ) -> tuple[dict[int, str], np.ndarray]:
-    """The images that cannot be used, by their index, with the reasons; and what all hold.
+    """The images that cannot be used, by index, with the reasons; and digests of all contents.
 
     What was examined once is remembered until a file changes, since a large data set takes many
     minutes. What was broken is examined again each time.
@@ -98,7 +98,7 @@ def broken_error(files: Sequence[Path], broken: dict[int, str], none_left: bool 
     Arguments:
         files: the images.
         broken: see :func:`examine_all`.
-        none_left: whether the others were left out already, and there are none.
+        none_left: whether these were left out already, and no others are left.
     """
     gone = [i for i in broken if not files[i].is_file()]
     kind, first = (FileNotFoundError, gone[0]) if gone else (OSError, next(iter(broken)))

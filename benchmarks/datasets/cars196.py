@@ -1,4 +1,4 @@
-"""Cars196 (Krause et al., 2013): cars of 196 models, above them make and body type."""
+"""Cars196 (Krause et al., 2013): cars of 196 models, grouped by make and body type."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LAYOUT = Layout(
 
 BODY_TYPES = ("Convertible", "Coupe", "Hatchback", "Minivan", "SUV", "Sedan", "Van", "Wagon")
 PICKUPS = ("Cab", "SuperCab")
-# names without a word for it
+# models without a word for the body type in their names
 BODY_TYPE_OF = {
     "Acura Integra Type R": "Coupe",
     "Acura TL Type-S": "Sedan",
@@ -98,7 +98,7 @@ def tree_of(model: str) -> tuple[str, str, str]:
 
     Make and body type do not nest in one another. Body type is the coarse one: it shows in the
     photograph, and eight of the nine occur in both halves, whereas the halves, which are cut in
-    the order of the alphabet, share no make.
+    alphabetical order, share no make.
 
     Example:
         >>> tree_of("Audi S4 Sedan 2012")
@@ -120,7 +120,7 @@ def read_annotations(root: Path) -> tuple[list[Path], list[str], np.ndarray]:
         classes = images["class"].astype(int)
         models = [str(names[i - 1]) for i in classes]
         files = [root / str(path) for path in images["relative_im_path"]]
-    except Exception as error:  # scipy raises many kinds for files that are none of its own
+    except Exception as error:  # scipy raises many kinds for files that it cannot read
         raise LAYOUT.unreadable(root, error) from error
     return files, models, classes > TRAINING_CLASSES
 

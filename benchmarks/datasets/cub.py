@@ -60,11 +60,11 @@ def list_cub(data_root: Path | None) -> Photographs:
     root = LAYOUT.find(data_root)
     files, _, is_test = read_halves(CUB, root, LAYOUT)
     images, classes = (len(read_list(root / name).splitlines()) for name in LAYOUT.required[:2])
-    if images and images != classes:  # PML ends at the end of the shorter list without a word
+    if images and images != classes:  # PML stops at the end of the shorter list without a word
         raise LAYOUT.unreadable(
             root, ValueError(f"images.txt has {images} lines, image_class_labels.txt {classes}")
         )
-    if len(files) != images:  # PML leaves such out without a word
+    if len(files) != images:  # PML leaves such images out without a word
         without = f"{images - len(files)} of {images} images have no class of 1 to 200"
         raise LAYOUT.unreadable(
             root, ValueError(f"{without} in the same line of image_class_labels.txt")

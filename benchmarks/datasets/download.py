@@ -48,14 +48,14 @@ class Archive:
 def fetch(archives: Sequence[Archive], root: Path) -> None:
     """Download and extract what is not there yet.
 
-    An archive is removed once it is extracted, so one that lies there is extracted again. Its
+    An archive is removed once it is extracted, so one that is still there is extracted again. Its
     checksum is compared in both cases.
 
     Raises:
         OSError: if something cannot be downloaded, has another checksum, or cannot be extracted
             into ``root`` alone; says which file, and what to do.
     """
-    import pooch  # in functions: whoever only searches pictures does without
+    import pooch  # in functions: those who only search pictures do not need it
 
     root.mkdir(parents=True, exist_ok=True)
     for archive in archives:
@@ -84,7 +84,7 @@ def fetch(archives: Sequence[Archive], root: Path) -> None:
 def _extract(file: Path, root: Path) -> None:
     """Extract a zip or a tar; nothing is written outside of ``root``, nor through links.
 
-    Not by pooch: before Python 3.12 its ``Untar`` follows links out of the folder, and its
+    Not with pooch: before Python 3.12 its ``Untar`` follows links out of the folder, and its
     ``Unzip`` follows those that are in the folder already.
 
     Raises:
@@ -102,7 +102,7 @@ def _extract(file: Path, root: Path) -> None:
 
 
 def _download(archive: Archive, file: Path) -> None:
-    """In a folder of its own first, where what a process that was killed left is found again."""
+    """Download into a separate folder first, so that a killed process's leftovers are found."""
     import pooch
 
     partial = file.with_name(f"{file.name}.part")

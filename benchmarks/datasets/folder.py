@@ -19,7 +19,7 @@ from .layout import Layout
 from .photographs import Photographs, list_photographs
 
 NAMED = 5  # folders, in a message
-NO_PICTURE, LOCKED = "missing or no picture", "no permission to read"
+NO_PICTURE, LOCKED = "missing or not a picture", "no permission to read"
 
 LAYOUT = Layout(
     name="folder",
@@ -39,7 +39,7 @@ class Found:
         images: files that have the suffix or the first bytes of a picture.
         others: the other files.
         unread: what is not read: hidden folders with images, and links to what is read elsewhere.
-        empty: folders that hold files, but no image, neither in them nor below.
+        empty: folders that hold files but no image, either directly or further below.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -52,7 +52,7 @@ def search(root: Path) -> Found:
     """Look for images in a folder and below; hidden files are ignored.
 
     A link is followed unless it leads to what is read elsewhere, so that no picture is read twice
-    and links in a circle come to an end; one to a folder in the folder itself is never followed.
+    and links in a circle come to an end; a link to a folder inside ``root`` is never followed.
 
     Raises:
         OSError: if a folder cannot be read.
@@ -172,13 +172,14 @@ def _not_used(found: Found) -> str:
     if found.others:
         kinds = Counter(file.suffix.lower() or "no suffix" for file in found.others)
         counts = ", ".join(f"{count} {printable(kind)}" for kind, count in kinds.most_common(NAMED))
-        are_none = "1 file is no picture" if len(found.others) == 1 else "{} files are no pictures"
-        parts.append(f"{are_none.format(len(found.others))} that Pillow can read ({counts})")
+        what = "1 file is not a picture" if len(found.others) == 1 else "{} files are not pictures"
+        parts.append(f"{what.format(len(found.others))} that Pillow can read ({counts})")
     if found.empty:
-        parts.append(f"no picture is left of {_named(found.empty)}")
+        parts.append(f"no picture is left in {_named(found.empty)}")
     if found.unread:
         parts.append(
-            f"hidden folders, and links to what is read elsewhere, are not: {_named(found.unread)}"
+            "hidden folders, and links to what is read elsewhere, are not read: "
+            f"{_named(found.unread)}"
         )
     return "".join(f"; {part}" for part in parts)
 

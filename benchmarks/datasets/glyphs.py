@@ -36,7 +36,7 @@ _NAME = re.compile(r"((?!MODIFIER)\w+(?: CAPITAL| SMALL)?) LETTER .+?(?= WITH |$
 def tree_of(character: str) -> tuple[str, str, str] | None:
     """The names of a character's classes, finest first; ``None`` if it has no place in the tree.
 
-    The letter is the name up to " WITH ", the script and case what stands before " LETTER". Each
+    The letter is the name up to " WITH ", the script and case are what precedes " LETTER". Each
     is a prefix of the one before it, so the levels are nested by construction. Letters whose name
     has no case ("GEORGIAN LETTER AN", "LATIN LETTER WYNN") form a group of their script alone.
 
@@ -94,7 +94,7 @@ def draw(font: ImageFont.FreeTypeFont, character: str) -> np.ndarray | None:
 
 
 def open_face(file: Path) -> ImageFont.FreeTypeFont:
-    """A face at the size of the data set, laid out alike with and without libraqm."""
+    """A face at the size of the data set, laid out the same with and without libraqm."""
     return ImageFont.truetype(str(file), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -125,7 +125,7 @@ def render_glyphs() -> dict[str, np.ndarray]:
     - an oblique face that copies the upright outline: finding a copy of oneself is no retrieval;
     - characters of one outline, such as the A of Latin, Greek and Cyrillic or the Greek accents
       that Unicode encodes twice. Their nearest neighbour would be the other character, at distance
-      0, whatever the embedding: an error that no loss can avoid and that says nothing of any.
+      0, whatever the embedding: an error that no loss can avoid and that says nothing about any.
       Without this rule, 287 of 1,647 characters and 13 % of the pictures had such a twin.
       Characters that merely look alike (the same outline, drawn a little narrower) stay.
 

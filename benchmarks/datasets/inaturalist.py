@@ -92,7 +92,7 @@ def read_taxonomy(file: Path) -> dict[int, tuple[str, ...]]:
 def _name(category: dict[str, object], rank: str) -> str:
     name = category[rank]
     if not isinstance(name, str):
-        raise TypeError(f"category {category['id']} has no text as {rank}, but {name!r}")
+        raise TypeError(f"category {category['id']} must have a text as its {rank}, got {name!r}")
     return name
 
 
@@ -111,7 +111,7 @@ def list_inaturalist(data_root: Path | None) -> Photographs:
         raise ValueError(
             f"{root / 'categories.json'} has no category {unknown[0]}, which images are labelled "
             f"with; it lacks {counted(len(unknown), 'category', 'categories')} in all: it is cut "
-            f"off or of another year. {LAYOUT.expected}"
+            f"off or from another year. {LAYOUT.expected}"
         )
     paths = [taxonomy[number] for number in species]
     return list_photographs("inaturalist", root, files, paths, LEVEL_NAMES, test_half=is_test)

@@ -83,8 +83,8 @@ def _parse(line: str, where: str) -> tuple[str, int, str]:
 
 
 def categories_of(files: Sequence[Path], items: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Department and category of every item: those of most of its images, the first by name of
-    equally many. Levels nest only if an item has one category.
+    """Department and category of every item: those of most of its images, or the first by name if
+    several are equally frequent. Levels nest only if an item has one category.
     """
     counts: dict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
     for file, item in zip(files, items, strict=True):

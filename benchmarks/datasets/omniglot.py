@@ -97,7 +97,7 @@ def read_drawings(data_root: Path) -> list[Drawing]:
 
 
 def _files(data_root: Path) -> Iterator[tuple[str, bytes]]:
-    """From the folders of the halves, and from the zips unless both of these are there."""
+    """From the folders of the halves, and from the zips unless both folders are there."""
     zips = [data_root / name for name in ZIPS] if data_root.is_dir() else [data_root]
     folders = [folder for half in HALVES if (folder := data_root / half).is_dir()]
     for folder in folders:
@@ -144,11 +144,11 @@ def _decode_all(
             if not skip_broken:
                 raise OSError(
                     f"the drawing {drawing.where} cannot be read ({reason_of(error)}): copy the "
-                    "data set again, or leave such out with --skip-broken"
+                    "data set again, or leave such drawings out with --skip-broken"
                 ) from error
             left_out.append(drawing.where)
     if not kept:
-        raise ValueError(f"no drawing is left of {len(drawings)}, first {left_out[0]}")
+        raise ValueError(f"none of {len(drawings)} drawings is left, first {left_out[0]}")
     return np.stack(pictures), kept, tuple(left_out)
 
 

@@ -48,7 +48,7 @@ def list_photographs(
         files: one per image.
         paths: for each image its classes, the coarsest first.
         level_names: the finest first.
-        test_half: see :class:`~benchmarks.datasets.base.LabelledImages`; so ``gallery``.
+        test_half, gallery: see :class:`~benchmarks.datasets.base.LabelledImages`.
 
     Raises:
         ValueError: if there is no file.
@@ -77,7 +77,7 @@ def usable(
     Arguments:
         photographs: as the lists say.
         skip_broken: leave out those that are missing or broken, and note them in ``left_out``.
-        cache_dir: where it is kept which files were read before.
+        cache_dir: where the record of files that were read before is kept.
 
     Raises:
         OSError: unless ``skip_broken``, for a broken image, which is named; a

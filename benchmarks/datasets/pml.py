@@ -19,17 +19,17 @@ def read_list(file: Path) -> str:
     That is a byte order mark, line ends of another system, and blank lines at the end.
 
     Raises:
-        ValueError: if it is not a text.
+        ValueError: if it is not text.
     """
     try:
         text = file.read_text(encoding="utf-8-sig").rstrip()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not a text in UTF-8 ({error})") from error
+        raise ValueError(f"{file} is not text in UTF-8 ({error})") from error
     return f"{text}\n" if text else ""
 
 
 def open_list(file: str, mode: str = "r") -> io.StringIO:
-    """In place of ``open`` in PML's modules, which read lists as they were published only."""
+    """A replacement for ``open`` in PML's modules, which read lists only as they were published."""
     return io.StringIO(read_list(Path(file)))
 
 

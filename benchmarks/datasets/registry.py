@@ -48,7 +48,7 @@ class DatasetEntry:
         default_folds: the folds that are run unless others are asked for.
         needs_root: whether it is read from ``--data-root``.
         load: the data with what a network sees of it.
-        look: the same without, for those whose features take long; by default ``load``.
+        look: the same without a network, if features take long to compute; by default ``load``.
         layout: what ``--data-root`` holds, for those that need one.
         archives: what ``--download`` fetches; empty where the source does not allow it.
         default_backbone: the network that the choice ``"default"`` stands for.

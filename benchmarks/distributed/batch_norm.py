@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class WholeBatchNorm(_BatchNorm):
-    """As ``nn.SyncBatchNorm``, which refuses tensors on a CPU, on any device.
+    """Like ``nn.SyncBatchNorm``, which refuses tensors on a CPU, but on any device.
 
     In training the mean and the variance are those of the parts of all processes together. All
     parts must have the same size. Evaluation is plain batch normalisation, in each process alone.

@@ -50,7 +50,7 @@ def process_group(device: str) -> Iterator[str]:
 
     Yields:
         Where this process trains: the GPU of its number on its machine, or the CPU. Without
-        ``torchrun`` ``device`` as it is.
+        ``torchrun``, ``device`` as it was given.
 
     Raises:
         ValueError: for a single GPU by its number, or fewer GPUs than processes.
@@ -74,7 +74,7 @@ def process_group(device: str) -> Iterator[str]:
 
 
 def from_first(value: Value) -> Value:
-    """What the first process has; of the others' values nothing is used."""
+    """What the first process has; the others' values are not used."""
     if num_processes() == 1:
         return value
     values = [value]
@@ -83,13 +83,13 @@ def from_first(value: Value) -> Value:
 
 
 def wait_for_all() -> None:
-    """Go on when every process is here."""
+    """Wait until every process gets here."""
     if num_processes() > 1:
         dist.all_reduce(torch.zeros(1))  # dist.barrier() would keep the GPUs busy
 
 
 def say_once(message: str) -> None:
-    """Print an error: of all processes that have the same to say only the one that is there first.
+    """Print an error once: only the first of the processes that report it does.
 
     Needs no process group, so that what went wrong before there was one can be said, too.
     """

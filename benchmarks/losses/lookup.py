@@ -17,7 +17,7 @@ DEFAULT_LOSSES = (*BASELINES, "hpl:proxy_nca", "hpl:proxy_anchor")
 
 
 def find_loss(name: str, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> LossSpec:
-    """The spec of a loss by its name: one of PML, ``hpl:<proxy loss>`` or ``hpl_given:<...>``.
+    """The spec of a loss by its name: one of PML's, ``hpl:<proxy loss>`` or ``hpl_given:<...>``.
 
     Arguments:
         name: as in ``--losses``.

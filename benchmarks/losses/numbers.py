@@ -15,7 +15,7 @@ RATES = ("proxy_learning_rate", "coarse_rate")
 def check_numbers(
     loss: str, settings: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = ""
 ) -> None:
-    """Refuse what is no number where a setting is one, and a scale of 0 or less.
+    """Refuse what is not a number where a setting is one, and a scale of 0 or less.
 
     Arguments:
         loss: its name.
@@ -42,7 +42,7 @@ def check_rates(loss: str, settings: Mapping[str, Any]) -> None:
 
     Arguments:
         loss: its name.
-        settings: values by name; those that are no such rates are not looked at.
+        settings: values by name; those that are not such rates are ignored.
 
     Raises:
         ValueError: with the setting.

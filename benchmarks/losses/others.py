@@ -11,7 +11,7 @@ OTHER_LOSSES: dict[str, LossSpec] = {
     spec.name: spec for spec in (*OTHER_PROXY_LOSSES, *OTHER_PAIR_LOSSES, *RANKING_LOSSES)
 }
 
-# Of PML's ``losses``: classes of its own that are no loss by themselves, and losses of another task
+# In PML's ``losses``: classes that are not losses by themselves, and losses for another task
 LEFT_OUT: dict[str, str] = {
     "BaseLossWrapper": "a base class",
     "BaseMetricLossFunction": "a base class",

@@ -17,7 +17,7 @@ _NOT_SETTINGS = {
 
 
 def constructor_parameters(made: type) -> dict[str, Any]:
-    """The arguments by keyword of a constructor, its parents' included, with their defaults.
+    """The keyword arguments of a constructor, including its parents', with their defaults.
 
     Follows the method resolution order as long as the constructors pass ``**kwargs`` on. An
     argument that must be given has ``inspect.Parameter.empty``.

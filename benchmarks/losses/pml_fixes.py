@@ -37,7 +37,7 @@ class DynamicSoftMarginLoss(losses.DynamicSoftMarginLoss):
     ) -> None:
         super().__init__(min_val=min_val, num_bins=num_bins, momentum=momentum, **kwargs)
         del self.hist_
-        # an edge more than bins, and one to the right of a difference of exactly -min_val
+        # one edge more than bins, and one to the right of a difference of exactly -min_val
         self.register_buffer("hist_", torch.zeros(self.num_bins + 2))
 
     def update_histogram(self, data: torch.Tensor) -> None:
@@ -89,7 +89,7 @@ class SmoothAPLoss(losses.SmoothAPLoss):
         c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
         similarities = self.distance(embeddings)
         is_positive = labels[:, None] == labels[None, :]  # as in PML, the query is one of them
-        # of query q, how far j is before i: (q, i, j)
+        # for query q, how far j is before i: (q, i, j)
         before = torch.sigmoid(
             (similarities[:, None, :] - similarities[:, :, None]) / self.temperature
         )

@@ -87,7 +87,7 @@ class LossSpec:
         return self.name.split(":")[1] if self.hierarchy else None
 
     def flat(self) -> LossSpec:
-        """The loss that a hierarchical one builds on; of a flat loss itself."""
+        """The loss that a hierarchical one builds on; a flat loss itself."""
         if self.hierarchy is None:
             return self
         kept = {one.name: getattr(self, one.name) for one in fields(LossSpec)}
@@ -96,7 +96,7 @@ class LossSpec:
 
     @property
     def setting_names(self) -> list[str]:
-        """What :meth:`with_settings` takes, without what a given tree leaves nothing to choose."""
+        """What :meth:`with_settings` takes, without what a given tree leaves no choice about."""
         unused = _OF_DISCOVERY if self.hierarchy == "given" else ()
         return [name for name in self._where_settings_go() if name not in unused]
 
@@ -201,7 +201,7 @@ class LossSpec:
 
     @property
     def hierarchical_class(self) -> Callable[..., Any]:
-        """What makes a hierarchical loss."""
+        """What builds a hierarchical loss."""
         return losses.HierarchicalProxyLoss
 
     def parameter_groups(self, loss: torch.nn.Module) -> list[dict[str, Any]]:
@@ -229,7 +229,7 @@ class LossSpec:
         return {key: value for key, value in self.hpl_arguments.items() if key not in unused}
 
     def _where_settings_go(self) -> dict[str, str]:
-        """For each setting that there is: the fields, "loss", "hpl" or "miner"."""
+        """Where each existing setting goes: "fields", "loss", "hpl" or "miner"."""
         known = dict.fromkeys(setting_names(self.loss_class), "loss")
         if self.hierarchy is not None:
             # what HPL has from PML's base class, such as a distance, it takes from its base loss

@@ -27,7 +27,7 @@ def accuracy_by_level(summary: Summary) -> Figure:
     levels = len(summary.level_names)
     columns = min(PANELS_IN_A_ROW, levels)
     lines = -(-levels // columns)
-    layout = ConstrainedLayoutEngine(wspace=0.07)  # else the numbers stand with the next panel
+    layout = ConstrainedLayoutEngine(wspace=0.07)  # else the numbers run into the next panel
     height = lines * (0.9 + 0.26 * (len(summary.losses) + 1))
     figure = Figure(figsize=(11, height), layout=layout)
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
@@ -42,7 +42,7 @@ def accuracy_by_level(summary: Summary) -> Figure:
         stats = [mean_and_interval(summary.values(loss, key)) for loss in losses]
         means = [summary.untrained[key].mean(), *(mean for mean, _ in stats)]
         errors = np.nan_to_num([0.0, *(half for _, half in stats)])
-        places = range(len(names))  # by number: two bars of one name would lie on one another
+        places = range(len(names))  # by number: two bars of one name would overlap
         with matplotlib.rc_context({"hatch.color": "white"}):
             axes.barh(
                 places,

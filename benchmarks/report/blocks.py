@@ -14,13 +14,13 @@ from .colours import Look
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell.
+    """The content of a cell.
 
     Attributes:
         text: as it is shown.
         is_best: whether it is in bold: the best of its column, or a difference that is not chance.
         value: the number behind the text, for sorting; ``None`` for a text.
-        trend: of a difference: 1 if it is for the better, -1 for the worse, 0 for neither.
+        trend: 1 for a difference for the better, -1 for one for the worse, 0 for neither.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Row:
     Attributes:
         name: as people write it.
         cells: one per column.
-        key: the name on the command line, where it is another one.
+        key: the name on the command line, if it is different.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Grid:
         title: the heading above it.
         columns: for each column of cells the name of its group ("" for none) and its own.
         rows: their names stand in the first column.
-        note: how it is to be read.
+        note: how to read it.
         corner: what the rows are.
         prose: whether the cells are texts and not numbers.
         in_latex: whether it is one of the tables of ``tables.tex``.
@@ -118,7 +118,7 @@ class Entry:
 
     Attributes:
         name: what is shown.
-        look: how it is drawn; without a width as a dot.
+        look: how it is drawn; as a dot if it has no width.
         lines: the name of the lines in the plots that it shows and hides; "" if it does not.
     """
 
@@ -129,17 +129,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as PNG, and on a page as plots that can be zoomed where there are such.
+    """A figure as PNG, and on a page as plots that can be zoomed, if there are any.
 
     Attributes:
         name: of its file below ``figures``, without suffix.
         title: the heading above it.
-        caption: what it shows and how it is to be read.
+        caption: what it shows and how to read it.
         png: the bytes of the file.
         dark_png: the same for dark pages; ``None`` if there is no other.
         panels: what a page shows instead.
         legend: beside the panels.
-        photographs: whether it shows pictures of the data set, which weigh much as PNG.
+        photographs: whether it shows pictures of the data set, which are large as PNG.
         page: an HTML file below ``figures`` that shows more; "" if there is none.
     """
 
@@ -182,7 +182,7 @@ class Section:
     def anchor(self, block: Grid | Picture | None = None) -> str:
         """The name by which links find the section, or a block of it."""
         anchor = _slug(self.title)
-        # titles that differ in signs alone stay apart
+        # titles that differ only in punctuation stay apart
         if not anchor or re.search(r"[^\w ]", self.title):
             anchor = f"{anchor}-{zlib.crc32(self.title.encode(errors='backslashreplace')):08x}"
         return anchor if block is None else f"{anchor}-{_slug(block.title)}"

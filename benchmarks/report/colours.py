@@ -2,8 +2,8 @@
 
 Each of the nine colours has a shade for white paper and one for a dark page. Those of one page have
 a contrast of at least 3 with it (WCAG 2) and differ from one another for people with any colour
-vision; ``tests/benchmarks/test_report_colours.py`` measures both. With more losses than colours the
-colours come again with dashes.
+vision; ``tests/benchmarks/test_report_colours.py`` measures both. With more losses than colours,
+the colours are used again with dashes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a report says in three sentences, made from its numbers: no more than they hold."""
+"""What a report says in three sentences, made from its numbers: no more than they support."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .loss_names import full_name
 from .order import SCORE, SCORE_NAME, by_score, leaders, pairs_by_gain, score_of
 from .tables import number
 
-MAX_PAIRS, MAX_LEVELS = 2, 3  # that are told one by one
+MAX_PAIRS, MAX_LEVELS = 2, 3  # that are listed one by one
 SMALL = 0.05  # points, which are shown as 0.0
-Epochs = tuple[int, int]  # of the shortest training, and of a full one
+Epochs = tuple[int, int]  # of the shortest training run, and of a full one
 
 
 def conclusion(summary: Summary, short: Epochs | None = None) -> Conclusion:
@@ -21,7 +21,7 @@ def conclusion(summary: Summary, short: Epochs | None = None) -> Conclusion:
 
     Arguments:
         summary: of a data set.
-        short: how many epochs the shortest training has and a full one, if it is not full.
+        short: the epochs of the shortest training run and of a full one, if it is not full.
     """
     return Conclusion((_best(summary.common()), _hierarchy(summary), _certainty(summary, short)))
 
@@ -133,7 +133,7 @@ def _of_lead(summary: Summary) -> str:
 
 
 def of_gains(intervals: Sequence[Sequence[tuple[float, float]]]) -> list[str]:
-    """How many differences by the hierarchy have an interval without 0, of those that have one."""
+    """How many differences made by the hierarchy have an interval without 0, of those with one."""
     known = [(mean, half) for found in intervals for mean, half in found if not math.isnan(half)]
     if not known:
         return []
@@ -166,13 +166,13 @@ def _levels(summary: Summary) -> list[int]:
 
 
 def gain_at(summary: Summary, pair: tuple[str, str], level: int) -> tuple[float, float]:
-    """The difference in MAP@R at a level by the hierarchy, and the half-width of its interval."""
+    """The difference the hierarchy makes to MAP@R at a level, and its interval's half-width."""
     key = SCORE.replace("level0", f"level{level}")
     return mean_and_interval(summary.paired_differences(*pair, key))
 
 
 def gain_intervals(summary: Summary) -> list[tuple[float, float]]:
-    """The same of all hierarchical losses at all levels."""
+    """The same for all hierarchical losses at all levels."""
     return [
         gain_at(summary, pair, level)
         for pair in summary.hierarchical()
@@ -204,5 +204,5 @@ def listed(items: Sequence[str]) -> str:
 
 
 def _signed(value: float) -> str:
-    """With the sign that prose has; what is rounded to 0 has none."""
+    """The number with the sign used in prose; what is rounded to 0 has none."""
     return "0.0" if abs(value) < SMALL else number(value, sign=True).replace("-", "−")

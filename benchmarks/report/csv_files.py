@@ -36,7 +36,7 @@ def runs_table(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
 
 def results_table(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """A row per loss, or hierarchical loss less its base, and metric.
+    """A row per metric and loss, or hierarchical loss minus its base.
 
     The columns ``mean``, ``half_width`` of the 95% interval (empty for one run), ``runs``, and
     ``minus``: the loss that is subtracted, run by run, or empty.

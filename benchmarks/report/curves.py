@@ -18,7 +18,7 @@ from .style import legend_below, line_styles
 
 @dataclass(frozen=True)
 class Curve:
-    """The training of a loss, the mean of its runs; a pair of arrays for each line.
+    """The training of a loss, as the mean of its runs; a pair of arrays for each line.
 
     Attributes:
         epochs: from 1.

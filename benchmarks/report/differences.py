@@ -58,7 +58,7 @@ def differences_at(summary: Summary, keys: Iterable[str]) -> Differences:
 
 
 def differences_figure(panels: Mapping[str, Differences]) -> Figure | None:
-    """One panel beside the other, a line for every pair and in it a mark for every metric."""
+    """Panels side by side, with a line for every pair and a mark on it for every metric."""
     pairs = list(dict.fromkeys(pair for found in panels.values() for pair in found))
     if not pairs:
         return None

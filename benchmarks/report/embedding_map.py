@@ -36,7 +36,7 @@ class EmbeddingMaps:
     """The same test images for each of a few losses.
 
     Attributes:
-        places: for each loss ``(n, 2)``, where the images stand.
+        places: for each loss, the positions of the images, ``(n, 2)``.
         labels: ``(n, levels)``, of the images.
         indices: ``(n,)``, of the images in the data set; ``None`` for runs that did not keep them.
     """
@@ -47,7 +47,7 @@ class EmbeddingMaps:
 
     @cached_property
     def level(self) -> int:
-        """By which the images are coloured: the coarsest in which they differ."""
+        """The level by which the images are coloured: the coarsest in which they differ."""
         several = [
             level for level, column in enumerate(self.labels.T) if len(np.unique(column)) > 1
         ]
@@ -55,7 +55,7 @@ class EmbeddingMaps:
 
     @cached_property
     def colours(self) -> dict[int, Colour]:
-        """Of the largest superclasses of :attr:`level`, the largest first; others have none."""
+        """Colours of the largest superclasses of :attr:`level`, largest first; others have none."""
         found, counts = np.unique(self.labels[:, self.level], return_counts=True)
         largest = found[np.argsort(-counts, kind="stable")][: len(PALETTE)]
         return {int(label): colour for label, colour in zip(largest, PALETTE, strict=False)}
@@ -70,12 +70,12 @@ class EmbeddingMaps:
 
     @property
     def colour_of_images(self) -> list[Colour]:
-        """One per image."""
+        """The colour of each image."""
         return [self.colours.get(label, OTHERS) for label in self.labels[:, self.level].tolist()]
 
 
 def read_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -> EmbeddingMaps:
-    """Where the test images stand, by UMAP.
+    """The positions of the test images, by UMAP.
 
     Arguments:
         files: for each loss the ``test.npz`` of one of its runs; all of the same fold.
@@ -107,7 +107,7 @@ def read_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -
 
 
 def map_figure(maps: EmbeddingMaps, class_names: Sequence[Sequence[str]]) -> Figure:
-    """One map beside the other."""
+    """The maps side by side."""
     figure = Figure(figsize=(11, 5), layout="constrained")
     panels = figure.subplots(1, len(maps.places), squeeze=False)[0]
     ink = [colour.light for colour in maps.colour_of_images]
@@ -126,7 +126,7 @@ def map_figure(maps: EmbeddingMaps, class_names: Sequence[Sequence[str]]) -> Fig
 
 
 def kept_places(path: Path, embeddings: np.ndarray) -> np.ndarray:
-    """The coordinates, kept beside the file: UMAP takes as long as a small training.
+    """The coordinates, kept beside the file: UMAP takes as long as a small training run.
 
     A run that is done again empties its folder, and what was kept with it.
     """
@@ -138,7 +138,7 @@ def kept_places(path: Path, embeddings: np.ndarray) -> np.ndarray:
         if content["made_by"].tolist() == made_by and places.shape == (len(embeddings), 2):
             return places
     places = project(embeddings)
-    with contextlib.suppress(OSError):  # the runs may be on a disk that is only read
+    with contextlib.suppress(OSError):  # the runs may be on a read-only disk
         write_arrays(kept, {"places": places, "made_by": np.array(made_by)})
     return places
 

@@ -117,9 +117,9 @@ def map_block(
 
 
 def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
-    """The tree of the first run that has one, of a discovered one if there is any.
+    """The tree of the first run that has one, preferably a discovered one.
 
-    Before it a sentence on each whose file is damaged.
+    It is preceded by a sentence on each whose file is damaged.
     """
     damaged: list[Picture | Text] = []
     order = sorted(summary.losses, key=lambda loss: not loss.startswith("hpl:"))
@@ -174,7 +174,7 @@ def compared_losses(summary: Summary) -> list[str]:
 
 
 def folders_of(stored: StoredRuns, losses: Sequence[str]) -> dict[str, Path]:
-    """For each loss the folder of a run, all of the same seed and fold if there are such."""
+    """For each loss the folder of a run, all of the same seed and fold if possible."""
     folders: dict[str, dict[tuple[int, int], Path]] = {loss: {} for loss in losses}
     for result in stored.results:
         config = result["config"]

@@ -16,12 +16,12 @@ def read_folders(folders: Sequence[Path]) -> dict[str, StoredRuns]:
     """The runs of every data set in the folders, by the name that the report gives it.
 
     Arguments:
-        folders: of data sets, or folders that hold such (the ``--out`` of ``run``). One that is
+        folders: of data sets, or folders that hold them (the ``--out`` of ``run``). One that is
             named twice counts once.
 
     Raises:
-        ValueError: if a folder holds no runs, or what describes the data sets is damaged in all.
-            Otherwise those where it is are left out with a warning.
+        ValueError: if a folder holds no runs, or the files that describe the data sets are all
+            damaged. If only some are, their data sets are left out with a warning.
     """
     unique = dict.fromkeys(found.resolve() for folder in folders for found in expanded(folder))
     stored, damaged = [], []
@@ -34,7 +34,7 @@ def read_folders(folders: Sequence[Path]) -> dict[str, StoredRuns]:
         raise damaged[0]
     for reason in damaged:
         warnings.warn(f"{reason}: its data set is left out", stacklevel=2)
-    # the same data set from two places, say with other settings, has its place beside it
+    # the same data set from two places, say with other settings, is shown with its place
     names = _told_apart([runs.title for runs in stored], [runs.folder.parent for runs in stored])
     names = _told_apart(names, [runs.folder for runs in stored])
     return dict(zip(names, stored, strict=True))
@@ -49,7 +49,7 @@ def _told_apart(names: Sequence[str], places: Sequence[Path]) -> list[str]:
 
 
 def expanded(folder: Path) -> list[Path]:
-    """The folder itself if it is that of a data set, else those of data sets in it.
+    """The folder itself if it is that of a data set, else the folders of data sets in it.
 
     Raises:
         FileNotFoundError: if there is no such folder.

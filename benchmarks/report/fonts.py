@@ -1,4 +1,4 @@
-"""Fonts for names in any script, out of those that are installed."""
+"""Fonts for names in any script, from those that are installed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _missing(text: str) -> set[int]:
 
 
 def _installed() -> dict[str, frozenset[int]]:
-    # matplotlib's own are either the usual ones or have other signs than their code points say
+    # matplotlib's own are either the usual ones or have glyphs that do not match their code points
     own = Path(matplotlib.get_data_path())
     return {
         font.name: _characters(font.fname)

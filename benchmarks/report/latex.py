@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from .blocks import Cell, Grid, Section
 
-# By hand, since pandas' Styler has neither rules under groups of columns nor a table that shrinks
-# to the width of the page.
+# Written by hand, since pandas' Styler has neither rules under groups of columns nor a table that
+# shrinks to the width of the page.
 PREAMBLE = """\
 % Needs \\usepackage{booktabs} and \\usepackage{graphicx}; UTF-8.
 """
@@ -91,7 +91,7 @@ def _rules(groups: Sequence[tuple[str, int]]) -> str:
 def _cell(cell: Cell) -> str:
     text = escaped(cell.text)
     if text.startswith("-") and not text.startswith("--"):
-        text = f"$-${text[1:]}"  # a hyphen is shorter than the plus of its neighbours
+        text = f"$-${text[1:]}"  # a hyphen is shorter than the plus signs next to it
     return f"\\textbf{{{text}}}" if cell.is_best else text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# in the order in which colours are given to them: new ones go to the end
+# in the order in which they get their colours: add new ones at the end
 FULL_NAMES = {
     "contrastive": "Contrastive",
     "triplet_margin": "Triplet Margin",

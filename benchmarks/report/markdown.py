@@ -13,7 +13,7 @@ _SPECIAL = re.compile(f"{_ANYWHERE}|{_AT_THE_START}")
 def escaped(text: str) -> str:
     """A text for the middle of a line, special characters as HTML entities.
 
-    Entities hold everywhere, also in tables and for characters that a backslash does not escape.
+    Entities work everywhere, even in tables and for characters that a backslash does not escape.
 
     Example:
         >>> escaped("a_b <i> $_$")

@@ -21,7 +21,7 @@ def overview_section(
 
     Arguments:
         summaries: of the data sets, by the names that they have in the report.
-        short: for those with short runs how many epochs they have, and full ones.
+        short: for those with short runs, the epochs of these and of full ones.
     """
     blocks: list[Block] = [
         joint_conclusion(summaries, short or {}),

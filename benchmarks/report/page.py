@@ -38,7 +38,7 @@ def write_joint_report(folders: Sequence[Path], out: Path) -> list[Path]:
     """Write one report of several data sets; return the paths of its files.
 
     Arguments:
-        folders: of data sets, or folders that hold such (the ``--out`` of ``run``).
+        folders: of data sets, or folders that hold them (the ``--out`` of ``run``).
         out: the folder of the report.
 
     Raises:
@@ -74,7 +74,7 @@ def _count(losses: Sequence[str] | set[str]) -> str:
 
 
 def _with_own_figures(section: Section) -> Section:
-    """The same with its pictures in a folder of their own, apart from those of other sections."""
+    """The same with its pictures in their own folder, apart from those of other sections."""
     blocks = tuple(
         replace(
             block,

@@ -1,6 +1,6 @@
 """Plots that can be zoomed, by bokeh: they are part of the page and need no other file.
 
-Names that others chose stand in the tooltips alone, where bokeh escapes them: in titles and on axes
+Names that others chose are only in the tooltips, where bokeh escapes them: in titles and on axes
 it would take ``$$`` for a formula.
 """
 
@@ -74,7 +74,7 @@ def map_panels(
     """A map for each loss, with the image under the pointer marked in all; with their legend.
 
     Arguments:
-        maps: where the images stand.
+        maps: the positions of the images.
         class_names: of every level of the data set.
         level_names: what a class of each level is.
         pictures: of images of the data set by their indices, as addresses; may be empty.
@@ -144,7 +144,7 @@ def _figure(x_label: str, y_label: str, **options: Any) -> Any:
 
 
 def _line(figure: Any, source: Any, look: Look, loss: str) -> None:
-    """Its tags are the colours of light and dark pages; by its name the legend hides it."""
+    """The tags of a line are its colours on light and dark pages; the legend hides it by name."""
     drawn = figure.line(
         "x",
         "y",

@@ -72,7 +72,7 @@ def warnings(stored: StoredRuns) -> list[str]:
 
 
 def length(stored: StoredRuns) -> list[str]:
-    """What runs cannot show that are shorter than the full ones."""
+    """What runs that are shorter than the full ones cannot show."""
     short = short_epochs(stored)
     said = about_length(stored.dataset, short[0], _network(stored)) if short else None
     return [] if said is None else [said]
@@ -116,7 +116,7 @@ def early_models(stored: StoredRuns) -> list[str]:
 
 
 def settings_grid(stored: StoredRuns, summary: Summary) -> Grid:
-    """For every loss what it was run with; a line for each of its settings if they differ."""
+    """What every loss was run with; a line for each of its settings if they differ."""
     shared = shared_training(stored.results)
     rows = []
     for loss in by_score(summary):

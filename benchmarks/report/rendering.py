@@ -64,7 +64,7 @@ def picture_uri(png: bytes, photographs: bool) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """The name of a row for HTML: narrow windows break it between its parts, pairs always do."""
+    """The name of a row for HTML: it breaks between its parts in narrow windows, a pair always."""
     text = str(escape(name))
     for mark in (":", "_"):
         text = text.replace(mark, f"{mark}<wbr>")

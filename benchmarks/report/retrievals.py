@@ -21,7 +21,7 @@ MARKS = {True: ("✓", RIGHT.light), False: ("✗", WRONG.light)}
 
 
 def retrieval_page(files: dict[str, Path], class_names: Sequence[Sequence[str]]) -> Figure:
-    """The same queries for each of a few losses, one loss beside the other.
+    """The same queries for each of a few losses, side by side.
 
     Below each neighbour stands one mark per level, finest first: a green tick where it is of the
     query's class, an orange cross where it is not.
@@ -38,7 +38,7 @@ def retrieval_page(files: dict[str, Path], class_names: Sequence[Sequence[str]])
     num_queries, neighbours = first["neighbours"].shape
     for loss, found in loaded.items():
         if found["neighbours"].shape != (num_queries, neighbours):
-            raise DamagedFileError(files[loss], "it has not as many retrievals as the others")
+            raise DamagedFileError(files[loss], "it does not have as many retrievals as the others")
     widths = [1.8] + [w for _ in loaded for w in (0.3, *[1.0] * neighbours)]
     height = 1.3 * num_queries + 0.5
     figure = Figure(figsize=(0.95 * sum(widths), height))

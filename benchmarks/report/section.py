@@ -28,7 +28,7 @@ FOLDS_OVERLAP = (
 
 
 def dataset_section(stored: StoredRuns, summary: Summary, title: str) -> Section:
-    """All that the runs of a data set say."""
+    """Everything that the runs of a data set show."""
     blocks: list[Block] = [
         conclusion(summary, provenance.short_epochs(stored)),
         Text(
@@ -123,7 +123,7 @@ def _concatenated(summary: Summary | None) -> list[Grid]:
 
 
 def _grid(title: str, summary: Summary, rows: Sequence[Row], note: str) -> Grid:
-    """A table without the seconds, which are those of single runs."""
+    """A table without the seconds, which belong to single runs."""
     return Grid(
         title,
         tuple(tables.headers(summary)[:-1]),

@@ -55,7 +55,7 @@ def line_styles(summary: Summary) -> dict[str, dict[str, Any]]:
     """For each loss how its line is drawn: the same in every report.
 
     A hierarchical loss has the colour of its base loss and a thick line, dotted where the tree is
-    given. When there are more flat losses than colours, these come again with dashes.
+    given. When there are more flat losses than colours, the colours are used again with dashes.
     """
     return {
         loss: {**look_of(loss).in_matplotlib, "label": full_name(loss)} for loss in summary.losses
@@ -63,7 +63,7 @@ def line_styles(summary: Summary) -> dict[str, dict[str, Any]]:
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """One legend for all panels; beside them it would take their width."""
+    """One legend for all panels, below them: beside them it would take up their width."""
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(MAX_COLUMNS, max(1, len(labels)))
     )

@@ -150,7 +150,7 @@ def _rich_table(
 def markdown_table(
     columns: Columns, body: Sequence[Row], corner: str = "loss", prose: bool = False
 ) -> str:
-    """A pipe table whose source lines up, too; the level's name stands before the metric.
+    """A pipe table whose source lines up, too; the level's name precedes the metric.
 
     Arguments:
         columns: for each column of cells the name of its group and its own.

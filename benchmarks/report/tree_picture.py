@@ -18,12 +18,12 @@ NAME_WIDTH = 26  # characters
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the superclasses of a tree are those of a level of the data set.
+    """How far the superclasses of a tree agree with a level of the data set.
 
     Attributes:
         level: of the data set, above the finest.
-        nmi: normalised mutual information of the two groupings of the classes, 1 if they are one.
-        ami: the same less what two groupings of this size share by chance.
+        nmi: normalised mutual information of the two groupings of the classes, 1 if they are equal.
+        ami: the same minus what two groupings of this size share by chance.
     """
 
     level: int
@@ -54,9 +54,9 @@ def tree_figure(
 ) -> tuple[Figure, list[Agreement]]:
     """A row per superclass, the largest first; and how well they match the data set's own.
 
-    Beside each stands how many classes it has, and how many of them share the superclass of the
-    data set that is the most frequent among them, see :func:`level_of_shares`; in brackets is
-    how many of all classes do.
+    Each has the number of its classes beside it, and the share of them in the superclass of the
+    data set that is the most frequent among them, see :func:`level_of_shares`, followed by the
+    share of all classes in brackets.
 
     Arguments:
         path: the ``tree.npz`` of a run.

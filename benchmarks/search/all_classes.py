@@ -1,4 +1,4 @@
-"""A training on all classes of a data set: nothing is held out, and the last epoch is kept."""
+"""Training on all classes of a data set: nothing is held out, and the last epoch is kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..training import Session
 
 
 class AllClasses(RetrievalData):
-    """A data set all of whose images train."""
+    """A data set whose images are all trained on."""
 
     @classmethod
     def of(cls, data: RetrievalData) -> AllClasses:
@@ -23,14 +23,14 @@ class AllClasses(RetrievalData):
         return cls(**{one.name: getattr(data, one.name) for one in fields(data)})
 
     def split(self, fold: int) -> Split:
-        """All images train, whatever the fold."""
+        """All images are trained on, whatever the fold."""
         none = np.empty(0, np.int64)
         return Split(np.arange(len(self.labels)), none, none)
 
 
 @dataclass(frozen=True)
 class WholeConfig(RunConfig):
-    """A training without folds."""
+    """A training run without folds."""
 
     @property
     def name(self) -> str:
@@ -47,10 +47,10 @@ class WholeSession(Session):
         """Nothing is left to validate on."""
 
     def best_epoch(self) -> None:
-        """None is selected."""
+        """No epoch is selected."""
 
     def start_again(self, different: str) -> None:
-        """Refuse it: a training of all classes is long.
+        """Refuse to: training on all classes takes long.
 
         Raises:
             FileExistsError: with what differs.
@@ -59,7 +59,7 @@ class WholeSession(Session):
 
 
 def other_settings(folder: Path, different: str) -> FileExistsError:
-    """The error for a folder with an unfinished training of other settings."""
+    """The error for a folder with an unfinished training run with other settings."""
     return FileExistsError(
         f"{folder} holds an unfinished training with other settings ({different}): give the same "
         "settings to continue it, delete that folder, or choose another --out"

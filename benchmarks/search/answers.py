@@ -1,4 +1,4 @@
-"""What a search finds: the answers to each query, in groups of a level of the tree."""
+"""What a search finds: the answers to each query, grouped by a level of the tree."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Answer:
 
     @property
     def distance(self) -> float:
-        """Between the two embeddings on the unit sphere, in 0..2."""
+        """The distance between the two embeddings on the unit sphere, in 0..2."""
         return math.sqrt(max(0.0, 2 - 2 * self.similarity))
 
 
@@ -62,7 +62,7 @@ class Query:
     answers: tuple[Answer, ...]
 
     def groups(self, level: int | None) -> dict[str, list[Answer]]:
-        """The answers by their class of a level; that of the best answer is first."""
+        """The answers by their class at a level; that of the best answer is first."""
         groups: dict[str, list[Answer]] = {}
         for answer in self.answers:
             groups.setdefault("" if level is None else answer.classes[level], []).append(answer)

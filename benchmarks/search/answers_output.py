@@ -170,5 +170,5 @@ def _table_of(query: Query, found: Answers) -> Table:
 
 
 def _width() -> int | None:
-    """Of the terminal; wide where there is none, so that names of files are not broken."""
+    """The width of the terminal; wide if there is none, so that names of files are not broken."""
     return None if sys.stdout.isatty() else 200

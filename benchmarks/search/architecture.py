@@ -98,7 +98,7 @@ def has_drawings(dataset: str) -> bool:
 
 
 def describe_linear(state: Mapping[str, torch.Tensor]) -> Part:
-    """The linear layer that makes embeddings of features."""
+    """The linear layer that makes embeddings from features."""
     out_features, in_features = state["weight"].shape
     return part("torch.nn.Linear", in_features=in_features, out_features=out_features)
 
@@ -122,8 +122,8 @@ def renamed(architecture: Any, *states: Mapping[str, torch.Tensor]) -> dict[str,
     )
     if len(tensors) != len(wanted) or not same_names:
         raise ValueError(
-            f"the network has {len(wanted)} tensors, and its weights are {len(tensors)} of other "
-            "names: they are of another network, or of another version of its package"
+            f"the network has {len(wanted)} tensors, and its weights are {len(tensors)} with other "
+            "names: they are from another network, or from another version of its package"
         )
     return found
 
@@ -151,7 +151,7 @@ def _described_transform(step: Any) -> Part:
 
 
 def _described_layer(layer: torch.nn.Module) -> Part:
-    """A layer of the glyph network, or what stands in the place of a head."""
+    """A layer of the glyph network, or what replaces a head."""
     name = f"torch.nn.{type(layer).__name__}"
     if isinstance(layer, torch.nn.Conv2d):
         keys = ("in_channels", "out_channels", "kernel_size", "stride", "padding")

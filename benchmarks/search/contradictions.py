@@ -1,4 +1,4 @@
-"""What the folders of new classes say against one another, or against the tree of a model."""
+"""Where the folders of new classes contradict one another, or the tree of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .same_classes import Parts, Place, places_of
 
 
 def warn_of_namesakes(model: RetrievalModel, paths: Sequence[Parts], new: Collection[int]) -> None:
-    """Warn of new classes that have the name of another one in another superclass.
+    """Warn of new classes that share their name with a class in another superclass.
 
     Arguments:
         model: before they are added.
@@ -40,7 +40,7 @@ def warn_of_namesakes(model: RetrievalModel, paths: Sequence[Parts], new: Collec
 
 
 def warn_of_other_places(tree: Hierarchy, placed: Mapping[str, tuple[int, Sequence[str]]]) -> None:
-    """Warn of superclasses that the folders have in another superclass than the tree.
+    """Warn of superclasses that the folders put in another superclass than the tree does.
 
     Arguments:
         tree: with names.

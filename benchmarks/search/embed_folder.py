@@ -68,7 +68,7 @@ def check_no_model(out: Path) -> None:
 
 
 def check_apart(out: Path, pictures: FoundPictures) -> None:
-    """Refuse a folder of the pictures, among which the embeddings would be no pictures.
+    """Refuse a folder of the pictures, where the embeddings would be files that are not pictures.
 
     Raises:
         ValueError: if ``out`` is one that was given, that holds some of the pictures, or that is
@@ -97,7 +97,7 @@ def embed_into(
     Arguments:
         folder: of the model, which is noted for ``search``.
         model: from this folder.
-        pictures: all that the embeddings shall hold.
+        pictures: all that the embeddings should hold.
 
     Raises:
         ValueError, OSError: see :func:`pml_hierarchical.search.embed` and :func:`check_no_model`.
@@ -159,7 +159,7 @@ def _write(content: bytes, file: IO[bytes]) -> None:
 
 
 def _states_of(paths: Collection[str], folder: Path) -> dict[str, list[int] | None]:
-    """The states of some pictures before they were embedded: they may be other ones by now."""
+    """The states of some pictures before they were embedded: they may have changed by now."""
     listed = read_list(folder / LIST_FILE)
     noted = zip(listed["paths"], listed["sizes"], listed["times"], strict=True)
     root = Path(listed["root"])
@@ -176,7 +176,7 @@ def classes_of(
     if two classes differ by nothing else.
 
     Returns:
-        ``int64 (n,)``, or ``None`` for a model without classes; and whether the folder told it.
+        ``int64 (n,)``, or ``None`` for a model without classes; and whether the folder's name told.
     """
     whole = [composed(name) for name in model.class_names]
     ends = list(map(last_part, whole))
@@ -198,7 +198,7 @@ def classes_of(
 
 
 def tree_of(class_names: Sequence[str], hierarchy: Hierarchy | None) -> Hierarchy | None:
-    """The tree of a model's classes: of one level if it has no other, ``None`` without classes."""
+    """The tree of a model's classes: one level if there are no others, ``None`` without classes."""
     if hierarchy is not None or not class_names:
         return hierarchy
     return Hierarchy(np.arange(len(class_names))[:, None], [class_names])
@@ -228,12 +228,12 @@ def read_embeddings(folder: Path) -> tuple[np.ndarray, dict[str, Any]]:
     if not (folder / EMBEDDINGS_FILE).is_file():
         raise ValueError(
             f"not all of the {len(pictures['paths']):,} pictures of {printable(folder)} are "
-            "embedded: start the command embed again, it continues"
+            "embedded: start the command embed again to continue"
         )
     if "classes" not in pictures:
         raise ValueError(
-            f"the pictures of {printable(folder)} are embedded, but it has no classes of them: "
-            f"start the command embed with --out {printable(folder)}, it adds them and embeds "
+            f"the pictures of {printable(folder)} are embedded, but it has no classes for them: "
+            f"start the command embed with --out {printable(folder)} to add them; it embeds "
             "nothing again"
         )
     _check_added(folder / LIST_FILE, pictures)
@@ -271,7 +271,7 @@ def _check_added(file: Path, pictures: dict[str, Any]) -> None:
         lengths = {len(one) for one in listed if one is not None}
         found = None if len(lengths) == 1 else f"its lists are not of one length: {lengths}"
     if found:
-        raise DamagedFileError(file, f"{found}; start the command embed again, it repairs it")
+        raise DamagedFileError(file, f"{found}; start the command embed again to repair it")
 
 
 def _number(folder: Path, number: dict[str, int]) -> int:

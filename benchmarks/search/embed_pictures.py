@@ -22,7 +22,7 @@ THREADS = 4
 
 
 class BrokenFilesError(ValueError):
-    """Files that were given are missing or no pictures; the message names some."""
+    """Files that were given are missing or not pictures; the message names some."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FoundPictures:
         root: the folder that holds them all, absolute.
         paths: relative to it.
         inputs: the folders, files and lists they come from, absolute.
-        left_out: files among them that are missing or no pictures.
+        left_out: files among them that are missing or not pictures.
     """
 
     root: Path
@@ -48,13 +48,13 @@ def find_pictures(inputs: Sequence[Path], skip_broken: bool | None = False) -> F
     Arguments:
         inputs: folders; picture files; text files that name a picture per line, relative to
             themselves.
-        skip_broken: leave out what is missing or no picture, with a warning. ``None`` looks at
+        skip_broken: leave out what is missing or not a picture, with a warning. ``None`` looks at
             the names alone and says nothing.
 
     Raises:
         FileNotFoundError: if an input does not exist, or there are no pictures.
-        BrokenFilesError: unless ``skip_broken``, for files that are missing or no pictures.
-        ValueError: for a list that is no text.
+        BrokenFilesError: unless ``skip_broken``, for files that are missing or not pictures.
+        ValueError: for a list that is not text.
     """
     files: list[Path] = []
     for given in map(_absolute, inputs):
@@ -110,7 +110,7 @@ def _in_folder(folder: Path, warn: bool) -> list[Path]:
     found = search(folder)
     if found.others and warn:
         warnings.warn(
-            f"not used, since no pictures: {named(found.others)} "
+            f"not used, since they are not pictures: {named(found.others)} "
             f"({counted(len(found.others), 'file')})",
             stacklevel=3,
         )
@@ -131,10 +131,10 @@ def _in_list(file: Path) -> list[Path]:
             text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))  # of editors on Windows
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # as in UTF-16 without its mark, and in files that are no text
+    if "\0" in text:  # as in UTF-16 without its mark, and in files that are not text
         raise ValueError(
-            f"{printable(file)} is no list of pictures in UTF-8 or UTF-16: save it as UTF-8, with "
-            "the path of a picture per line"
+            f"{printable(file)} is not a list of pictures in UTF-8 or UTF-16: save it as UTF-8, "
+            "with the path of a picture per line"
         )
     return [_listed(file.parent, line) for line in text.splitlines() if line.strip()]
 

@@ -29,7 +29,7 @@ _SECONDS, _BLOCK = 10, 2**14  # between two records of the progress; rows that a
 
 
 class BrokenPicturesError(OSError):
-    """Some pictures cannot be read: ``reasons`` by their paths. All others are embedded."""
+    """Some pictures cannot be read: ``reasons`` says why, by path. All others are embedded."""
 
     def __init__(self, reasons: dict[str, str]) -> None:
         self.reasons = reasons
@@ -62,7 +62,7 @@ def embed(
     Raises:
         ValueError: if there are no pictures, ``batch_size`` or ``workers`` is below 1, or the
             folder holds embeddings of another model or a damaged ``pictures.json``.
-        BrokenPicturesError: if some cannot be read, when all others are embedded.
+        BrokenPicturesError: if some cannot be read; raised after all others are embedded.
         OSError: if a file is missing or the disk is full, before any are embedded.
     """
     if min(batch_size, workers) < 1:
@@ -203,8 +203,8 @@ def _read(stored: Path, progress: Path, shape: tuple[int, int]) -> tuple[np.memm
 def _rows(held: dict[str, Any], done: np.ndarray, pictures: dict[str, Any]) -> np.ndarray:
     """For each picture its row in what is held, ``int64``; -1 if it is to be embedded.
 
-    The same file may have another path, since the root becomes another when a second folder is
-    given; and the same path may be of another file, since the root was moved.
+    The same file may have another path, since the root changes when a second folder is given; and
+    the same path may belong to another file, since the root was moved.
     """
     whole, below = (
         {key: row for row, key in enumerate(keys) if done[row]}

@@ -47,7 +47,7 @@ def write_onnx(model: RetrievalModel, folder: Path) -> Path:
     onnxruntime = importlib.import_module("onnxruntime")
     path, inputs = folder / ONNX_FILE, example_inputs(model)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter about itself
+        warnings.simplefilter("ignore")  # warnings of the exporter about itself
         try:
             torch.onnx.export(
                 model,

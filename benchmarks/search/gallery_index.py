@@ -118,7 +118,7 @@ class Index:
             if wanted.size and not (wanted.dtype.kind in "iu" and wanted.min() >= 0):
                 raise ValueError(
                     f"among must be numbers of rows from 0, got {wanted.dtype} {wanted.ravel()[:3]}"
-                    "...: of a mask give numpy.flatnonzero(mask)"
+                    "...: for a mask give numpy.flatnonzero(mask)"
                 )
             if wanted.size and wanted.max() >= len(self):
                 raise ValueError(f"among has row {wanted.max()}, but there are {len(self)} rows")
@@ -175,11 +175,11 @@ class Index:
     def load(cls, folder: str | Path) -> Index:
         """Read a gallery.
 
-        A ``FileNotFoundError`` or ``ValueError`` says if it is none, damaged or of a newer version.
+        A ``FileNotFoundError`` or ``ValueError`` says if it is not one, damaged or too new.
         """
         engine, described = (Path(folder, name) for name in _FILES)
         if not described.is_file():
-            raise FileNotFoundError(f"{folder} is no gallery: the command index makes galleries")
+            raise FileNotFoundError(f"{folder} is not a gallery: the command index makes galleries")
         try:
             about = json.loads(described.read_bytes())
             is_newer = about.pop("gallery_version", _VERSION) > _VERSION
@@ -193,7 +193,7 @@ class Index:
 
 
 def _listed(value: Any) -> Any:
-    """Arrays and numbers of numpy as JSON has them."""
+    """Arrays and numbers of numpy as JSON values."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     kind = type(value).__name__

@@ -29,7 +29,7 @@ def index(
         ),
     ] = Kind.AUTO,
 ) -> None:
-    """Make a gallery of embeddings: an index with the names, the classes and their tree."""
+    """Make a gallery from embeddings: an index with the names, the classes and their tree."""
     from rich.console import Console
 
     from ..progress import print_written

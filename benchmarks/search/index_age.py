@@ -17,7 +17,7 @@ NOTED = ("root", "sizes", "times", "inputs")  # an index built in Python, or an 
 
 @dataclass(frozen=True)
 class Changes:
-    """What happened to the pictures of a gallery since they were embedded: how many are what.
+    """How many pictures of a gallery have changed, gone or been added since they were embedded.
 
     Attributes:
         not_seen: why some could not be looked at; ``None`` if all were.
@@ -33,19 +33,19 @@ class Changes:
 
 
 def is_noted(index: Index) -> bool:
-    """Whether a gallery notes of its files what :func:`changes_since` compares."""
+    """Whether a gallery notes what :func:`changes_since` compares about its files."""
     noted = [index.about.get(key) for key in ("sizes", "times")]
     is_whole = all(isinstance(one, list) and len(one) == len(index) for one in noted)
     return is_whole and all(key in index.about for key in NOTED)
 
 
 def changes_since(index: Index) -> Changes:
-    """Compare the files with what the gallery noted of them: path, size and time of each.
+    """Compare the files with what the gallery noted about them: path, size and time of each.
 
     New pictures are looked for in the folders and lists that were embedded, as far as they exist.
 
     Arguments:
-        index: of which it :func:`is_noted`.
+        index: one for which :func:`is_noted` is true.
     """
     root = Path(index.about["root"])
     changed = gone = 0
@@ -90,9 +90,9 @@ def _still_left_out(index: Index) -> set[str]:
 
 
 def age_warning(index: Index, gallery: Path, model: Path | None = None) -> str | None:
-    """What to tell the user of a gallery that is older than its pictures; ``None`` if it is not.
+    """What to tell the user about a gallery that is older than its pictures; ``None`` if it is not.
 
-    Also ``None`` if the gallery does not tell, see :func:`is_noted`.
+    Also ``None`` if the gallery does not say, see :func:`is_noted`.
 
     Arguments:
         model: the folder of its model; by default where it was when the pictures were embedded.

@@ -95,7 +95,7 @@ def search(folder: Path, kind: str) -> dict[str, Any]:
     queries = embeddings[:: len(embeddings) // NUM_QUERIES][:NUM_QUERIES]
     times = []
     for query in queries:
-        start = time.process_time()  # not the time of others on the same machine
+        start = time.process_time()  # without the time of other processes on the same machine
         loaded.search(query, 10)
         times.append(1000 * (time.process_time() - start))
     recall = recall_at(loaded, embeddings)

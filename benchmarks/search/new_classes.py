@@ -1,4 +1,4 @@
-"""New classes of a model whose network stays as it is, so that old embeddings stay valid."""
+"""New classes for a model whose network stays as it is, so that old embeddings stay valid."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def with_classes_of(
     """A model with the classes of a folder that it does not have yet.
 
     The proxy of a new class is the mean direction of the embeddings of its pictures. Its
-    superclass is the one that the folder names, if the model has it, and else the nearest by
+    superclass is the one that the folder names, if the model has it, or else the nearest by
     cosine similarity, within the coarser superclass that the folder names if the model has that.
 
     Arguments:
@@ -58,7 +58,7 @@ def with_classes_of(
 
     Raises:
         OSError: if there are no pictures, or one is broken.
-        ValueError: if there is no new class, or it cannot be told which they are, see
+        ValueError: if there is no new class, or it is unclear which classes are new, see
             :func:`.same_classes.new_names`.
     """
     photographs = list_folder(folder)
@@ -139,9 +139,9 @@ def _grown(
 
 
 def _named_superclass(tree: Hierarchy, above: Sequence[str]) -> tuple[str | None, list[int]]:
-    """The finest superclass that one of the names is of, and those of level 1 within it.
+    """The finest superclass that has one of the names, and those of level 1 within it.
 
-    Superclasses of one name are told apart by the folders above them, as in ``food/fruit``.
+    Superclasses of the same name are told apart by the folders above them, as in ``food/fruit``.
     """
     assert tree.names is not None
     ends = [(i, end) for i in range(len(above)) for end in range(len(above), i, -1)]

@@ -1,4 +1,4 @@
-"""Which classes of a folder a model has already, by the folders that they were in."""
+"""Which classes of a folder a model already has, judged by the folders that they were in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Parts = tuple[str, ...]  # the coarsest superclass first, the class last
 
 @dataclass(frozen=True)
 class Place:
-    """What is known of the folders that a class of a model was in; all names are ``composed``.
+    """What is known about the folders of a class of a model; all names are ``composed``.
 
     Attributes:
         path: the folders; the last alone if the others are not known.
@@ -54,7 +54,7 @@ def new_names(model: RetrievalModel, paths: Sequence[Parts]) -> dict[int, str]:
         paths: the folders of each class.
 
     Raises:
-        ValueError: if several classes have the name of one of which the superclass is not known.
+        ValueError: if several classes have the name of one whose superclass is not known.
     """
     places = places_of(model)
     superclasses = frozenset[str]().union(*(place.superclasses for place in places))
@@ -82,7 +82,7 @@ def new_names(model: RetrievalModel, paths: Sequence[Parts]) -> dict[int, str]:
 def _is_same(
     path: Parts, place: Place, superclasses: frozenset[str], are_folders: bool
 ) -> bool | None:
-    """Whether a class is that of the model with this name; ``None`` if it cannot be told.
+    """Whether a class is the model's class of this name; ``None`` if that is unclear.
 
     Arguments:
         path: of the class.
@@ -108,13 +108,13 @@ def _check_one_each(paths: Sequence[Parts]) -> None:
             alike = [path for path in paths if composed(path[-1]) == name]
             several = " and ".join(map("/".join, alike))
             raise ValueError(
-                f"the model has a class {name!r} of which it does not know the folder, so that "
+                f"the model has a class {name!r} whose folder it does not know, so that "
                 f"{several} cannot be told apart: rename the folder of the new class"
             )
 
 
 def places_of(model: RetrievalModel) -> list[Place]:
-    """What is known of the folders of a model's classes, in their order."""
+    """What is known about the folders of a model's classes, in their order."""
     new = _added_folders(model)
     num_trained = len(model.class_names) - len(new)
     above = _given_superclasses(model, num_trained)
@@ -135,7 +135,7 @@ def _has_given_superclasses(model: RetrievalModel) -> bool:
     record = of_training(model.training_record)
     if not isinstance(record, dict) or "dataset" not in record:
         return False
-    return str(record.get("loss", "hpl")).partition(":")[0] != "hpl"  # which discovers them
+    return str(record.get("loss", "hpl")).partition(":")[0] != "hpl"  # hpl discovers them
 
 
 def _given_superclasses(model: RetrievalModel, num_trained: int) -> list[frozenset[str]]:

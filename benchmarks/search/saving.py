@@ -47,7 +47,7 @@ def save_model(model: RetrievalModel, out: Path, formats: Sequence[str] = ()) ->
         if name in formats:
             write(model, out)
     try:
-        model.save(out)  # last: where it is, nothing is missing, and the same command is refused
+        model.save(out)  # last: once it exists, nothing is missing, and a second call is refused
     except OSError as error:
         for name in (WEIGHTS_FILE, DESCRIPTION_FILE):
             (out / name).unlink(missing_ok=True)

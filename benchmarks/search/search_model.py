@@ -33,8 +33,8 @@ def load_model(
     noted: Any = index.about.get("model")  # an index built in Python may have none
     if folder is None and not noted:
         raise ValueError(
-            f"{printable(gallery)} does not say which model made it, as a gallery built in Python: "
-            "give the folder of the model with --model"
+            f"{printable(gallery)} does not say which model made it, like any gallery built in "
+            "Python: give the folder of the model with --model"
         )
     place = Path(noted) if folder is None else folder
     if folder is None and not place.is_dir():
@@ -52,7 +52,7 @@ def load_model(
             "--model, or embed and index its pictures with this one"
         )
     if not has_classes_of(index.hierarchy, model):
-        differs = f"the model has other classes than {printable(gallery)}, whose names are shown"
+        differs = f"the model has other classes than {printable(gallery)}; the gallery's are shown"
         if index.hierarchy is None:
             differs = f"the model has classes, and {printable(gallery)} has none"
         update = update_command(index, gallery, place)

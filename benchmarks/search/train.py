@@ -1,4 +1,4 @@
-"""``train``: a model of all classes of a folder."""
+"""``train``: a model for all classes of a folder."""
 
 from __future__ import annotations
 
@@ -96,6 +96,6 @@ def train(
 
 
 def _beside(out: Path) -> Path:
-    """The folder of the flat loss; such paths as ``.`` and ``..`` say no name."""
+    """The folder of the flat loss; paths such as ``.`` and ``..`` contain no name."""
     named = out.resolve() if out.name in ("", "..") else out
     return named.parent / f"{named.name}-flat"

@@ -55,7 +55,7 @@ def model_of_run(folder: Path, data_root: Path | None = None) -> RetrievalModel:
             classes were kept.
 
     Raises:
-        FileNotFoundError: if it is no folder of a finished run, or ``data_root`` is needed.
+        FileNotFoundError: if it is not a finished run's folder, or ``data_root`` is needed.
         OSError: if the checkpoint is damaged, or weights of a frozen network are not there.
         ValueError: if a file is damaged, or the network cannot be described.
     """
@@ -68,7 +68,7 @@ def model_of_run(folder: Path, data_root: Path | None = None) -> RetrievalModel:
     config, checkpoint = result["config"], read_checkpoint(folder / BEST)
     if config["dataset"] not in DATASETS:
         raise ValueError(
-            f"{folder} is of a data set {config['dataset']!r}, which is not known here"
+            f"{folder} belongs to a data set {config['dataset']!r}, which is not known here"
         )
     tree = _classes_of_run(folder, config, data_root)
     spec = _spec(config)
@@ -99,7 +99,7 @@ def trained_model(
     about: Any,
     class_means: torch.Tensor | None = None,
 ) -> RetrievalModel:
-    """What a training leaves, put together.
+    """What a training run leaves, put together.
 
     Arguments:
         dataset: a name in ``DATASETS``.
@@ -139,7 +139,7 @@ def trained_model(
 def _whole_trunk(
     choice: BackboneChoice, trained: Mapping[str, torch.Tensor]
 ) -> Mapping[str, torch.Tensor]:
-    """The weights of a network of which all, the part above a cut, or nothing was trained."""
+    """The weights of a network that was trained as a whole, above a cut, or not at all."""
     if trained and choice.cut is None:
         return trained
     whole: dict[str, torch.Tensor] = build_frozen(find_backbone(choice)).state_dict()
@@ -148,7 +148,7 @@ def _whole_trunk(
     if unknown:
         raise ValueError(
             f"the trained part has weights {unknown[0]!r}, which {choice.name} does not have: they "
-            "are of another network, or of another version of its package"
+            "are from another network, or from another version of its package"
         )
     return whole | upper
 
@@ -162,7 +162,7 @@ def class_vectors(loss: torch.nn.Module, num_classes: int) -> torch.Tensor:
 
 
 def tree_to_search(loss: torch.nn.Module, tree: Hierarchy) -> Hierarchy | None:
-    """The tree of a hierarchical loss; of a flat one the given tree, if it has superclasses.
+    """The tree of a hierarchical loss, or for a flat one the given tree, if it has superclasses.
 
     The levels that were given have the names of ``tree``; discovered ones have none.
     """
@@ -185,7 +185,7 @@ def _classes_of_run(folder: Path, config: dict[str, Any], data_root: Path | None
     if name in DATASETS and DATASETS[name].needs_root and data_root is None:
         raise FileNotFoundError(
             f"{folder} has no {CLASSES_FILE}, since it was made by an older version: give the data "
-            "set by --data-root, which has the names of the classes"
+            "set with --data-root, which has the names of the classes"
         )
     data = look_at_dataset(name, data_root, config["skip_broken"])
     return named_tree(data, data.split(config["fold"]).train)

@@ -40,8 +40,8 @@ def train_models(
 ) -> None:
     """Train losses on all classes of a data set, and write a model folder for each.
 
-    An interrupted training continues after its last epoch. A model that was made with the same
-    settings of the same pictures is not trained again.
+    An interrupted training run continues after its last epoch. A model that was made with the same
+    settings from the same pictures is not trained again.
 
     Arguments:
         request: the data set, the losses and how they are trained.
@@ -49,8 +49,8 @@ def train_models(
         console: where the progress is shown.
 
     Raises:
-        FileExistsError: if a folder holds a model, or an unfinished training, of other settings or
-            pictures, or what no training put there.
+        FileExistsError: if a folder holds a model, or an unfinished training run, with other
+            settings or pictures, or files that no training put there.
         OSError: if another process trains in a folder, or it cannot be written.
         ValueError: see :func:`~benchmarks.suite.plan` and
             :func:`~benchmarks.loss_checks.check_loss`; or if a folder lies among the pictures.
@@ -58,7 +58,7 @@ def train_models(
     source = replace(request.source, all_train=True)
     out = next(iter(outs.values())) / WORK_FOLDER
     request = replace(request, source=source, folds=(0,), out=out)
-    # what cannot be is refused before the features of the pictures are computed
+    # what is impossible is refused before the features of the pictures are computed
     configs = [WholeConfig(**vars(run)) for run in plan(request).runs]
     for config in configs:
         out = outs[config.loss.name]
@@ -87,7 +87,7 @@ def train_models(
 
 
 def record(config: WholeConfig, data: RetrievalData) -> dict[str, Any]:
-    """What the model says of its training, as plain values."""
+    """What the model says about its training, as plain values."""
     about = {key: value for key, value in config.to_dict().items() if key != "fold"}
     about |= {"num_images": len(data.labels), "num_left_out": len(data.left_out)}
     found: dict[str, Any] = json.loads(json.dumps({**about, "pictures": data.fingerprint()}))
@@ -100,7 +100,8 @@ def _is_done(out: Path, wanted: dict[str, Any]) -> bool:
         return False
     if read_json(path, {"training": object})["training"] != wanted:
         raise FileExistsError(
-            f"{out} holds a model of other settings or pictures: delete it, or choose another --out"
+            f"{out} holds a model with other settings or pictures: delete it, or choose another "
+            "--out"
         )
     return True
 

@@ -1,4 +1,4 @@
-"""What a model says of its training, inside what ``add-classes`` said of each step afterwards."""
+"""What a model says about its training, inside what ``add-classes`` said about each later step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model is trained until it is there: a folder that is removed in the end."""
+"""The folder in which a model is trained, and which is removed in the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OURS = (IMAGES_FILE, ".lock")
 
 
 def session_folder(out: Path, config: RunConfig) -> Path:
-    """The folder of a training in the work folder of a model."""
+    """The folder of a training run in the work folder of a model."""
     return out / WORK_FOLDER / config.loss.name.replace(":", "-")
 
 
@@ -29,7 +29,7 @@ def check_work_folder(out: Path, config: RunConfig, pictures: Path | None) -> No
         pictures: the folder of the data set; ``None`` if it has none.
 
     Raises:
-        FileExistsError: if it holds what no training put there, or another unfinished training.
+        FileExistsError: if it holds files that no training put there, or another unfinished run.
         ValueError: if it holds the pictures, or lies among them.
     """
     work = out / WORK_FOLDER
@@ -60,6 +60,6 @@ def _check_training(work: Path, found: Path, config: RunConfig, folder: Path) ->
 
 def _unknown(work: Path, found: Path) -> FileExistsError:
     return FileExistsError(
-        f"{work} is where the model is trained, and is removed in the end, but {found} is not of a "
-        "training: move it, or choose another --out"
+        f"{work} is where the model is trained, and is removed in the end, but {found} is not "
+        "part of a training run: move it, or choose another --out"
     )

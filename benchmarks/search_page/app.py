@@ -95,7 +95,7 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
 
 
 def _once(compute: Callable[[], Any]) -> Callable[[], Any]:
-    """A function that computes at its first call; other threads wait for that."""
+    """A function that computes at its first call, for which other threads wait."""
     lock, remembered = Lock(), cache(compute)
 
     def get() -> Any:

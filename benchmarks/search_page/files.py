@@ -43,7 +43,7 @@ class PictureFiles:
         return sum(not os.path.isfile(self.root / path) for path in self.paths)
 
     def not_shown(self) -> dict[str, int]:
-        """How many of the pictures that exist cannot be shown, by what they are.
+        """How many of the pictures that exist cannot be shown, by the reason.
 
         A gallery may have millions: a file is opened only if its suffix or its size gives a reason.
         """
@@ -73,7 +73,7 @@ class PictureFiles:
 
         Raises:
             FileNotFoundError: if it does not exist.
-            PermissionError: if it is outside the folder or no regular file.
+            PermissionError: if it is outside the folder or not a regular file.
         """
         shown = printable(self.paths[row])
         try:
@@ -102,10 +102,10 @@ class PictureFiles:
 
         Raises:
             OSError: see :meth:`find`; or it may not be read.
-            ValueError: if it is no picture that can be read, or too large.
+            ValueError: if it is not a picture that can be read, or too large.
         """
         file = self.find(row)
         if file.stat().st_size > LARGEST_FILE:
-            raise ValueError(f"The file has more than {LARGEST_FILE // 10**6} MB.")
+            raise ValueError(f"The file is larger than {LARGEST_FILE // 10**6} MB.")
         with self._decoding:
             return as_jpeg(file.read_bytes(), side)

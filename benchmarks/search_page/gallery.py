@@ -109,7 +109,7 @@ def classes_of(index: Index, model: RetrievalModel | None = None) -> ClassNames:
         model: that made it, if there is one.
 
     Raises:
-        ValueError: if it says so of another number of pictures.
+        ValueError: if it says so for another number of pictures.
     """
     noted = index.about.get("known")  # an index built in Python may have none
     if noted is not None and not (isinstance(noted, list) and len(noted) == len(index)):

@@ -45,7 +45,7 @@ def load(
     from ..search.gallery_index import Index
 
     if compare_model is not None and compare is None:
-        raise ValueError("--compare-model is the model of a second gallery: give it by --compare")
+        raise ValueError("--compare-model is for a second gallery: give that with --compare")
     index = Index.load(gallery)
     loaded = _model(model, index, gallery, "--model")
     searched = [Gallery(index, loaded, _title(gallery, loaded), np.arange(len(index)), model)]
@@ -116,7 +116,7 @@ def _model(given: Path | None, index: Index, gallery: Path, option: str) -> Retr
             f"the model {printable(folder)} did not make the gallery {printable(gallery)}: its "
             f"fingerprint is {model.fingerprint[:12]} and its embeddings have "
             f"{model.embedding_size} dimensions, but the gallery has {str(made_by)[:12]} and "
-            f"{dimension}. Give the model that made the gallery by {option}, or embed the "
+            f"{dimension}. Give the model that made the gallery with {option}, or embed the "
             "pictures again"
         )
     return model
@@ -128,6 +128,6 @@ def _check_order(index: Index, other: Index) -> None:
 
     if levels(index) < 2 <= levels(other):
         raise ValueError(
-            "the first gallery has no superclasses but the one to compare with has: give them in "
+            "the first gallery has no superclasses but the one to compare with does: give them in "
             "the other order, since the classes of the first are shown"
         )

@@ -13,7 +13,7 @@ from pml_hierarchical.search.pictures import read_picture
 LARGEST_UPLOAD = 20 * 2**20  # bytes
 MOST_PIXELS = 64_000_000  # in RGB 192 MB
 
-# Only formats that browsers and cameras write: each decoder more is one more to be attacked.
+# Only formats that browsers and cameras write: each further decoder is one more to attack.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 FORMATS_IN_WORDS = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 
@@ -24,7 +24,7 @@ OTHER_FORMAT = f"in a format other than {FORMATS_IN_WORDS}"
 def read_upload(content: bytes, smallest: int | None = None) -> Image.Image:
     """The picture in an uploaded file, in RGB.
 
-    It is read as the pictures of a gallery are: turned as its EXIF data say, transparency on
+    It is read as the pictures of a gallery are: rotated as its EXIF data say, transparency on
     white, the first picture of an animation, 16 bits and CMYK converted.
 
     Arguments:
@@ -32,7 +32,7 @@ def read_upload(content: bytes, smallest: int | None = None) -> Image.Image:
         smallest: a JPEG may be decoded at a reduced size, with both sides at least this long.
 
     Raises:
-        ValueError: if it is no picture, is truncated or has more than 64 million pixels; the
+        ValueError: if it is not a picture, is truncated or has more than 64 million pixels; the
             message can be shown to the user.
     """
     if not content:

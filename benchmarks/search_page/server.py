@@ -33,7 +33,7 @@ def bind(host: str, port: int) -> socket.socket:
             errno.EADDRINUSE: f"port {port} is in use: stop the program that uses it, or choose "
             f"another port with --port {port + 1 if port < 65535 else port - 1} (0 is any free "
             "port)",
-            errno.EACCES: f"this user may not use port {port}: choose one from 1024 on by --port",
+            errno.EACCES: f"this user may not use port {port}: choose one from 1024 on with --port",
         }
         other = f"this machine has no address {host!r} ({error}): leave --host out, or correct it"
         raise OSError(reasons.get(error.errno or 0, other)) from error

@@ -44,7 +44,7 @@ _WITH_MEMORY = ("pml", "ours", "ours_saving", "ours_share")
 
 
 def ratio(case: dict[str, Any], side: str, to: str) -> str:
-    """The median of the ratios of the repeats, and the half of them in the middle."""
+    """The median of the ratios of the repeats, and the range of the middle half of them."""
     if not {side, to} <= case["seconds"].keys():
         return ""
     ratios = np.divide(case["seconds"][side], case["seconds"][to])
@@ -76,7 +76,7 @@ def table(cases: list[dict[str, Any]]) -> str:
 def plot(cases: list[dict[str, Any]], path: Path) -> None:
     """How the time grows: a column per loss, a row per size that was varied, a line per side.
 
-    In each row the other sizes are those of the first case, but for the embedding size, which has
+    In each row the other sizes are those of the first case, except the embedding size, which has
     lines of its own.
     """
     losses = list(dict.fromkeys(case["loss"] for case in cases))

@@ -40,7 +40,7 @@ def hierarchical(
 ) -> Any:
     """HPL with a given tree or one to discover, after its warm-up or before.
 
-    With one level it is PML's loss, which knows no ``settings``.
+    With one level it is PML's loss, which has no ``settings``.
     """
     if len(sizes) == 1:
         settings = {}

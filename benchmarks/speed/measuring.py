@@ -1,7 +1,7 @@
 """Time and memory of steps, interleaved in one process.
 
-Not by ``torch.utils.benchmark``: its ``Timer`` measures one side after another, so that a machine
-that gets slower meanwhile looks like a slower side. Nor by psutil, which knows no peak on Linux.
+Not with ``torch.utils.benchmark``: its ``Timer`` measures one side after another, so that a machine
+that slows down meanwhile looks like a slower side. Nor with psutil, which has no peak on Linux.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def seconds_of(step: Callable[[], object], device: str) -> float:
 
 
 def peak_bytes(step: Step, device: str) -> int | None:
-    """How much more memory a step takes at its peak, its gradients not counted where it had some.
+    """How much more memory a step takes at its peak, not counting gradients that it already had.
 
-    On the CPU, Linux alone can tell: its high-water mark of resident memory can be set back.
+    On the CPU, only Linux can tell: its high-water mark of resident memory can be reset.
     """
     step()
     if torch.device(device).type == "cuda":

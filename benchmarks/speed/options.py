@@ -1,4 +1,4 @@
-"""What the measurements are asked; every combination of the sizes is a case."""
+"""The options of the measurements; every combination of the sizes is a case."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SpeedOptions:
             help=f"{_WHAT}, one after another. By default all.",
         ),
     ] = field(default_factory=lambda: [*WHAT])
-    out: Annotated[Path, Option(help="Folder of JSON files and plot.")] = Path("runs/speed")
+    out: Annotated[Path, Option(help="Folder of the JSON files and the plot.")] = Path("runs/speed")
     device: Annotated[str, Option(help="cpu, cuda, cuda:1, ...")] = "cpu"
     threads: Annotated[int, Option(help="Threads of the CPU; 0 is torch's default.")] = 0
     seed: Annotated[int, Option(help="Random seed.")] = 0

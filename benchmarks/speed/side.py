@@ -99,7 +99,7 @@ def _measure(side: str, folder: str, threads: int, device: str) -> dict[str, Any
 def _peak_bytes() -> int:
     """Peak resident memory of this process alone.
 
-    Linux carries ``ru_maxrss`` over from the process that started this one, ``VmHWM`` not.
+    Linux carries ``ru_maxrss`` over from the process that started this one, but not ``VmHWM``.
     """
     if sys.platform == "linux":
         return resident_bytes("VmHWM")

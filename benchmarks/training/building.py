@@ -1,4 +1,4 @@
-"""The network, the loss, the sampler and the optimizers of one run, and the trainer of them."""
+"""The network, the loss, the sampler, the optimizers and the trainer of one run."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ CONTENT = {
 
 
 def write_checkpoint(session: Session, path: Path, **more: Any) -> None:
-    """Write all that the rest of the training depends on, whole or not at all.
+    """Write everything that the rest of the training depends on, whole or not at all.
 
-    It holds tensors and plain values alone, so that it can be read without running code.
+    It holds only tensors and plain values, so that it can be read without running code.
 
     The records are part of it: PML's record keeper appends to its files, and after a crash they
     may hold the rows of an epoch that is trained again.
@@ -83,7 +83,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     The checksums in the file are compared, and nothing but tensors and plain values is read.
 
     Raises:
-        OSError: if the file is not there, is damaged, or is no checkpoint.
+        OSError: if the file is not there, is damaged, or is not a checkpoint.
     """
     try:
         check_members(path)
@@ -99,7 +99,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def restore(trainer: Any, checkpoint: dict[str, Any], to_go_on: bool) -> None:
-    """Put a checkpoint's models and loss into the trainer; for going on, the rest as well.
+    """Put a checkpoint's models and loss into the trainer; and the rest, if training continues.
 
     Raises:
         OSError: if it does not fit.
@@ -117,10 +117,10 @@ def restore(trainer: Any, checkpoint: dict[str, Any], to_go_on: bool) -> None:
 
 
 def begin_with(trainer: Any, checkpoint: Mapping[str, Any]) -> None:
-    """Go on with the training of a flat loss; the loss of the trainer may build on it.
+    """Continue the training of a flat loss; the loss of the trainer may build on it.
 
-    Its fine proxies have the place in the optimizer that the flat loss's have, the first; what it
-    has beside them is new.
+    Its fine proxies come first in the optimizer, as the flat loss's do; the rest of its parameters
+    are new.
     """
     for name, model in trainer.models.items():
         model.load_state_dict(checkpoint["models"][name])

@@ -1,4 +1,4 @@
-"""Random numbers: seeded, kept in a checkpoint, set back, and the same in all processes."""
+"""Random numbers: seeded, kept in a checkpoint, restored, and the same in all processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """Where all generators are."""
+    """The states of all generators."""
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),  # noqa: NPY002
@@ -34,7 +34,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
-        # perhaps of a machine with more GPUs
+        # the state may be from a machine with more GPUs
         torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
 
 

@@ -46,7 +46,7 @@ _TESTED_AT_A_TIME, _TESTED_BY_TRUNK = 512, 64  # images; of a trunk with large f
 PRIMARY_METRIC = "mean_average_precision_at_r"
 OBJECTIVE = f"{PRIMARY_METRIC}_level0"
 
-# From the validation MAP@R of the epochs so far to whether the training is to end.
+# From the validation MAP@R of the epochs so far to whether training should end.
 Stop = Callable[[Sequence[float]], bool]
 
 
@@ -72,7 +72,7 @@ def evaluate_untrained(data: RetrievalData, fold: int) -> dict[str, float]:
 
 
 def best_epoch(history: Mapping[str, Sequence[Any]], first: int) -> int | None:
-    """The epoch with the highest validation MAP@R, the earliest of equals.
+    """The epoch with the highest validation MAP@R, the earliest if there are several.
 
     Arguments:
         history: as :meth:`Session.validation_history` returns it.
@@ -116,7 +116,7 @@ class Session:
         device: where the network is trained.
         progress: where iterations are counted.
         stop: ends the training early.
-        start: a checkpoint of the flat loss's training, with its validation, to begin with.
+        start: a checkpoint of the flat loss's training, with its validation, to begin from.
     """
 
     def __init__(
@@ -259,7 +259,7 @@ class Session:
         self.epoch_seconds = checkpoint["epoch_seconds"]
         self.update_seconds = checkpoint["update_seconds"]
         self.update_superclasses = [*checkpoint.get("update_superclasses", ())]
-        # the history is asked for by it, which otherwise the first validation sets
+        # the history is looked up by this name, which otherwise the first validation sets
         self.tester.reference_split_names["val"] = ["val"]
         self.progress.advance(self.finished_epochs * self.config.settings.iterations_per_epoch)
 
@@ -290,7 +290,7 @@ class Session:
         self._validate(trainer)
 
     def _check_weights(self, trainer: Any) -> None:
-        """End a training that has diverged, before its embeddings are refused one by one."""
+        """End training that has diverged, before its embeddings are refused one by one."""
         weights = (one for model in trainer.models.values() for one in model.parameters())
         if not all(one.isfinite().all() for one in weights):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A loss and the hierarchical ones on it are trained alike until the warm-up ends: once for all."""
+"""A loss and the hierarchical ones on it share their training until the end of the warm-up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .session import Session
 from .validation import train_and_validate
 
 FILE = "warmup.pt"
-NAME = "warmup"  # behind the name of the flat loss, for the folder
+NAME = "warmup"  # after the name of the flat loss, for the folder
 
 
 def shared_epochs(config: RunConfig) -> int:
@@ -45,8 +45,8 @@ def train_after_warmup(
     """As :func:`~benchmarks.training.train_and_validate`, from the end of the common warm-up on.
 
     The warm-up of a flat loss, seed and fold is trained by the first run that needs it, and kept in
-    a folder of its own. That saves time, and the runs of a pair differ in nothing but what their
-    losses do after it.
+    a folder of its own. That saves time, and the runs of a pair differ only in what their losses
+    do after it.
     """
     epochs = shared_epochs(config)
     start = warmup_of(config, epochs, data, out, device, progress) if epochs else None
@@ -63,7 +63,7 @@ def warmup_of(
 ) -> dict[str, Any]:
     """The checkpoint of the first epochs of the flat loss; trained if there is none yet.
 
-    Another process that trains it is waited for.
+    If another process is training it, this one waits.
     """
     flat = replace(config, loss=config.loss.flat())
     named = replace(flat, loss=replace(flat.loss, name=f"{flat.loss.name}:{NAME}"))

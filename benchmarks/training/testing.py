@@ -1,4 +1,4 @@
-"""The test of a trained run, and what is kept of it for the report."""
+"""The test of a trained run, and what is kept from it for the report."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def train(
         "test": accuracies,
         "training_loss": session.hooks.get_loss_history(),
     }
-    # it is of the model that was here before
+    # it belongs to the model that was here before
     (session.folder.parent / f"concatenated_seed{config.seed}.json").unlink(missing_ok=True)
     write_result(session.folder, result)
     # best.pt is the model; a finished run does not go on

@@ -21,15 +21,15 @@ class TogetherTrainer(MetricLossOnly):
     All have the same sampler and draw the same random numbers, so that all know the whole batch.
     The embeddings of the parts are exchanged and put in the order of the batch. Miner, memory and
     loss then see what they see in a single process, in the same order, and need no wrapper: those
-    of PML put each process's own part first, which is another batch for a loss with a memory or
-    one that draws samples.
+    of PML put each process's own part first, which is a different batch for a loss with a memory
+    or one that draws samples.
 
     ``models`` and ``loss_funcs`` are plain modules that hold the same in all processes; the first
     process alone can evaluate and save them.
 
     Arguments:
-        settings: of ``MetricLossOnly``. Of ``end_of_epoch_hook`` only the first process's is
-            called, and all stop when it says so.
+        settings: of ``MetricLossOnly``. Only the first process's ``end_of_epoch_hook`` is called,
+            and all stop when it says so.
 
     Raises:
         ValueError: if the batch cannot be divided; in training, if the network draws random
@@ -95,7 +95,7 @@ class TogetherTrainer(MetricLossOnly):
             # In processes, unused proxies get a gradient of zeros, whose steps AdamW would count.
             for level in range(1, len(loss.sizes)):
                 loss.level_loss(level).zero_grad(set_to_none=True)
-        # Equal already, but for the order in which a GPU adds: processes must not drift apart.
+        # Equal already, except for the order in which a GPU adds: processes must not drift apart.
         for parameter in loss.parameters():
             if parameter.grad is not None:
                 dist.all_reduce(parameter.grad)

@@ -47,7 +47,7 @@ def named_tree(data: LabelledImages, train: np.ndarray) -> Hierarchy:
 
 
 def _different(names: Sequence[str]) -> list[str]:
-    """The names; one that occurs again has a number behind it."""
+    """The names; one that occurs again is followed by a number."""
     found: dict[str, None] = {}
     for name in names:
         number, new = 1, name

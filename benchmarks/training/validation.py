@@ -1,4 +1,4 @@
-"""A run that is trained as any other and never tested: what ``ablate`` and ``tune`` compare."""
+"""A run that is trained like any other and never tested: what ``ablate`` and ``tune`` compare."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def train_and_validate(
     Arguments:
         stop: ends the training early; the result then has ``stopped_early``, and perhaps no
             ``best_epoch``.
-        start: of a flat loss, to begin with; see :mod:`.shared_warmup`.
+        start: a checkpoint of a flat loss to begin from; see :mod:`.shared_warmup`.
 
     Returns:
         The result: what :func:`~benchmarks.run_config.read_result` reads from the folder. Its
-        ``validation`` has the metrics of every epoch, and nothing in it is of the test classes.
+        ``validation`` has the metrics of every epoch, and nothing in it is from the test classes.
     """
     session = Session(config, data, config.folder(out), device, progress, stop, start)
     session.train()

@@ -24,7 +24,7 @@ class Format(str, Enum):
 
 
 class NameBy(str, Enum):
-    """After what superclasses are named."""
+    """What superclasses are named after."""
 
     word = "word"
     member = "member"
@@ -55,7 +55,7 @@ def tree(
         str | None,
         Option(
             metavar="K[,K2...]",
-            help="Into how many superclasses proxies are clustered; several levels by commas, the "
+            help="How many superclasses to cluster proxies into; several levels with commas, the "
             "finest first. By default a quarter of the number of classes, at most 1,000.",
         ),
     ] = None,
@@ -98,7 +98,7 @@ def tree(
         _write_page(linked(out), checkpoint, found, named, pictures, table)
     elif pictures is not None or history is not None:
         option = "--pictures" if pictures is not None else "--history"
-        raise ValueError(f"{option} is shown on the page alone, and the format is {kind}")
+        raise ValueError(f"{option} is shown only on the page, and the format is {kind}")
     elif out is None:
         print(exported(named, kind), end="")
     else:
@@ -130,7 +130,7 @@ def _named(
     num_superclasses: str | None,
     name_by: NameBy,
 ) -> Any:
-    """The tree with a name for every class, clustered if there are proxies alone."""
+    """The tree with a name for every class, clustered if there are only proxies."""
     from .found import clustered
     from .names import named_tree, read_names
 

@@ -127,7 +127,7 @@ def _read_graph(graph: Any, parents: dict[str, str | None], labels: dict[str, st
             found += chain(*ends)
         elif isinstance(part, pydot.Subgraph):
             found += _read_graph(part, parents, labels)
-        elif part.get_name() not in ("node", "edge", "graph"):  # which set defaults
+        elif part.get_name() not in ("node", "edge", "graph"):  # these set defaults
             name, label = _node(part.get_name()), part.get("label")
             parents.setdefault(name)
             labels |= {name: _unquoted(label)} if label else {}

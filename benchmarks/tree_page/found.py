@@ -16,17 +16,17 @@ from pml_hierarchical.core.superclasses import discover, level_sizes
 
 @dataclass(frozen=True)
 class FoundTree:
-    """A tree, or proxies that are still to be clustered, and what is known of its classes.
+    """A tree, or proxies that are still to be clustered, and what is known about its classes.
 
     Attributes:
-        tree: ``None`` where there are proxies alone.
+        tree: ``None`` if there are only proxies.
         vectors: one per fine class, ``(C, dimension)``.
         names: of the fine classes, if the tree has none.
         pictures: WebP files of some classes.
         counts: how many pictures each class has.
         history: the superclasses after each update, ``(updates, levels above the finest, C)``.
         given: the levels that were given.
-        title: what it is the tree of; empty for the name of the file.
+        title: what the tree belongs to; empty for the name of the file.
         note: where it comes from, in a few words.
     """
 

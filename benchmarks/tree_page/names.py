@@ -21,7 +21,7 @@ def named_tree(
 
     Arguments:
         tree: names that it has are kept.
-        names: of the fine classes, in the order of their labels, in place of those of the tree.
+        names: of the fine classes, in the order of their labels, instead of those of the tree.
             Without either, classes and superclasses are called by their numbers.
         vectors: ``(C, dimension)``: name superclasses after the member nearest to their mean
             instead of the commonest word, see

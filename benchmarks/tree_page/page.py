@@ -37,7 +37,7 @@ def write_tree_page(
     title: str = "Tree of classes",
     note: str = "",
 ) -> Path:
-    """Write a page to unfold and search a tree, for 100,000 classes and fewer.
+    """Write a page to unfold and search a tree of up to 100,000 classes.
 
     Arguments:
         path: of the HTML file.

@@ -147,7 +147,7 @@ def tree_of_run(folder: Path, class_names: Sequence[Sequence[str]]) -> FoundTree
 def _names_of_level(
     level: np.ndarray, own: np.ndarray, class_names: Sequence[Sequence[str]]
 ) -> tuple[str, ...] | None:
-    """The data set's names of superclasses, where they are those of one of its levels."""
+    """The data set's names for superclasses, if they are those of one of its levels."""
     for column, names in zip(own.T[1:], class_names[1:], strict=True):
         pairs = np.unique(np.stack([level, column]), axis=1).T
         found = tuple(names[label] for _, label in pairs)

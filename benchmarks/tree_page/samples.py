@@ -1,4 +1,4 @@
-"""Small pictures of classes: which are kept of a run, and how they are stored."""
+"""Small pictures of classes: which ones of a run are kept, and how they are stored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def chosen_samples(labels: np.ndarray, superclasses: np.ndarray) -> tuple[np.nda
 
 
 def _place_in_group(sorted_labels: np.ndarray) -> np.ndarray:
-    """For each of some sorted labels how many equal ones stand before it."""
+    """For each of some sorted labels, how many equal ones come before it."""
     return np.arange(len(sorted_labels)) - np.searchsorted(sorted_labels, sorted_labels)
 
 

@@ -1,4 +1,4 @@
-"""From what the command is given to a tree, or to proxies that are still to be clustered."""
+"""From the command's input to a tree, or to proxies that are still to be clustered."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_source(path: Path) -> FoundTree:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is of no kind that is known, or holds neither a tree nor proxies.
+        ValueError: if it is of an unknown kind, or holds neither a tree nor proxies.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}: expected {KINDS}")
@@ -67,7 +67,7 @@ def read_array(path: Path) -> np.ndarray:
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if it is no such file.
+        ValueError: if it is not such a file.
     """
     try:
         array = np.load(path, allow_pickle=False)
@@ -135,7 +135,7 @@ def pictures_of_classes(
     images = [by_name.get(name) or by_form.get(composed(name), []) for name in names]
     if not any(images):
         raise ValueError(
-            f"{folder} has no folder of pictures that is called like a class, such as {names[0]!r}"
+            f"{folder} has no folder of pictures that is named like a class, such as {names[0]!r}"
         )
     some = {label: own[:SAMPLES_PER_CLASS] for label, own in enumerate(images) if own}
     return some, [len(own) for own in images]

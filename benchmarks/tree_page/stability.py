@@ -101,7 +101,7 @@ def stack_history(history: Any) -> np.ndarray:
 
 
 def _overlaps(labels: np.ndarray, size: int) -> np.ndarray:
-    """Of shape ``(updates - 1, size)``, from the labels ``(updates, C)`` of one level."""
+    """Overlaps of shape ``(updates - 1, size)``, from the labels ``(updates, C)`` of one level."""
     members = np.stack([np.bincount(row[row >= 0], minlength=size) for row in labels])
     stayed = np.stack(
         [

@@ -24,7 +24,7 @@ def read_checkpoint_file(path: Path) -> FoundTree:
     """The tree of the loss in a file that ``torch.save`` or safetensors wrote.
 
     Only tensors and plain values are read; no code in the file runs. The ``state_dict`` of the loss
-    may be the file, a part of it, or have a prefix as that of a module that contains the loss.
+    may be the file, a part of it, or have a prefix, like that of a module that contains the loss.
     A file without a hierarchical loss may hold proxies: ``(C, dimension)``.
 
     Raises:
@@ -36,12 +36,12 @@ def read_checkpoint_file(path: Path) -> FoundTree:
     if isinstance(content, torch.Tensor):
         return FoundTree(vectors=checked_proxies(content, path))
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, and no tensors by their names")
+        raise ValueError(f"{path} holds a {type(content).__name__}, not tensors by their names")
     states = [state for state in _dicts(content) if any(_ends(key, _TABLE) for key in state)]
     tables = [(state, key) for state in states for key in state if _ends(key, _TABLE)]
     if len(tables) > 1:
         keys = ", ".join(key for _, key in tables)
-        raise ValueError(f"{path} holds {len(tables)} hierarchical losses ({keys}): save one alone")
+        raise ValueError(f"{path} holds {len(tables)} hierarchical losses ({keys}): save only one")
     if tables:
         state, key = tables[0]
         tree, vectors = tree_of_state(state, key.removesuffix(_TABLE), path)
@@ -144,7 +144,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _dicts(content: Mapping[Any, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:
-    """A dict and the dicts in it, those with names alone."""
+    """A dict and the dicts in it, only those whose keys are names."""
     if not all(isinstance(key, str) for key in content):
         return
     yield content

@@ -54,8 +54,8 @@ def plan_tuning(request: RunRequest, trials: int, settings: Path | None = None) 
         settings: the file that gets the best settings; by default that of the data set.
 
     Raises:
-        ValueError: for fewer than one trial, a settings file of another search, and for all that
-            :func:`benchmarks.suite.plan` refuses.
+        ValueError: for fewer than one trial, a settings file of another search, and for everything
+            that :func:`benchmarks.suite.plan` refuses.
     """
     if trials < 1:
         raise ValueError(f"--trials must be at least 1, got {trials}")
@@ -107,7 +107,7 @@ def run_tuning(tuning: Tuning, console: Console) -> None:
     if len(set(budgets.values())) > 1:
         listed = ", ".join(f"{name} {trials}" for name, trials in budgets.items())
         console.print(
-            f"[bold]the losses of {escape(str(tuning.settings))} had budgets that differ[/] "
+            f"[bold]the losses in {escape(str(tuning.settings))} had different budgets[/] "
             f"(trials: {listed}); tune all with the same --trials before you compare them",
             highlight=False,
         )
@@ -126,7 +126,7 @@ def _announce(tuning: Tuning, missing: int, console: Console) -> None:
     plain = [search.loss.name for search in tuning.searches if not has_own_space(search.loss)]
     if plain:
         console.print(
-            f"no space is written down for {', '.join(plain)}: only learning rates and weight "
+            f"no search space is defined for {', '.join(plain)}: only learning rates and weight "
             "decay are searched",
             highlight=False,
         )

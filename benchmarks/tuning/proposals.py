@@ -46,7 +46,7 @@ def near(space: Space, best: Mapping[str, Any], random: np.random.Generator) -> 
     """The values of a later trial: those of the best so far, about half of them changed a little.
 
     A step of an evolution strategy. With a dozen trials in five or ten dimensions, samplers that
-    model the whole space, as TPE does, spend nearly all of them where a training fails.
+    model the whole space, as TPE does, spend nearly all of them where training fails.
 
     Arguments:
         space: with plain numbers.

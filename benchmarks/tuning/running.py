@@ -56,7 +56,7 @@ def run_search(
 
 
 def _check_failures(study: optuna.Study, search: Search) -> None:
-    """Trials that all fail, the one with the usual settings too, do not fail for their settings."""
+    """If even the trial with the usual settings fails, the settings are not why all trials fail."""
     errors = [trial.user_attrs["error"] for trial in study.trials]
     if errors and all(errors) and len(errors) >= min(HOPELESS, search.trials):
         raise ValueError(
@@ -73,7 +73,7 @@ def _tried(
     device: torch.device,
     progress: RunProgress,
 ) -> tuple[float, dict[str, Any]]:
-    """The value of a trial (0 if it failed), and what else is to be known of it."""
+    """The value of a trial (0 if it failed), and what else should be known about it."""
     search, number, since = planned.search, trial.number, time.perf_counter()
     loss, settings = run_settings(search.loss, search.settings, planned.space, values)
     folder = search.trial_folder(number)
@@ -81,7 +81,7 @@ def _tried(
     by_fold: list[float] = []
     error, pruned, made = None, False, dict[str, Any]()
     for position, config in enumerate(search.runs(loss, settings)):
-        # a trial that was interrupted has finished folds; those of other settings are no failure
+        # an interrupted trial has finished folds; those of other settings are not a failure
         result = read_result(config, folder)
         try:
             pruner = Pruner(trial, position * settings.epochs)
@@ -89,7 +89,7 @@ def _tried(
             pruner.report(_history(result))
             by_fold.append(selected(result))
             pruned = result["stopped_early"]
-        except ValueError as caught:  # as of embeddings with NaN, which no loss recovers from
+        except ValueError as caught:  # e.g. for embeddings with NaN, from which no loss recovers
             error = str(caught)
         _remove_bulk(config, search, number)
         if error is not None or result is None or pruned:
@@ -117,7 +117,7 @@ def _history(result: Mapping[str, Any]) -> Sequence[float]:
 
 
 def _remove_bulk(config: RunConfig, search: Search, number: int) -> None:
-    """Of a run that is done, only the settings and the result stay."""
+    """Keep only the settings and the result of a finished run."""
     folder = config.folder(search.trial_folder(number))
     for name in RECORD_FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -31,8 +31,8 @@ def check_settings_file(path: Path, search: Search, images: str | None = None) -
         images: the fingerprint of the data set, if it is known already.
 
     Raises:
-        ValueError: if the file is of other folds, seed, epochs, network or pictures, or not what
-            ``tune`` writes.
+        ValueError: if the file is for other folds, seed, epochs, network or pictures, or is not
+            what ``tune`` writes.
         OSError: if it cannot be read.
     """
     if not path.exists():
@@ -95,7 +95,7 @@ def _header(path: Path, common: dict[str, Any]) -> str:
 
 
 def best_settings(search: Search) -> dict[str, Any]:
-    """What the file has of a loss."""
+    """What the file says about a loss."""
     with quiet_optuna():
         # the first trials of a longer search are the shorter search
         trials = read_study(search.folder).trials[: search.trials]

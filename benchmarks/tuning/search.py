@@ -43,12 +43,12 @@ class Search:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """On whose validation classes a trial is judged."""
+        """The folds on whose validation classes a trial is judged."""
         return self.request.folds or ()
 
     @property
     def seed(self) -> int:
-        """Of training and of the search."""
+        """The seed of training and of the search."""
         return self.request.seeds[0]
 
     @property
@@ -58,7 +58,7 @@ class Search:
 
     @property
     def iterations(self) -> int:
-        """Of a trial."""
+        """The number of iterations of a trial."""
         return len(self.folds) * self.settings.iterations
 
     @property
@@ -116,7 +116,7 @@ class Planned:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """All that its trials depend on; the number of trials is not among it."""
+        """Everything that its trials depend on, which does not include the number of trials."""
         (run, *_) = self.search.runs(self.search.loss, self.search.settings)
         described = run.to_dict()
         del described["fold"]

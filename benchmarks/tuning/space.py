@@ -39,7 +39,7 @@ class Range:
         log: whether equal ratios are equally likely at the start, not equal differences.
         integer: whether only whole numbers count.
         also: other settings that always have the same value.
-        only_with: the setting and the value of it without which this one means nothing.
+        only_with: the setting, and its value, without which this one means nothing.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values; attributes as of :class:`Range`."""
+    """One of several values; attributes as in :class:`Range`."""
 
     name: str
     values: tuple[str, ...]

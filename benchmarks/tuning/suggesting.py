@@ -35,7 +35,7 @@ TRAINING_NAMES = tuple(parameter.name for parameter in TRAINING + TRUNK)
 
 @dataclass(frozen=True)
 class Extent:
-    """What the bounds of a space go with.
+    """What the bounds of a space depend on.
 
     Attributes:
         iterations: of a whole training.

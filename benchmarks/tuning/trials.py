@@ -22,7 +22,7 @@ from .space import Space
 from .suggesting import suggest
 
 FILE = "trials.db"
-KEPT = 75.0  # percent of the trials so far that a trial may be among to go on
+KEPT = 75.0  # percent: a trial goes on if it is among this many of the best so far
 UNPRUNED_TRIALS = 4  # the trials that are trained to their end before any is ended early
 _SEARCH = "search"
 
@@ -190,7 +190,7 @@ class Pruner:
 
 def _storage(folder: Path) -> optuna.storages.RDBStorage:
     # only one process writes: a pool of connections would hold the file open
-    # not by a URL, in which ? and % of a path mean something
+    # not by a URL, in which a path's ? and % would have a special meaning
     connect = partial(sqlite3.connect, (folder / FILE).absolute())
     return optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect})
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..suite import Adapt
 
 SHIPPED = Path(__file__).parents[1] / "tuned"
-# In a clone the settings are kept with the code. Nobody looks for them among installed packages.
+# In a clone the settings are kept with the code; nobody would look among installed packages.
 FOLDER = Path("tuned") if __name__.startswith("pml_hierarchical.") else SHIPPED
 _OF_LENGTH = {"warmup": 0, "recluster_every": 1}  # in training steps, and the least of them
 
@@ -102,7 +102,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         command = path.stem if is_default else f"DATASET --settings {path}"
         raise FileNotFoundError(
             f"there are no tuned settings: {path} does not exist. `pml-hierarchical tune "
-            f"{command}` searches them and writes this file"
+            f"{command}` searches for them and writes this file"
         ) from error
     except OSError as error:
         raise OSError(f"the tuned settings {path} cannot be read: {error.strerror}") from error
@@ -177,7 +177,7 @@ def adapt_to_tuned(file: str | None, source: DataSource) -> Adapt | None:
 
     Raises:
         OSError: if there is no such file.
-        ValueError: if it is not what ``tune`` writes, or of another network, which needs other
+        ValueError: if it is not what ``tune`` writes, or for another network, which needs other
             settings.
     """
     if file is None:
@@ -188,7 +188,7 @@ def adapt_to_tuned(file: str | None, source: DataSource) -> Adapt | None:
     if found != network:
         raise ValueError(
             f"{path} has settings for {_network(found)}, and these runs have {_network(network)}: "
-            "choose the same, or search settings for this one with `pml-hierarchical tune "
+            "choose the same, or search for settings for this one with `pml-hierarchical tune "
             f"{source.dataset} {network}".rstrip()
             + " --settings FILE`"
         )

@@ -267,7 +267,7 @@ def test_a_folder_of_ones_own_has_its_own_name(make_ablation, tmp_path):
         ({"what": ["clusterer", "clusterer"]}, "--what has clusterer more than once"),
         (
             {"what": ["hpl:coarse_margin=0"], "bases": ["proxy_nca", "arcface"]},
-            "--what hpl:coarse_margin=0: not varied on proxy_nca, arcface; choose --bases among "
+            "--what hpl:coarse_margin=0: not varied on proxy_nca, arcface; choose --bases from "
             "proxy_anchor",
         ),
         ({"what": ["coarse_scale"], "bases": ["p2s_grad"]}, "not varied on p2s_grad.*proxy_nca"),

@@ -105,7 +105,7 @@ def test_different_networks_do_not_come_into_one_table(out, tmp_path, capsys):
     assert "the training runs of glyphs differ from those of the earlier" in capsys.readouterr().err
     del result["config"]["backbone"]
     place.write_text(json.dumps(result))
-    with pytest.raises(ValueError, match=r"different settings .* \(backbone differ\)"):
+    with pytest.raises(ValueError, match=r"different training settings .* \(backbone differ\)"):
         read_study(out)
 
 
@@ -223,14 +223,14 @@ def test_command_with_an_earlier_study(out, tmp_path):
 def test_a_variant_that_does_not_exist_any_more_is_left_out(out, tmp_path):
     path = write_study(read_study(out), tmp_path / "study", "the command")[1]
     path.write_text(path.read_text().replace("hpl:proxy_nca:warmup=0", "hpl:proxy_nca:warmup=x"))
-    with pytest.warns(UserWarning, match="hpl:proxy_nca:warmup=x is no variant"):
+    with pytest.warns(UserWarning, match="hpl:proxy_nca:warmup=x is not a variant"):
         glyphs, _ = read_earlier(path)
     assert [row.loss for row in glyphs.rows["proxy_nca"]] == ["proxy_nca", *VARIANTS[::2]]
 
 
 def test_runs_of_another_version_are_left_out(out):
     write_run(out / "ablation/glyphs", "hpl:proxy_nca:warmup=x", 0, 0, 0.5)
-    with pytest.warns(UserWarning, match="1 run in .*glyphs is of no variant"):
+    with pytest.warns(UserWarning, match="1 run in .*glyphs belongs to no variant"):
         glyphs, _ = read_study(out)
     assert [row.loss for row in glyphs.rows["proxy_nca"]] == [
         "proxy_nca",

@@ -140,8 +140,8 @@ def test_only_what_is_missing_is_computed(root, counted, capsys):
     load_dataset("folder", root, backbone=CHOICE)
     assert counted == [24, 12, 12, 12]  # all as tested; three views of the training half
     said = capsys.readouterr().err
-    assert "24 pictures as tested and 3 views of 12 to train on, 1.54 kB each: 92.2 kB in" in said
-    assert "GB are free" in said
+    assert "24 pictures to test on and 3 views of 12 to train on, 1.54 kB each: 92.2 kB in" in said
+    assert "GB is free" in said
     counted.clear()
     load_dataset("folder", root, backbone=CHOICE)
     assert counted == []
@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_refused_first(root, cache, counted, monkeypatch):
     usage = shutil.disk_usage(root)
     monkeypatch.setattr(activations.shutil, "disk_usage", lambda path: usage._replace(free=92_000))
     with pytest.raises(
-        OSError, match=r"more space than there is: 92.2 kB in .*92 kB are free.*fewer --views"
+        OSError, match=r"more space than there is: 92.2 kB in .*92 kB is free.*fewer --views"
     ):
         load_dataset("folder", root, backbone=CHOICE)
     assert counted == []

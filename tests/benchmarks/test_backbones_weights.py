@@ -63,8 +63,8 @@ def test_weights_of_a_file_with_a_head_or_of_a_trunk_that_was_trained_here(weigh
         ("checkpoint", r"expected a state dict.* got a dict of 1 \('model'\)"),
         ("list", "expected a state dict.* got <class 'list'>"),
         ("text", "text.pth cannot be read"),
-        ("other", r"missing: \d+ \(.*; that are unknown: \d+ \(.*. Is it of another model"),
-        ("deeper", "missing: none; that are unknown: 96 .'layer1.2.conv1.weight', "),
+        ("other", r"Missing names: \d+ \(.*; unknown names: \d+ \(.*. Is it for another model"),
+        ("deeper", "Missing names: none; unknown names: 96 .'layer1.2.conv1.weight', "),
         ("wide", "does not fit the network: size mismatch for conv1.weight"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused_at_once(tmp_path, capsys):
     (tmp_path / "out").touch()
     assert main(["describe", "glyphs", "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr()
-    assert f"--out: {tmp_path / 'out'} is no folder: choose another place" in said.err
+    assert f"--out: {tmp_path / 'out'} is not a folder: choose another place" in said.err
     assert not said.out
 
 

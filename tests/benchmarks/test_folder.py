@@ -104,11 +104,11 @@ def test_a_picture_is_read_once_whatever_links_to_it(root, tmp_path_factory):
     power = root / "tools" / "power" / "drill"
     (power / "hidden.png").symlink_to(root / ".store" / "2.png")
     (power / "out.png").symlink_to(elsewhere / "1.png")
-    with pytest.warns(UserWarning, match=r"elsewhere, are not: \S*\.store$"):
+    with pytest.warns(UserWarning, match=r"elsewhere, are not read: \S*\.store$"):
         assert len(list_folder(root).files) == 26
     (power / "out again.png").symlink_to(elsewhere / "1.png")
     (root / "food" / "0.png").symlink_to(power / "0.jpg")
-    with pytest.warns(UserWarning, match=r"are not: \S*\.store, \S*food/0\.png, \S*/out\.png$"):
+    with pytest.warns(UserWarning, match=r"not read: \S*\.store, \S*food/0\.png, \S*/out\.png$"):
         files = list_folder(root).files
     assert len(files) == 26
     assert power / "out again.png" in files
@@ -154,7 +154,7 @@ def test_what_is_left_out_is_counted_and_named(tmp_path):
         (tmp_path / "phone").mkdir(exist_ok=True)
         (tmp_path / "phone" / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
     with pytest.warns(
-        UserWarning, match=r"5 files are no pictures.*2 \.heic.*no picture is left"
+        UserWarning, match=r"5 files are not pictures.*2 \.heic.*no picture is left"
     ) as w:
         data = list_folder(tmp_path)
     assert str(tmp_path / "phone") in str(w[0].message)
@@ -169,13 +169,15 @@ def test_a_note_beside_the_folders_of_pictures_leaves_the_pictures(root):
     with pytest.warns(UserWarning, match="no picture is left") as caught:
         list_folder(root)
     (message,) = (str(one.message) for one in caught)
-    assert message.endswith(f"no picture is left of {root / 'empty class'}")
+    assert message.endswith(f"no picture is left in {root / 'empty class'}")
 
 
 def test_a_folder_without_any_picture_says_what_it_holds(tmp_path):
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone" / "a.heic").write_bytes(b"heic")
-    with pytest.raises(FileNotFoundError, match=r"no image in .*1 file is no picture .*1 \.heic"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no image in .*1 file is not a picture .*1 \.heic"
+    ):
         list_folder(tmp_path)
 
 

@@ -72,7 +72,9 @@ def test_malformed_categories(root, content):
 def test_a_rank_that_is_no_text(root, genus):
     file = root / "categories.json"
     file.write_text(json.dumps([{**one, "genus": genus} for one in json.loads(file.read_text())]))
-    with pytest.raises(ValueError, match=rf"cannot be read .*no text as genus, but {genus}\b"):
+    with pytest.raises(
+        ValueError, match=rf"cannot be read .*must have a text as its genus, got {genus}\b"
+    ):
         list_inaturalist(root)
 
 

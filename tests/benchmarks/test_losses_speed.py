@@ -160,4 +160,4 @@ def test_bad_options_are_found_before_anything_is_measured(options, message, tmp
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, capsys):
     (tmp_path / "speed").touch()
     assert main(["speed", "--out", str(tmp_path / "speed")]) == 2
-    assert f"--out: {tmp_path / 'speed'} is no folder" in capsys.readouterr().err
+    assert f"--out: {tmp_path / 'speed'} is not a folder" in capsys.readouterr().err

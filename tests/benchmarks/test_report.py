@@ -354,7 +354,7 @@ def test_a_place_that_is_no_folder_is_refused_first(tmp_path, capsys, out):
     (tmp_path / "file").touch()
     command = ["report", str(make_store(tmp_path / "small")), "--out", str(tmp_path / out)]
     assert main(command) == 2
-    assert f"{tmp_path}/file is no folder: choose another place" in capsys.readouterr().err
+    assert f"{tmp_path}/file is not a folder: choose another place" in capsys.readouterr().err
 
 
 def test_order_of_the_registry():

@@ -169,7 +169,7 @@ def test_one_process_goes_on_where_two_were_killed(one, tmp_path):
 def test_runs_side_by_side_are_refused(monkeypatch):
     monkeypatch.setattr(jobs, "launched_together", lambda: True)
     assert jobs.check_jobs(1) == 1
-    with pytest.raises(ValueError, match="torchrun every run on several processes: choose one"):
+    with pytest.raises(ValueError, match="torchrun trains every run on several processes: choose"):
         jobs.check_jobs(2)
 
 

@@ -436,7 +436,7 @@ def test_losses_of_earlier_searches_stay_and_their_budget_is_compared(make_tunin
     after = tuned_settings(make_tuning().settings)
     assert after["proxy_anchor"] == before["proxy_anchor"]
     assert set(after) == {"arcface", "proxy_anchor"}
-    assert "had budgets that differ (trials: arcface 1, proxy_anchor 2)" in capsys.readouterr().out
+    assert "had different budgets (trials: arcface 1, proxy_anchor 2)" in capsys.readouterr().out
 
 
 def test_fewer_trials_are_the_first_of_many(make_tuning, made_up):

@@ -76,7 +76,7 @@ def test_a_list_of_pictures_without_a_key(workspace, call, key):
     code, _, errors = call(*INDEX)
     assert code == 2
     assert "embeddings" in errors
-    assert ("has no classes of them" if key == "classes" else repr(key)) in errors
+    assert ("has no classes for them" if key == "classes" else repr(key)) in errors
     if key != "sizes":
         assert call(*EMBED)[0] == 0
         assert call(*INDEX)[0] == 0
@@ -190,7 +190,7 @@ def test_embeddings_that_python_wrote_have_no_classes(workspace, call):
     embed(model, paths, "py_embeddings", root="photos")
     code, _, errors = call("index", "py_embeddings")
     assert code == 2
-    assert "are embedded, but it has no classes of them" in errors
+    assert "are embedded, but it has no classes for them" in errors
     assert call(*EMBED, "--out", "py_embeddings")[0] == 0
     assert call("index", "py_embeddings")[0] == 0
 

@@ -143,7 +143,7 @@ def test_broken_pictures_are_named_and_the_others_kept(model, root, tmp_path):
     (root / paths[8]).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BrokenPicturesError, match="2 pictures cannot be read") as caught:
         embed(model, paths, out, root, batch_size=2)
-    why = "no picture that Pillow can read"
+    why = "not a picture that Pillow can read"
     assert caught.value.reasons == {paths[2]: why, paths[8]: "cut off or damaged"}
     assert f"first {paths[2]} ({why})" in str(caught.value)
     rest = [path for path in paths if path not in caught.value.reasons]

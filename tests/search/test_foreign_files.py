@@ -124,7 +124,7 @@ def test_pictures_that_are_too_large(workspace, call):
     code, _, errors = call("embed", "model", "photos", "--out", "new")
     assert code == 2
     assert "pear/poster.png: too large, at most 178 million pixels are read (2 of 11" in errors
-    assert "pear/text.png: missing or no picture (1 of 11 files)" in errors
+    assert "pear/text.png: missing or not a picture (1 of 11 files)" in errors
     assert "DOS attack" not in errors
     (workspace / "photos/fruit/pear/text.png").unlink()
     code, _, errors = call("describe", "folder", "--data-root", "photos")
@@ -163,7 +163,7 @@ def test_a_list_in_utf_16(workspace, call, encoding):
         assert listed["paths"] == ["fruit/pear/0.png", "thé.png"]
     else:
         assert code == 2
-        assert "list.txt is no list of pictures in UTF-8 or UTF-16: save it as UTF-8" in errors
+        assert "list.txt is not a list of pictures in UTF-8 or UTF-16: save it as UTF-8" in errors
         assert "--skip-broken" not in errors
 
 
@@ -185,10 +185,10 @@ def test_a_picture_that_may_not_be_read():
         write_pictures(folder / "photos", each=1)
         (folder / "photos/bad.png").write_text("no picture")
         (folder / QUERY).chmod(0)
-        with pytest.raises(ValueError, match="missing or no picture") as caught:
+        with pytest.raises(ValueError, match="missing or not a picture") as caught:
             find_pictures([folder / QUERY, folder / "photos/bad.png"])
     assert f"{QUERY}: no permission to read (1 of 2 files); " in str(caught.value)
-    assert "bad.png: missing or no picture (1 of 2 files)" in str(caught.value)
+    assert "bad.png: missing or not a picture (1 of 2 files)" in str(caught.value)
 
 
 # ---------------------------------------------------------------- the age of a gallery

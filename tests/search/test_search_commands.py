@@ -373,13 +373,13 @@ def test_broken_pictures(own_gallery, call):
     words = ("embed", "model", "pictures", "--out", "new")
     code, _, errors = call(*words)
     assert code == 2
-    assert "bad.jpg: missing or no picture (1 of 19 files). Leave" in errors
+    assert "bad.jpg: missing or not a picture (1 of 19 files). Leave" in errors
     (own_gallery / "pictures/bad.jpg").rename("pictures/notes.md")
     code, _, errors = call(*words)
     assert code == 2
     wrong = "fruit/pear/half.png (cut off or damaged): cannot be read (1 of 18 pictures)"
     assert f"{wrong}. All others are embedded and kept" in errors
-    assert "continues" in call("index", "new")[2]
+    assert "to continue" in call("index", "new")[2]
     code, out, errors = call(*words, "--skip-broken")
     assert code == 0
     assert "17 pictures" in out
@@ -521,7 +521,7 @@ def test_what_is_refused(own_gallery, call):
         (("index", "embeddings", "--out", "notes"), "notes is a file: choose another --out"),
         (("index", "embeddings", "--out", "notes/new"), "notes is a file: choose another --out"),
         (("index", "empty"), "holds no embeddings"),
-        (("search", "empty", "pictures"), "is no gallery"),
+        (("search", "empty", "pictures"), "is not a gallery"),
         (("search", "gallery", "empty"), "there is no picture in empty"),
         (("search", "gallery", "pictures/dairy/milk/0.png", "--out", "empty"), "empty"),
         (("search", "gallery", "gone.png"), "there is no file or folder"),

@@ -73,7 +73,7 @@ def test_one_class_is_refused(tmp_path):
         Image.new("RGB", (32, 32), (40 * number, 0, 0)).save(folder / f"{number}.png")
     for loss in ("proxy_anchor", "contrastive"):
         error = command(tmp_path / "pictures", tmp_path / "model", "--loss", loss).exception
-        assert "there is one class to train on, and a training needs two" in str(error)
+        assert "there is one class to train on, and training needs two" in str(error)
 
 
 def test_upper_blocks_are_trained_on_all_classes(shop, tmp_path):

@@ -90,7 +90,7 @@ def test_what_others_put_into_the_work_folder_is_not_removed(shop, tmp_path, nam
     theirs.write_text("x")
     found = failure(shop, "--out", tmp_path)
     assert isinstance(found, FileExistsError)
-    assert "is not of a training" in str(found)
+    assert "is not part of a training run" in str(found)
     assert theirs.read_text() == "x"
 
 
@@ -137,7 +137,7 @@ def test_an_unfinished_training_of_other_pictures_is_named_by_the_folder_given(
 ):
     other = build_shop(tmp_path / "other", {"fruit": ("fig", "kiwi"), "toys": ("top", "kite")})
     message = str(failure(other, "--out", interrupted))
-    assert message.startswith(f"{interrupted} holds an unfinished training on other images")
+    assert message.startswith(f"{interrupted} holds an unfinished training run on other images")
     assert "delete that folder, or choose another --out" in message
 
 

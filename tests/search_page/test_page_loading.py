@@ -66,13 +66,13 @@ def test_the_gallery_with_superclasses_comes_first(folders):
 
 
 def test_a_model_without_a_second_gallery(folders):
-    with pytest.raises(ValueError, match="give it by --compare"):
+    with pytest.raises(ValueError, match="give that with --compare"):
         load(folders.gallery, compare_model=folders.flat_model)
 
 
 def test_what_is_no_gallery(folders, tmp_path):
     for folder in (tmp_path, tmp_path / "missing", folders.model):
-        with pytest.raises(FileNotFoundError, match="is no gallery"):
+        with pytest.raises(FileNotFoundError, match="is not a gallery"):
             load(folder)
     with pytest.raises(FileNotFoundError, match="is not a model folder"):
         load(folders.gallery, model=tmp_path)

@@ -30,7 +30,7 @@ class ExperimentalLoss(HierarchicalProxyLoss):
     def compute_loss(
         self, embeddings: Any, labels: Any, indices_tuple: Any, ref_emb: Any, ref_labels: Any
     ) -> dict[str, Any]:
-        """PML's ``loss_dict`` of the weighted sum; before the warm-up is over, of the fine loss."""
+        """PML's ``loss_dict`` of the weighted sum, or of the fine loss until the warm-up ends."""
         c_f.ref_not_supported(embeddings, labels, ref_emb, ref_labels)
         is_step = self.training and torch.is_grad_enabled()
         if is_step:
@@ -57,7 +57,7 @@ class ExperimentalLoss(HierarchicalProxyLoss):
         ]
 
     def recluster(self) -> Hierarchy:
-        """As that of HPL; the idea is told."""
+        """The same as HPL's; the idea is told of it."""
         before = self.class_labels.clone() if self.is_active else None
         tree = super().recluster()
         self.idea.after_update(self.class_labels if before is None else before, self.class_labels)

@@ -36,7 +36,7 @@ class Idea(torch.nn.Module):
         """The loss of the finest level.
 
         Arguments:
-            fine: that level's loss of PML.
+            fine: PML's loss of that level.
             embeddings: ``(batch_size, embedding_size)``.
             labels: fine classes, ``(batch_size,)``.
             table: the class labels of all levels, ``(num_classes, num_levels)``.

@@ -1,4 +1,4 @@
-"""Coarse losses on a linear projection of the embedding, which is dropped after the training."""
+"""Coarse losses on a linear projection of the embedding, which is dropped after training."""
 
 from __future__ import annotations
 

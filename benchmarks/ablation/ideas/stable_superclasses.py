@@ -10,10 +10,10 @@ from .idea import Idea
 
 
 class OnlyStable(Idea):
-    """Images of a superclass that changed much in the last update have no coarse loss.
+    """Images of a superclass that changed a lot in the last update have no coarse loss.
 
     ``amount`` is the smallest overlap of a superclass with itself before the update (the Jaccard
-    index of its members) with which it counts. Until a second clustering all of them count.
+    index of its members) at which it counts. All of them count until the second clustering.
     """
 
     stable: torch.Tensor
