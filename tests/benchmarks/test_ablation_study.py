@@ -90,7 +90,7 @@ def test_every_variant_has_a_line_in_the_picture(out):
 def test_different_trainings_do_not_come_into_one_table(out):
     write_run(out / "ablation/glyphs", "proxy_nca", 2, 0, 0.5, epochs=2)
     with pytest.raises(
-        ValueError, match=r"glyphs holds .* different settings .* \(epochs differ\)"
+        ValueError, match=r"glyphs holds .* different training settings .* \(epochs differ\)"
     ):
         read_study(out)
 
