@@ -120,7 +120,7 @@ def _own_device(device: str) -> str:
     if torch.cuda.device_count() < count:
         raise ValueError(
             f"--device cuda needs a GPU for each process: {count} processes were started here, and "
-            f"there are {torch.cuda.device_count()} GPUs. Start fewer with --nproc-per-node"
+            f"the number of GPUs is {torch.cuda.device_count()}. Start fewer with --nproc-per-node"
         )
     torch.cuda.set_device(number)
     return f"cuda:{number}"
