@@ -41,6 +41,8 @@ def test_the_ranges_at_the_top_of_the_readme():
     for dataset in script.IN_README:
         own = script.paired(script.runs_of(runs, dataset))
         given = [loss for loss in own["loss"].unique() if loss.startswith("hpl_given:")]
+        if len(given) == 1:  # the sentence is about means over three base losses
+            continue
         found = script.over_bases(own, given)
         finest.append(found[script.FINEST].mean())
         levels = [key for key in found if key.startswith(script.FINEST[:-1])]
