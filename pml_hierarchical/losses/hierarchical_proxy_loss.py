@@ -353,7 +353,7 @@ class HierarchicalProxyLoss(GrowthMixin):
             other = (theirs != ours) & (ours >= 0)
             if other.any():
                 row, level = other.nonzero()[0].tolist()
-                number, none = theirs[row, level], "no class yet (it was to be discovered)"
+                number, none = theirs[row, level], "no class (yet: it was to be discovered)"
                 raise ValueError(
                     f"the checkpoint was made with another given hierarchy: class {row} belongs to "
                     f"{none if number < 0 else f'class {number}'} of level {level} there, and to "

@@ -90,7 +90,7 @@ def test_every_variant_has_a_line_in_the_picture(out):
 def test_different_trainings_do_not_come_into_one_table(out):
     write_run(out / "ablation/glyphs", "proxy_nca", 2, 0, 0.5, epochs=2)
     with pytest.raises(
-        ValueError, match=r"glyphs holds .* different training settings .* \(epochs differ\)"
+        ValueError, match=r"glyphs holds .* different training settings \(epochs differ\)"
     ):
         read_study(out)
 
@@ -105,7 +105,7 @@ def test_different_networks_do_not_come_into_one_table(out, tmp_path, capsys):
     assert "the training runs of glyphs differ from those of the earlier" in capsys.readouterr().err
     del result["config"]["backbone"]
     place.write_text(json.dumps(result))
-    with pytest.raises(ValueError, match=r"different training settings .* \(backbone differ\)"):
+    with pytest.raises(ValueError, match=r"different training settings \(backbone differ\)"):
         read_study(out)
 
 

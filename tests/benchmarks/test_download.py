@@ -229,8 +229,8 @@ def pack_members(path, members):
     ("name", "root", "message"),
     [
         ("glyphs", "x", "glyphs needs no files"),
-        ("folder", "x", "folder has none. Expected"),
-        ("grocery", "x", "grocery has none. Expected .*Clone"),
+        ("folder", "x", "folder has no download. Expected"),
+        ("grocery", "x", "grocery has no download. Expected .*Clone"),
         ("cub", None, "--download needs a --data-root"),
     ],
 )
@@ -242,4 +242,4 @@ def test_what_cannot_be_downloaded(name, root, message, tmp_path):
 def test_run_takes_it_too(tmp_path, capsys):
     command = ["run", "--dataset", "inshop", "--download", "--data-root", str(tmp_path)]
     assert main([*command, "--out", str(tmp_path / "runs")]) == 2
-    assert "--download: the data set inshop has none" in capsys.readouterr().err
+    assert "--download: inshop has no download. Expected" in capsys.readouterr().err

@@ -177,7 +177,7 @@ def test_runs_side_by_side_are_refused(monkeypatch):
     ("device", "count", "message"),
     [
         ("cuda:1", 2, "takes the GPU of its number: --device cuda, not cuda:1"),
-        ("cuda", 1, "2 processes were started here, and there are 1 GPUs"),
+        ("cuda", 1, "2 processes were started here, and the number of GPUs is 1"),
     ],
 )
 def test_a_process_without_a_gpu_of_its_own(monkeypatch, device, count, message):

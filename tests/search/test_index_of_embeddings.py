@@ -167,7 +167,7 @@ def test_what_is_refused(tmp_path):
 
 
 def test_damaged_galleries(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no gallery"):
+    with pytest.raises(FileNotFoundError, match="is not a gallery"):
         Index.load(tmp_path)
     Index.build(GALLERY, PATHS).save(tmp_path)
     whole = (tmp_path / "index.faiss").read_bytes()

@@ -16,9 +16,9 @@ from pml_hierarchical.search import Index, RetrievalModel
 
 
 def test_a_model_of_another_gallery(folders):
-    with pytest.raises(ValueError, match=r"flat_model did not make the gallery .* by --model"):
+    with pytest.raises(ValueError, match=r"flat_model did not make the gallery .* with --model"):
         load(folders.gallery, model=folders.flat_model)
-    with pytest.raises(ValueError, match="by --compare-model"):
+    with pytest.raises(ValueError, match="with --compare-model"):
         load(folders.gallery, folders.flat, folders.model, folders.model)
 
 

@@ -51,7 +51,10 @@ REFUSED = {
     "start of a PNG": (saved(PICTURE, "PNG")[:20], "picture"),
     "65 million pixels": (png_that_claims(13000, 5000), "has 13,000 x 5,000 pixels, at most 64"),
     "a bomb": (png_that_claims(50000, 50000), "has far more than 64 million pixels"),
-    "negative": (saved(Image.fromarray(np.float32([[-1.0, 2.0]])), "TIFF"), "below 0"),
+    "negative": (
+        saved(Image.fromarray(np.float32([[-1.0, 2.0]])), "TIFF"),
+        "negative or not finite",
+    ),
 }
 
 ACCEPTED = {

@@ -317,7 +317,12 @@ BAD = [
     ("a.json", '["a/x", "b/y", "b/z"]', {"num_superclasses": "2"}, "holds a tree already"),
     ("a.json", '["a/x", "b/y"]', {"name_by": NameBy.member}, "--name-by member needs proxies"),
     ("a.xyz", "", {}, r"the suffix '\.xyz': expected a checkpoint of the loss"),
-    ("a.json", '["a/x", "b/y"]', {"out": "x.csv", "pictures": "."}, "--pictures is shown on the p"),
+    (
+        "a.json",
+        '["a/x", "b/y"]',
+        {"out": "x.csv", "pictures": "."},
+        "--pictures is shown only on the",
+    ),
     ("a.json", '["a/x", "b/y"]', {"pictures": "nowhere"}, "--pictures takes a folder"),
 ]
 
