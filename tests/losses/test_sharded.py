@@ -320,7 +320,11 @@ def test_without_a_process_group():
         ({"coarse_proxies": "live"}, ValueError, "coarse_proxies can only be 'fixed'"),
         ({"coarse_proxies": "learned"}, ValueError, "can only be 'fixed' in .*got 'learned'"),
         ({"engine": "pml"}, ValueError, "engine must be a FastPath with class_share=1"),
-        ({"engine": FastPath(class_share=0.5)}, ValueError, "or sampled"),
+        (
+            {"engine": FastPath(class_share=0.5)},
+            ValueError,
+            "cannot be left to PML.s losses or sampled",
+        ),
         ({"distance": distances.CosineSimilarity(power=2)}, ValueError, "leave it out"),
         ({"weight_regularizer": regularizers.LpRegularizer()}, ValueError, "regularizer"),
         ({"margn": 0.1}, TypeError, "margn"),
