@@ -149,22 +149,19 @@ def grown_table(table: np.ndarray, num_new: int, parents: Any, given: Sequence[i
     """
     new = np.full((num_new, table.shape[1]), -1)
     new[:, 0] = len(table) + np.arange(num_new)
-    if (parents is None) != (not given):
-        raise TypeError(
-            "parents is for a hierarchy that is given, but this one is discovered: leave it out"
-            if parents is not None
-            else f"parents must say which superclasses the new classes belong to: shape "
-            f"({num_new},) or ({num_new}, {len(given)})"
-        )
+    shapes = f"shape ({num_new},) or ({num_new}, {len(given)})"
+    if parents is None and given:
+        raise TypeError(f"parents must say which superclasses the new classes belong to: {shapes}")
     if parents is not None:
+        if not given:
+            wrong = "parents is for a hierarchy that is given, but this one is discovered"
+            raise TypeError(f"{wrong}: leave it out")
         parents = as_integers(parents, "parents")
         if parents.shape == (num_new,):
             parents = _ancestors(table[:, given], parents)
         if parents.shape != (num_new, len(given)):
-            raise ValueError(
-                f"parents must have shape ({num_new},) or ({num_new}, {len(given)}), one row for "
-                f"each new class, got {parents.shape}"
-            )
+            rule = f"parents must have {shapes}, one row for each new class"
+            raise ValueError(f"{rule}, got {parents.shape}")
         new[:, given] = parents
     return np.concatenate([table, new])
 

@@ -17,10 +17,10 @@ from pytorch_metric_learning.utils import common_functions as c_f
 from ..clustering import get_clusterer
 from ..core import hierarchical_proxy_loss as core
 from ..core.level_losses import checked_weights
-from ..core.superclasses import SuperclassState, from_signs
 from ..hierarchy import Hierarchy
 from . import checks
 from .arguments import SIGNATURE, checked_arguments
+from .checkpoints import CheckpointMixin
 from .fast_path import get_engine
 from .growth import GrowthMixin
 from .processes import from_first_process
@@ -30,7 +30,7 @@ _OF_EVERY_LEVEL = ("distance", "reducer", "embedding_regularizer", "embedding_re
 _CHECKED_ON_GPU = 10  # calls; a check reads values, which makes the CPU wait for the GPU
 
 
-class HierarchicalProxyLoss(GrowthMixin):
+class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
     r"""Pull each embedding to the proxy of its class and to the proxies of its superclasses.
 
     .. math:: L(x, y) = \sum_l w_l \, L_{base}(x, P_l, y_l)
@@ -129,7 +129,6 @@ class HierarchicalProxyLoss(GrowthMixin):
         if len(self.sizes) == 1:
             checks.check_engine(self.engine, "with one level")
 
-    # ------------------------------------------------------------ the loss
     def forward(
         self,
         embeddings: torch.Tensor,
@@ -162,8 +161,8 @@ class HierarchicalProxyLoss(GrowthMixin):
 
     def _set_weights(self, step: int) -> None:
         if self.weight_schedule is not None:
-            weights, num_levels = self.weight_schedule(step), len(self.sizes)
-            weights = checked_weights(weights, num_levels, f" at step {step}")
+            weights = self.weight_schedule(step)
+            weights = checked_weights(weights, len(self.sizes), f" at step {step}")
             self.__dict__["_level_weights"] = weights
 
     def _check_call(self, embeddings: torch.Tensor, labels: torch.Tensor) -> None:
@@ -199,9 +198,7 @@ class HierarchicalProxyLoss(GrowthMixin):
             )
 
     def proxies_in_use(self, num_levels: int) -> list[torch.Tensor]:
-        """The proxies of the finest levels as their losses store them; live ones are the current
-        means of the fine proxies, and gradients flow through them.
-        """
+        """As their losses store them; live ones are the current means, which pass on gradients."""
         proxies = super().proxies_in_use(num_levels)
         if self.coarse_proxies != "live" or num_levels == 1 or not self.is_active:
             return proxies
@@ -296,84 +293,12 @@ class HierarchicalProxyLoss(GrowthMixin):
             )
         return tree
 
-    # ------------------------------------------------------------ checkpoints
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        flat, stored = prefix + self.layout.attribute, self._stored_proxies(prefix)
-        if flat in state_dict and flat not in stored:  # from the base loss: no hierarchy yet
-            fine, *coarse = stored
-            state_dict[fine] = state_dict.pop(flat)
-            state_dict.update({key: torch.zeros_like(stored[key]) for key in coarse})
-            fresh = SuperclassState(self._given_table(), self.sizes).state_dict()
-            state_dict.update({f"{prefix}superclasses.{key}": one for key, one in fresh.items()})
-        for key in (f"{prefix}superclasses.steps", f"{prefix}superclasses.updates"):
-            if key in state_dict and state_dict[key].is_floating_point():  # cast, or averaged
-                state_dict[key] = state_dict[key].nan_to_num().round().long()
-        self._check_checkpoint(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _stored_proxies(self, prefix: str) -> dict[str, torch.Tensor]:
-        """The proxies of each level by their key in a state dict."""
-        stored = core.HierarchicalProxyLoss.proxies_in_use(self, len(self.sizes))
-        attribute = self.layout.attribute
-        return {f"{prefix}level_losses.level{n}.{attribute}": one for n, one in enumerate(stored)}
-
-    def _check_checkpoint(self, state_dict: Any, prefix: str) -> None:
-        """Raise, saying what differs, for a checkpoint of a loss with other levels or classes."""
-        stored, attribute = self._stored_proxies(prefix), self.layout.attribute
-        others = {f"{prefix}level_losses.level{level}.{attribute}" for level in range(1, 64)}
-        if not (found := {*stored, *others} & {*state_dict}):
-            return
-        if (f"{prefix}class_numbers" in state_dict) != ("class_numbers" in self._buffers):
-            raise ValueError(
-                "the classes are divided among processes either here or in the checkpoint: load it "
-                "into a loss of its own kind, and call from_unsharded(loss) or to_unsharded()"
-            )
-        if len(found) != len(stored):
-            wrong = f"the checkpoint is of a loss with {len(found)} levels"
-            wrong += f", and this one has {len(stored)} (sizes {self.sizes})"
-            hint = "construct it with the same hierarchy or num_superclasses"
-            raise ValueError(f"{wrong}: {hint}")
-        for level, (key, ours) in enumerate(stored.items()):
-            theirs, dim = state_dict[key], self.layout.class_dim
-            if key == f"{prefix}proxies":  # divided among processes
-                dim = 0
-            if theirs.shape != ours.shape:
-                counted = "proxies" if (has_centres := self.layout.centers > 1) else "classes"
-                of_classes = "num_superclasses (or hierarchy)" if level else "num_classes"
-                of_classes += " or centres per class" * has_centres
-                size = "embedding_size" if theirs.shape[dim] == ours.shape[dim] else of_classes
-                raise ValueError(
-                    f"the checkpoint's proxies of level {level} have shape {tuple(theirs.shape)}, "
-                    f"and those of this loss {tuple(ours.shape)}: construct it with the {size} of "
-                    f"the checkpoint, which has {theirs.shape[dim]} {counted} at this level"
-                )
-        signs = state_dict.get(f"{prefix}superclasses.class_signs")
-        if signs is not None and signs.shape == self.superclasses.class_signs.shape:
-            theirs, ours = from_signs(signs, self.sizes).cpu(), self._given_table()
-            other = (theirs != ours) & (ours >= 0)
-            if other.any():
-                row, level = other.nonzero()[0].tolist()
-                number, none = theirs[row, level], "no class (yet: it was to be discovered)"
-                raise ValueError(
-                    f"the checkpoint was made with another given hierarchy: class {row} belongs to "
-                    f"{none if number < 0 else f'class {number}'} of level {level} there, and to "
-                    f"{ours[row, level]} here"
-                )
-
-    def _given_table(self) -> torch.Tensor:
-        """The class labels of the levels that are given; -1 where a level is discovered."""
-        table = self.superclasses.initial.cpu().clone()
-        table[:, ~torch.tensor(self.is_given)] = -1
-        return table
-
     # ------------------------------------------------------------ what users of the base loss touch
     def __getattr__(self, name: str) -> Any:
         """The proxies and ``get_outliers`` of the base loss; nothing else of it."""
         modules = self.__dict__.get("_modules", {})
-        if name in modules:
-            return modules[name]
         levels = modules.get("level_losses")
-        if levels is None or name in self._parameters or name in self._buffers:
+        if levels is None or name in modules or name in self._parameters or name in self._buffers:
             return super().__getattr__(name)
         if name in (self.__dict__["layout"].attribute, "get_outliers"):
             return getattr(levels["level0"], name)

@@ -125,7 +125,6 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         sizes = self.sizes[: len(weights)]
         return settings._replace(sizes=sizes, class_dim=0, block_size=self.block_size)
 
-    # ---------------------------------------------------------------- the loss
     def forward(  # type: ignore[override]
         self, embeddings: Tensor, labels: Any, indices_tuple: None = None
     ) -> Tensor:
@@ -299,7 +298,6 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         copy_settings(self, whole)
         return whole
 
-    # ---------------------------------------------------------------- checkpoints
     def _stored_proxies(self, prefix: str) -> dict[str, Tensor]:
         attribute, levels = self.layout.attribute, range(1, len(self.sizes))
         key = f"{prefix}level_losses.level{{}}.{attribute}"
