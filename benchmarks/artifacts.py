@@ -1,4 +1,4 @@
-"""What a run leaves for the report beside its numbers: embeddings, retrievals and its tree.
+"""What a run leaves for the report besides its numbers: embeddings, retrievals and its tree.
 
 The report is written from these files alone, so that it can be made again, and from the folders of
 several data sets, without the data sets themselves.

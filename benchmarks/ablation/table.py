@@ -30,12 +30,12 @@ Seeds {seeds}; folds {folds}; {epochs}. {network}
 Command: `{command}`
 """
 READING = """\
-The first row is the flat loss itself, in percent; the others are differences to it in points, over
-pairs of the same seed and fold, and under "All bases" over those of all flat losses. "− reference"
-is the difference to the discovered or given tree of the first rows, which the variant changes in
-one factor. ± is the half-width of the 95% Student-t interval; bold is a difference whose interval
-does not include 0. The folds share training classes, so the pairs are not quite independent. A
-single pair has no interval: take it as one draw.
+The first row is the flat loss itself, in percent; the others are differences from it, in points,
+over pairs of the same seed and fold, and under "All bases" over those of all flat losses.
+"− reference" is the difference from the discovered or given tree of the first rows, which the
+variant changes in one factor. ± is the half-width of the 95% Student-t interval; bold is a
+difference whose interval does not include 0. The folds share training classes, so the pairs are
+not quite independent. A single pair has no interval: take it as one draw.
 s: seconds of a run."""
 
 

@@ -38,7 +38,7 @@ class Variant:
 
     @property
     def reference(self) -> Variant:
-        """What the variant is compared with, beside the flat loss."""
+        """What the variant is compared with, besides the flat loss."""
         return Variant(self.prefix)
 
     @property

@@ -93,7 +93,7 @@ def build_torchvision(model: str, weights: str, size: int) -> nn.Module:
 
 
 def constructor_arguments(model: str, size: int, weights: str) -> dict[str, Any]:
-    """What the constructor of a network is given beside its weights.
+    """What the constructor of a network is given besides its weights.
 
     Arguments:
         model: its name in torchvision.

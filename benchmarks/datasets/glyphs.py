@@ -122,7 +122,7 @@ def render_glyphs() -> dict[str, np.ndarray]:
     Every picture occurs once, under the lowest code point that it was drawn for: what repeats it
     is dropped, and so are characters with fewer than 8 pictures left. Two kinds of repeats exist:
 
-    - an oblique face that copies the upright outline: finding a copy of oneself is no retrieval;
+    - an oblique face that copies the upright outline: finding a copy of oneself is not retrieval;
     - characters of one outline, such as the A of Latin, Greek and Cyrillic or the Greek accents
       that Unicode encodes twice. Their nearest neighbour would be the other character, at distance
       0, whatever the embedding: an error that no loss can avoid and that says nothing about any.

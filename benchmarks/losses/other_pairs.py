@@ -1,4 +1,4 @@
-"""The losses of PML on pairs and tuples of embeddings beside the baselines."""
+"""The losses of PML on pairs and tuples of embeddings besides the baselines."""
 
 from __future__ import annotations
 

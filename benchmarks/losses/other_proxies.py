@@ -1,4 +1,4 @@
-"""The proxy losses of PML beside the baselines."""
+"""The proxy losses of PML besides the baselines."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class CrossBatchMemory(losses.CrossBatchMemory):
     """PML's, with its position in the queue as part of its state, so that it can be resumed."""
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What PML keeps beside the buffers."""
+        """What PML keeps besides the buffers."""
         return {"queue_idx": self.queue_idx, "has_been_filled": self.has_been_filled}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:

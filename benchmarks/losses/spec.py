@@ -32,7 +32,7 @@ class LossSpec:
     Attributes:
         name: as in ``--losses``.
         loss_class: a loss class of PML.
-        arguments: of ``loss_class``, beside ``num_classes`` and ``embedding_size``; a distance,
+        arguments: of ``loss_class``, besides ``num_classes`` and ``embedding_size``; a distance,
             reducer or regularizer may be a text such as ``"LpDistance(power=2)"``.
         source: where the settings come from.
         proxy_learning_rate: of the loss's own parameters (AdamW), if it has any. It depends on
@@ -46,7 +46,7 @@ class LossSpec:
             ``CrossBatchMemory``); at least a batch. ``None`` for none.
         hierarchy: ``None`` for a flat loss, or how HPL gets its tree: "discovered", "given", or
             "mixed" for a given one with discovered levels in it.
-        hpl_arguments: of ``HierarchicalProxyLoss``, beside those of its base. What concerns the
+        hpl_arguments: of ``HierarchicalProxyLoss``, besides those of its base. What concerns the
             discovery of a tree is not used where the tree is given.
     """
 

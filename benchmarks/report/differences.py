@@ -1,4 +1,4 @@
-"""What the hierarchy changes: paired differences to the base losses, with their intervals."""
+"""What the hierarchy changes: paired differences from the base losses, with their intervals."""
 
 from __future__ import annotations
 

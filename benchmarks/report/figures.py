@@ -73,7 +73,7 @@ def levels_picture(summary: Summary) -> Picture:
 
 
 def gain_picture(summary: Summary) -> list[Picture]:
-    """The paired differences to the base losses, if there are any."""
+    """The paired differences from the base losses, if there are any."""
     figure = differences_by_level(summary)
     if figure is None:
         return []

@@ -19,8 +19,8 @@ SEPARATED = (
 )
 CONCATENATED = (
     "Concatenated: the L2-normalised embeddings of the four models of the folds side by side, "
-    "which have four times the size; one value per seed. They are another thing than the "
-    "separated ones above and not to be compared with them."
+    "which have four times the size; one value per seed. Do not "
+    "compare them with the separated ones above, which are of single models."
 )
 FOLDS_OVERLAP = (
     "The folds share training classes, so the runs are not quite independent of one another."

@@ -70,7 +70,7 @@ def score_column(summary: Summary) -> int | None:
 
 
 def difference_rows(summary: Summary) -> list[Row]:
-    """For each hierarchical loss the paired difference to its base loss, in points."""
+    """For each hierarchical loss the paired difference from its base loss, in points."""
     return [
         Row(
             difference_name(loss, base),

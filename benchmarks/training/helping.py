@@ -1,4 +1,4 @@
-"""What the processes beside the first do when several train a run together."""
+"""What the processes other than the first do when several train a run together."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.nd
     """Labels as ``int64``, 1-D or 2-D as given, or with the levels of a hierarchy above them.
 
     ``TypeError`` if they are not integers; ``ValueError`` for another shape, integers beyond
-    ``int64``, and labels that have levels of their own beside the hierarchy.
+    ``int64``, and labels that have levels of their own besides the hierarchy.
     """
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):

@@ -16,7 +16,7 @@ from benchmarks.command_line import main
 from benchmarks.files import DamagedFileError
 
 VARIANTS = ("hpl:proxy_nca", "hpl:proxy_nca:warmup=0", "hpl_given:proxy_nca")
-# the difference to the flat loss, a share
+# the difference from the flat loss, a share
 GAINS = {"hpl:proxy_nca": 0.01, "hpl:proxy_nca:warmup=0": -0.02, "hpl_given:proxy_nca": 0.0}
 
 

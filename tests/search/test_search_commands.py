@@ -195,7 +195,7 @@ def test_page(own_gallery, call):
     assert [one.text for one in page.findall(".//h2")] == ["query <b>.png"]
     assert [one.text.strip() for one in page.findall(".//h3")] == ["dairy", "fruit"]
     assert "http" not in text
-    assert [one.text for one in page.findall(".//title")] == ["1 searched picture"]
+    assert [one.text for one in page.findall(".//title")] == ["Results for 1 picture"]
 
 
 def test_broken_queries_are_left_out_if_asked(own_gallery, call):

@@ -117,7 +117,7 @@ function keep(upload) {
 function chooseFrom(transfer) {
   const file = [...transfer.files][0];
   if (file) chooseFile(file);
-  else showError("This is no file. Save the picture first, then drop the file here.");
+  else showError("This is not a file. Save the picture first, then drop the file here.");
 }
 
 function listen() {
