@@ -1,4 +1,4 @@
-"""Galleries that are searched: one, or two over the same pictures to be compared."""
+"""Galleries that are searched: one, or two over the same pictures, to compare."""
 
 from __future__ import annotations
 

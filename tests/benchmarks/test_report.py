@@ -137,7 +137,7 @@ def test_concatenated_and_separated_are_two_tables(stored):
     assert rows["contrastive"] == ["50.0"] * 6
     assert list(rows) == ["hpl:proxy_anchor", "proxy_anchor", "contrastive"]
     assert "Separated: " in found["Results"].note
-    assert "not to be compared" in found["Concatenated"].note
+    assert "Do not compare them with the separated" in found["Concatenated"].note
     assert set(collect_concatenated(stored).losses) == set(rows)
 
 
