@@ -26,7 +26,10 @@ WIDTH = 11
 
 
 def forest(studies: Sequence[DatasetStudy]) -> Figure:
-    """Differences from the flat losses at the finest level: a panel each for both kinds of tree."""
+    """Differences from the flat losses at the finest level: a panel each for both kinds of tree.
+
+    An arrowhead at the border of a panel stands for an interval, or a mark, that lies beyond it.
+    """
     from .study import variants_of
 
     groups = {prefix: [v for v in variants_of(studies) if v.prefix == prefix] for prefix in
@@ -35,14 +38,15 @@ def forest(studies: Sequence[DatasetStudy]) -> Figure:
     most = max(map(len, groups.values()))
     figure = Figure(figsize=(WIDTH, 1.4 + LINE_HEIGHT * most), layout="constrained")
     panels = figure.subplots(1, len(groups), sharex=True, squeeze=False)[0]
+    limits = _limits(studies)
     for axes, (prefix, variants) in zip(panels, groups.items(), strict=True):
-        _panel(axes, studies, variants)
+        _panel(axes, studies, variants, limits)
         axes.set(
             title=f"{HPL_PREFIXES[prefix].capitalize()} trees",
             xlabel="MAP@R of the finest level: difference (points)",
         )
         axes.set_ylim(most - 0.5, -0.5)  # the first variant on top
-    panels[0].set_xlim(*_limits(studies))
+    panels[0].set_xlim(*limits)
     handles, labels = [], []
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -53,7 +57,12 @@ def forest(studies: Sequence[DatasetStudy]) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, studies: Sequence[DatasetStudy], variants: Sequence[Variant]) -> None:
+def _panel(
+    axes: Axes,
+    studies: Sequence[DatasetStudy],
+    variants: Sequence[Variant],
+    limits: tuple[float, float],
+) -> None:
     series = [
         (number, study, base)
         for number, study in enumerate(studies)
@@ -68,17 +77,23 @@ def _panel(axes: Axes, studies: Sequence[DatasetStudy], variants: Sequence[Varia
             for row in study.rows[base]
             if row.variant in places
         ]
+        colour = look_of(base).colour.light
         axes.errorbar(
             [mean for _, mean, _ in shown],
             [place for place, _, _ in shown],
             xerr=np.nan_to_num([half for _, _, half in shown]),
             fmt=MARKERS[number % len(MARKERS)],
-            color=look_of(base).colour.light,
+            color=colour,
             markersize=4.5,
             capsize=2,
             elinewidth=1.1,
             label=f"{study.name}, {full_name(base)}",
         )
+        for border, arrow, side in zip(limits, "<>", (-1, 1), strict=True):
+            ends = [(place, mean + side * np.nan_to_num(half)) for place, mean, half in shown]
+            beyond = [place for place, end in ends if side * end > side * border]
+            at_border = axes.plot([border] * len(beyond), beyond, arrow, color=colour, markersize=5)
+            at_border[0].set(clip_on=False, in_layout=False)
     axes.axvline(0, color="#000000", linewidth=0.8)
     names = [variant.change.replace("=", " = ") or "reference" for variant in variants]
     axes.set_yticks(range(len(variants)), names)

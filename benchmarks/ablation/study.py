@@ -136,9 +136,9 @@ def _text(studies: Sequence[DatasetStudy], command: str) -> str:
         "# What each setting of HPL changes\n",
         "**Validation classes only**: no run has been evaluated on the test classes.\n",
         f"Command: `{command}`\n",
-        "![Differences to the flat losses](study.png)\n",
+        "![Differences from the flat losses; where an interval goes on, an arrowhead](study.png)\n",
         "## All data sets\n",
-        "Differences to the flat loss in points, each with the half-width of its 95% interval.\n",
+        "Differences from the flat loss in points, each with the half-width of its 95% interval.\n",
         *(_overview(studies, key) for key in (FINEST, f"{PRIMARY}_level1", *list(HIERARCHY_NAMES))),
         f"The factors:\n\n{factors}" if factors else "",
     ]

@@ -87,6 +87,20 @@ def test_every_variant_has_a_line_in_the_picture(out):
     assert means == [pytest.approx([1.0, -2.0]), pytest.approx([1.0])]
 
 
+def arrowheads(axes):
+    """Where the arrowheads are by their direction."""
+    heads = [line for line in axes.lines if line.get_marker() in ("<", ">")]
+    return {line.get_marker(): line.get_xdata()[0] for line in heads if len(line.get_xdata())}
+
+
+def test_an_interval_that_goes_on_beyond_the_picture_has_an_arrowhead(out):
+    write_run(out / "ablation/glyphs", "proxy_nca", 2, 0, 0.5)
+    write_run(out / "ablation/glyphs", "hpl:proxy_nca", 2, 0, 0.6)
+    discovered, given = forest(read_study(out)).axes
+    assert arrowheads(discovered) == dict(zip("<>", discovered.get_xlim(), strict=True))
+    assert arrowheads(given) == {}
+
+
 def test_different_trainings_do_not_come_into_one_table(out):
     write_run(out / "ablation/glyphs", "proxy_nca", 2, 0, 0.5, epochs=2)
     with pytest.raises(
