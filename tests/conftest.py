@@ -1,10 +1,17 @@
-"""What holds for all tests: how they share the cores, and which of them stay together.
+"""What holds for all tests: how they share the cores, which of them stay together, and their cache.
 
 ``pytest -n 2 --dist loadgroup`` runs them in two processes.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of pytest-xdist and of tests inherit it
+    cache = tempfile.mkdtemp(prefix="pml-hierarchical-tests-")  # not that of the user
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    os.environ["PML_HIERARCHICAL_CACHE"] = cache
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the processes of tests
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from platformdirs import user_cache_path
 
 from benchmarks.cache import cache_directory, cached_arrays
 
@@ -39,6 +40,12 @@ def test_directory(monkeypatch, variables, expected):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_directory() == Path(expected).expanduser()
+
+
+def test_the_tests_leave_the_cache_of_the_user_alone():
+    assert not cache_directory().is_relative_to(
+        user_cache_path("pml-hierarchical", appauthor=False)
+    )
 
 
 def test_the_directory_of_the_environment_is_the_default(tmp_path, monkeypatch, computation):
