@@ -30,8 +30,7 @@ class ClassNames:
         self.classes = classes
         self.known = known & (classes >= 0)
         self._shown = [
-            [_without_parent(name, self._above(level, node)) for node, name in enumerate(own)]
-            for level, own in enumerate(names)
+            list(map(_without_parent, own, self._parents(level))) for level, own in enumerate(names)
         ]
         self._offered = list(map(_told_apart, self._shown, names))
         self._folded = [[folded(name) for name in own] for own in names]
@@ -110,11 +109,12 @@ class ClassNames:
             return None
         return int((self.labels[a] != self.labels[b]).sum())
 
-    def _above(self, level: int, node: int) -> str:
+    def _parents(self, level: int) -> list[str]:
+        """The name of the superclass of each class of a level; "" at the coarsest."""
         if level + 1 == self.num_levels:
-            return ""
-        first = int(np.argmax(self.labels[:, level] == node))
-        return self.names[level + 1][self.labels[first, level + 1]]
+            return [""] * len(self.names[level])
+        first = np.unique(self.labels[:, level], return_index=True)[1]
+        return [self.names[level + 1][node] for node in self.labels[first, level + 1]]
 
 
 def _without_parent(name: str, parent: str) -> str:
