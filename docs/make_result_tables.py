@@ -71,6 +71,8 @@ def merged(paths: Sequence[Path]) -> pd.DataFrame:
             f"{RESULTS / 'runs.csv'} another name, such as 'glyphs, 48 epochs'"
         )
     runs = runs.drop_duplicates(RUN, keep="last")
+    # the order of losses is that of the file to be written, so that reading it again keeps it
+    runs = runs.sort_values("dataset", kind="stable")
     order = {loss: place for place, loss in enumerate(dict.fromkeys(runs["loss"]))}
     return runs.sort_values(RUN, key=lambda c: c.map(order) if c.name == "loss" else c)
 

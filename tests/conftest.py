@@ -12,7 +12,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # the processes of pytest-xdist and
     cache = tempfile.mkdtemp(prefix="pml-hierarchical-tests-")  # not that of the user
     atexit.register(shutil.rmtree, cache, ignore_errors=True)
     os.environ["PML_HIERARCHICAL_CACHE"] = cache
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the processes of tests
+else:  # before torch is imported, and for the processes of tests
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
