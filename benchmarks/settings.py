@@ -69,6 +69,11 @@ class TrainingSettings:
         """The number of iterations of the whole training."""
         return self.epochs * self.iterations_per_epoch
 
+    @property
+    def warmup_steps(self) -> int:
+        """The warm-up of HPL in iterations."""
+        return round(self.warmup * self.iterations)
+
     def images_per_batch(self, num_classes: int) -> int:
         """``batch_size``, or less with few classes: each occurs once in a batch."""
         return min(self.batch_size, num_classes * self.samples_per_class)
@@ -76,7 +81,7 @@ class TrainingSettings:
     @property
     def loss_overrides(self) -> dict[str, dict[str, Any]]:
         """What ``find_loss`` takes: ``losses``, and the warm-up of HPL in training steps."""
-        warmup = {"warmup": round(self.warmup * self.iterations)}
+        warmup = {"warmup": self.warmup_steps}
         found = {name: dict(chosen) for name, chosen in self.losses.items()}
         for prefix in ("hpl", "hpl_given"):
             found[prefix] = warmup | found.get(prefix, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,8 @@ from .training import evaluate_untrained, help_to_train, train
 from .training.tree import training_tree
 from .wording import already_done
 
-Adapt = Callable[[LossSpec, TrainingSettings], tuple[LossSpec, TrainingSettings]]
+Changes = Mapping[str, Any]  # attributes of TrainingSettings
+Adapt = Callable[[LossSpec, TrainingSettings, Changes], tuple[LossSpec, TrainingSettings]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
     Arguments:
         request: what was asked for.
         adapt: changes a loss and its training, e.g. to the settings that were found by a search;
-            what the request itself sets takes precedence.
+            it gets what the request sets of the training, which takes precedence.
 
     Raises:
         ValueError: for an unknown data set or loss (with the nearest name), a fold that does not
@@ -79,10 +80,11 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
     changes = changed_training(request)
     chosen = []
     for name in request.losses:
-        spec, training = find_loss(name, settings.loss_overrides), settings.for_loss(name)
+        spec = find_loss(name, settings.loss_overrides)
+        training = replace(settings.for_loss(name), **changes)
         if adapt is not None:
-            spec, training = adapt(spec, training)
-        chosen.append((request.given.on(spec), replace(training, **changes)))
+            spec, training = adapt(spec, training, changes)
+        chosen.append((request.given.on(spec), training))
     request.given.check([spec for spec, _ in chosen])
     check_backbone(source.dataset, source.backbone)
     checked_device(source.device)

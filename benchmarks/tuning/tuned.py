@@ -129,18 +129,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def apply_tuned(
-    spec: LossSpec, settings: TrainingSettings, tuned: Mapping[str, Tuned]
+    spec: LossSpec,
+    settings: TrainingSettings,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    tuned: Mapping[str, Tuned],
 ) -> tuple[LossSpec, TrainingSettings]:
     """A loss and its training with the settings that were found for it.
 
     A hierarchical loss without an entry has the settings of its base, and its hierarchy the
     defaults: the two then differ in nothing but the hierarchy.
 
-    What is counted in training steps keeps its share of the training.
+    What is counted in training steps keeps its share of the training, and so does the warm-up if
+    the search was not for it.
 
     Arguments:
         spec: of any loss, by the name that it or its base was tuned by.
         settings: of the data set.
+        changes: attributes of ``settings`` that were asked for, in the place of those found.
         tuned: what :func:`tuned_settings` returned.
 
     Raises:
@@ -153,9 +159,14 @@ def apply_tuned(
             f"there are no tuned settings for {spec.name!r}, only for {known}. "
             f"`pml-hierarchical tune DATASET --losses {spec.base or spec.name}` finds some"
         )
-    searched = SETTINGS.get(found.dataset, settings).iterations_per_epoch
-    share = settings.iterations / (found.epochs * searched)
-    of_loss = {
+    training = replace(settings, **{**found.training, **(changes or {})})
+    searched = found.training.get(
+        "iterations_per_epoch", SETTINGS.get(found.dataset, settings).iterations_per_epoch
+    )
+    share = training.iterations / (found.epochs * searched)
+    is_usual = spec.hpl_arguments.get("warmup") == settings.warmup_steps
+    usual = {"warmup": training.warmup_steps} if is_usual else {}
+    of_loss = usual | {
         key: max(_OF_LENGTH[key], round(value * share))
         if key in _OF_LENGTH and isinstance(value, (int, float))
         else value
@@ -165,7 +176,7 @@ def apply_tuned(
         changed = spec.with_settings(of_loss)
     except ValueError as error:
         raise ValueError(f"{found.source}: {error}") from error
-    return changed, replace(settings, **found.training)
+    return changed, training
 
 
 def adapt_to_tuned(file: str | None, source: DataSource) -> Adapt | None:

@@ -80,7 +80,8 @@ def test_the_first_length_is_that_of_the_full_training(make_convergence, monkeyp
 
 
 def test_settings_of_a_search_and_of_the_command(make_convergence):
-    def adapt(spec, settings):
+    def adapt(spec, settings, changes):
+        assert changes["weight_decay"] == settings.weight_decay == 0.25
         return spec, replace(settings, learning_rate=settings.epochs / 1000)
 
     convergence = make_convergence(adapt=adapt, given=given_settings(["weight_decay=0.25"]))

@@ -381,7 +381,7 @@ def test_a_batch_size_that_was_chosen_is_kept_with_what_was_found(make_tuning, m
     run_tuning(tuning, Console(quiet=True))
     assert "--epochs 1 --batch-size 8\n" in tuning.settings.read_text()
     found = tuned_settings(tuning.settings)
-    _, settings = apply_tuned(find_loss("proxy_anchor"), SETTINGS["small"], found)
+    _, settings = apply_tuned(find_loss("proxy_anchor"), SETTINGS["small"], tuned=found)
     assert settings.batch_size == 8 != SETTINGS["small"].batch_size
     text = tuning.settings.read_text()
     for wrong in ("batch_size: 0", "batchsize: 8"):
@@ -456,7 +456,7 @@ def test_tuned_settings_give_the_best_trial_again(make_tuning, loss):
     best = max(trials_of(tuning), key=lambda trial: trial.value)
     settings = SETTINGS["small"].with_epochs(2)
     spec = find_loss(loss, settings.loss_overrides)
-    (config,) = search.runs(*apply_tuned(spec, settings, tuned_settings(tuning.settings)))
+    (config,) = search.runs(*apply_tuned(spec, settings, tuned=tuned_settings(tuning.settings)))
     result = read_result(config, search.trial_folder(best.number))  # refuses other settings
     assert selected(result) == best.value
     content = yaml.safe_load(tuning.settings.read_text())

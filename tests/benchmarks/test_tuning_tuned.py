@@ -6,9 +6,11 @@ import pytest
 import yaml
 
 from benchmarks.backbones import BackboneChoice
+from benchmarks.given_settings import given_settings
 from benchmarks.losses import find_loss
-from benchmarks.request import DataSource
+from benchmarks.request import DataSource, RunRequest
 from benchmarks.settings import SETTINGS
+from benchmarks.suite import plan
 from benchmarks.tuning import adapt_to_tuned, apply_tuned, tuned_settings
 
 CONTENT = {
@@ -60,12 +62,12 @@ def changed(path, value):
 def test_each_loss_gets_its_own_settings(write):
     tuned = tuned_settings(write(CONTENT))
     settings = SETTINGS["small"].with_epochs(4)
-    spec, training = apply_tuned(find_loss("proxy_anchor"), settings, tuned)
+    spec, training = apply_tuned(find_loss("proxy_anchor"), settings, tuned=tuned)
     assert spec.settings() == {"margin": 0.2, "alpha": 24.5, "proxy_learning_rate": 0.07}
     assert (training.learning_rate, training.weight_decay) == (0.02, 0.5)
     assert training.trunk_factor == 0.2
     assert (training.epochs, training.batch_size) == (4, settings.batch_size)
-    spec, training = apply_tuned(find_loss("hpl:proxy_anchor"), settings, tuned)
+    spec, training = apply_tuned(find_loss("hpl:proxy_anchor"), settings, tuned=tuned)
     assert (spec.name, spec.hierarchy) == ("hpl:proxy_anchor", "given")
     assert spec.arguments == {"margin": 0.3, "alpha": 32.0}
     assert spec.hpl_arguments == {"warmup": 11, "recluster_every": 1}
@@ -77,7 +79,9 @@ def test_each_loss_gets_its_own_settings(write):
 def test_steps_keep_their_share_of_the_training(write, epochs, steps):
     settings = SETTINGS["small"].with_epochs(epochs)
     tuned = tuned_settings(write(CONTENT))
-    spec, _ = apply_tuned(find_loss("hpl:proxy_anchor", settings.loss_overrides), settings, tuned)
+    spec, _ = apply_tuned(
+        find_loss("hpl:proxy_anchor", settings.loss_overrides), settings, tuned=tuned
+    )
     assert tuple(spec.hpl_arguments[key] for key in ("warmup", "recluster_every")) == steps
 
 
@@ -87,8 +91,39 @@ def test_steps_keep_their_share_of_longer_epochs_too(write, iterations_per_epoch
     times = iterations_per_epoch / settings.iterations_per_epoch
     settings = replace(settings, iterations_per_epoch=iterations_per_epoch)
     tuned = tuned_settings(write(CONTENT))
-    spec, _ = apply_tuned(find_loss("hpl:proxy_anchor", settings.loss_overrides), settings, tuned)
+    spec, _ = apply_tuned(
+        find_loss("hpl:proxy_anchor", settings.loss_overrides), settings, tuned=tuned
+    )
     assert spec.hpl_arguments["warmup"] == round(times * 11)
+
+
+@pytest.mark.parametrize(
+    ("common", "given", "iterations", "warmup"),
+    [
+        ({}, [], 4, 0.3),
+        ({"iterations_per_epoch": 20}, [], 20, 0.3),
+        ({"iterations_per_epoch": 20}, ["iterations_per_epoch=5"], 5, 0.3),
+        ({"iterations_per_epoch": 20, "warmup": 0.25}, [], 20, 0.25),
+        ({"warmup": 0.25}, ["training.warmup=0.75"], 4, 0.75),
+    ],
+)
+def test_warm_up_is_a_share_of_the_training_of_the_file(write, common, given, iterations, warmup):
+    """Whether it is the usual one or was searched; the run's own settings take precedence."""
+    content = {**CONTENT, "training": common}
+    losses = content["losses"]
+    content["losses"] = losses | {"proxy_nca": losses["proxy_anchor"] | {"loss": {}}}
+    request = RunRequest(
+        source=DataSource("small"),
+        losses=("hpl:proxy_nca", "hpl:proxy_anchor", "proxy_nca"),
+        epochs=8,
+        given=given_settings(given),
+    )
+    usual, searched, flat = plan(request, adapt_to_tuned(str(write(content)), request.source)).runs
+    assert usual.loss.hpl_arguments["warmup"] == round(warmup * 8 * iterations)
+    of_search = CONTENT["epochs"] * common.get("iterations_per_epoch", 4)
+    assert searched.loss.hpl_arguments["warmup"] == round(11 * 8 * iterations / of_search)
+    assert {run.settings.iterations for run in (usual, searched, flat)} == {8 * iterations}
+    assert flat.settings.warmup == warmup
 
 
 def test_loss_that_was_not_tuned_is_an_error(write):
@@ -97,7 +132,7 @@ def test_loss_that_was_not_tuned_is_an_error(write):
         ValueError,
         match=r"for 'arcface', only for proxy_anchor, hpl:proxy_anchor.*--losses arcface",
     ):
-        apply_tuned(find_loss("arcface"), SETTINGS["small"], tuned)
+        apply_tuned(find_loss("arcface"), SETTINGS["small"], tuned=tuned)
 
 
 def test_hierarchical_loss_without_an_entry_differs_from_its_base_in_the_hierarchy_alone(write):
@@ -105,8 +140,8 @@ def test_hierarchical_loss_without_an_entry_differs_from_its_base_in_the_hierarc
     del content["losses"]["hpl:proxy_anchor"]
     settings, tuned = SETTINGS["small"], tuned_settings(write(content))
     spec = find_loss("hpl:proxy_anchor", settings.loss_overrides)
-    found, training = apply_tuned(spec, settings, tuned)
-    flat, flat_training = apply_tuned(find_loss("proxy_anchor"), settings, tuned)
+    found, training = apply_tuned(spec, settings, tuned=tuned)
+    flat, flat_training = apply_tuned(find_loss("proxy_anchor"), settings, tuned=tuned)
     assert training == flat_training
     assert found.flat() == flat
     assert found.hpl_arguments == spec.hpl_arguments
@@ -148,7 +183,7 @@ def test_broken_file(write, content, message):
     path = write(content)
     with pytest.raises(ValueError, match=message) as caught:  # noqa: PT012
         tuned = tuned_settings(path)
-        apply_tuned(find_loss("proxy_anchor"), SETTINGS["small"], tuned)
+        apply_tuned(find_loss("proxy_anchor"), SETTINGS["small"], tuned=tuned)
     assert "small.yaml" in str(caught.value)
 
 
