@@ -173,7 +173,7 @@ class Hierarchy(core.Hierarchy):
     def encode(self, names: Iterable[str]) -> torch.Tensor:
         """The fine labels of class names, ``int64``: how string labels become integers."""
         known = dict(zip((self.names or [None])[0] or (), range(self.num_classes), strict=False))
-        names = list(names)
+        names = [names] if isinstance(names, str) else list(names)
         if unknown := [name for name in names if name not in known]:
             near = difflib.get_close_matches(str(unknown[0]), known, n=1, cutoff=0.0)
             hint = f"; the nearest is {near[0]!r}" if near else ": level 0 has no names"

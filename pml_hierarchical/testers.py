@@ -168,6 +168,8 @@ class SameParentTester(HierarchicalTester):
         calculator.hierarchy = None  # within a parent there is one level of labels
         whole = calculator.over_hierarchy()
         names = [name for name in calculator.get_curr_metrics() if name not in whole]
+        if not names:
+            raise ValueError(f"{whole} are over the hierarchy: include a metric of single levels")
         for level in self.label_levels:
             per_parent = []
             for parent in labels[:, level + 1].unique():

@@ -59,6 +59,8 @@ def from_csv(text: str) -> Hierarchy:
         raise ValueError(f"the columns must be name and parent, got {rows.fieldnames}")
     parent_of: dict[str, str | None] = {}
     for row in rows:
+        if None in row:
+            raise ValueError(f"quote names that hold a comma: too many columns in {row}")
         name, parent = row["name"], row["parent"] or None
         if parent_of.setdefault(name, parent) != parent:
             raise ValueError(f"class {name!r} has two parents: {parent_of[name]!r} and {parent!r}")
@@ -120,8 +122,8 @@ def to_dot(tree: Hierarchy) -> str:
 
 
 def to_text(tree: Hierarchy, max_children: int | None = None) -> str:
-    """The tree as indented lines to print. If ``max_children`` is given, each superclass shows at
-    most that many classes, and how many more there are.
+    """The tree as indented lines to print. If ``max_children`` is given and not negative, each
+    superclass shows at most that many classes, and how many more there are.
 
     Example:
         >>> print(to_text(Hierarchy([[0, 0], [1, 0]], [["apple", "pear"], ["fruit"]])))
@@ -131,7 +133,7 @@ def to_text(tree: Hierarchy, max_children: int | None = None) -> str:
     """
 
     def lines(name: str, below: list[list[str]]) -> list[str]:
-        if max_children is not None and len(below) > max_children:
+        if max_children is not None and 0 <= max_children < len(below):
             below = [*below[:max_children], [f"... {len(below) - max_children} more"]]
         shown = [name]
         for number, (first, *others) in enumerate(below, start=1):
@@ -171,7 +173,7 @@ def name_superclasses(tree: Hierarchy, vectors: Any = None) -> Hierarchy:
     """Name the levels that have no names after their members; names that are given stay.
 
     Arguments:
-        tree: with names of the fine classes, such as a mixed tree of a loss.
+        tree: with names of the fine classes, such as that of a loss with a given tree.
         vectors: one for each fine class, ``(num_classes, dimension)``: a superclass is named after
             the member nearest to its mean. ``None`` names it after the word that is common among
             its members and rare elsewhere, or else after its first member.

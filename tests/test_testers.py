@@ -217,6 +217,8 @@ def test_refused():
         ours(label_hierarchy_level=[0, 2], primary_level=1).test(sets, 1, Trunk())
     with pytest.raises(ValueError, match="names no level with a parent"):
         ours(SameParentTester, label_hierarchy_level=2).test(sets, 1, Trunk())
+    with pytest.raises(ValueError, match=r"'ndcg'.* are over the hierarchy"):
+        ours(SameParentTester, include=("ndcg",)).test(sets, 1, Trunk())
 
 
 # ------------------------------------------------------------------ HookContainer

@@ -133,6 +133,13 @@ def test_text():
         "└── b/z",
         "    └── b/z/5",
     ]
+    assert trees.to_text(tree, max_children=-1) == trees.to_text(tree)
+    assert trees.to_text(tree, max_children=0).splitlines() == [
+        "a",
+        "└── ... 2 more",
+        "b",
+        "└── ... 1 more",
+    ]
 
 
 # ---------------------------------------------------------------- linkage
@@ -208,6 +215,11 @@ def test_names_without_a_common_word_and_names_twice():
             lambda: trees.from_csv("name,parent\na,x\na,y\n"),
             ValueError,
             "class 'a' has two parents: 'x' and 'y'",
+        ),
+        (
+            lambda: trees.from_csv("name,parent\napple, red,fruit\n"),
+            ValueError,
+            "quote names that hold a comma: .*'apple'.*'fruit'",
         ),
         (
             lambda: trees.to_csv(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         block_size: how many queries to take at a time; by default what fits the free memory.
         progress_bar: whether an evaluation of more than a few seconds draws one.
 
-    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, or ``distance`` is no
-    object of PML; ``ValueError`` for a metric that does not exist or an invalid ``k``.
+    Raises ``TypeError`` if ``include`` or ``exclude`` is not a list or tuple, or ``distance`` not
+    one of PML's; ``ValueError`` for a metric that does not exist or an invalid ``k``.
 
     >>> embeddings = torch.tensor([[0.0], [0.1], [1.0], [1.2], [5.0], [5.3]])
     >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [1, 0], [2, 1], [2, 1]])
@@ -187,10 +188,9 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
 
         Returns ``{name: value}``, with the level after the name (``precision_at_1_level0``) if the
         labels have levels or there is a ``hierarchy``; NaN where no query has a value. Raises
-        ``TypeError`` for labels that are not integers, and ``ValueError`` for NaN or infinite
+        ``TypeError`` for labels that are not whole numbers, and ``ValueError`` for NaN or infinite
         embeddings, shapes that do not fit, nothing to search, or metrics over the hierarchy if the
-        labels are not a tree: a class in two superclasses.
-        """
+        labels are not a tree: a class in two superclasses."""
         if (reference is None) != (reference_labels is None):
             raise ValueError("give reference and reference_labels together, or neither")
         if reference is None:
@@ -202,7 +202,8 @@ class HierarchicalAccuracyCalculator(core.HierarchicalAccuracyCalculator):
         if num_levels != others.shape[1]:
             wrong = f"query_labels have {num_levels} levels"
             raise ValueError(f"{wrong} and reference_labels {others.shape[1]}")
-        chosen = list(range(num_levels) if levels is None else dict.fromkeys(levels))
+        wanted = [levels] if isinstance(levels, int) else levels
+        chosen = list(range(num_levels) if wanted is None else dict.fromkeys(map(index, wanted)))
         if not chosen or not set(chosen) <= set(range(num_levels)):
             known = f"0..{num_levels - 1} (0 is the finest)"
             raise ValueError(f"levels must be some of {known}, got {chosen}")

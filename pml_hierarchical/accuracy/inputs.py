@@ -22,7 +22,7 @@ class Embeddings:
     numpy makes an array of; a memory map stays on disk. ``name`` is what errors call them, and
     ``device`` is where slices go. ``dtype`` is ``torch.float64`` if the values are, else
     ``torch.float32``; ``largest`` is the largest absolute value, and ``smallest`` the smallest of
-    the rows' largest absolute values, zero rows left out. A ``TypeError`` for values that are no
+    the rows' largest absolute values, zero rows left out. A ``TypeError`` for values that are not
     real numbers, and a ``ValueError`` for another shape, no column, or values that are not finite.
     """
 
@@ -97,9 +97,8 @@ def check_embeddings(
 def with_ancestors(labels: Any, name: str, hierarchy: Hierarchy | None) -> np.ndarray:
     """Labels as ``int64``, 1-D or 2-D as given, or with the levels of a hierarchy above them.
 
-    ``TypeError`` if they are not integers; ``ValueError`` for another shape, integers beyond
-    ``int64``, and labels that have levels of their own besides the hierarchy.
-    """
+    ``TypeError`` if they are not whole numbers; ``ValueError`` for another shape, integers beyond
+    ``int64``, and labels that have levels of their own besides the hierarchy."""
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
         rule = "shape (num_samples,) or (num_samples, num_levels)"

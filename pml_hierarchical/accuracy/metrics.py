@@ -90,7 +90,7 @@ def average_precision(
     [0.8333333333333333]
     """
     num_relevant = relevance.sum(dim=1) if num_relevant is None else num_relevant
-    ranks = _checked(relevance, ranks, num_relevant)
+    ranks = _checked(relevance, ranks, num_relevant, ndim=1)
     return _sum_of_precisions(relevance, ranks.double().reciprocal()) / num_relevant
 
 
@@ -238,7 +238,7 @@ def mistake_severity(levels: Tensor, level_counts: Tensor, ranks: Tensor | None 
     >>> mistake_severity(levels, count_levels(levels, 2)).tolist()
     [nan, 1.0]
     """
-    height = level_counts.shape[1] - _top(levels, ranks, 1, level_counts).sum(dim=1).double()
+    height = -_top(levels, ranks, 1, level_counts).sum(dim=1).double() + level_counts.shape[1]
     return torch.where((height > 0) & (level_counts[:, -1] > 0), height, torch.nan)
 
 
@@ -260,18 +260,17 @@ def mistake_severity_at_k(
 
 # ------------------------------------------------------------------ what they share
 def _checked(
-    items: Tensor, ranks: Tensor | None, counts: Tensor | None = None, k: int = 1
+    items: Tensor, ranks: Tensor | None, counts: Tensor | None = None, k: int = 1, ndim: int = 2
 ) -> Tensor:
     """``ranks``, or those of a whole list, of a shape that broadcasts with ``items``."""
     if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k must be an integer of at least 1, got {k!r}")
     if items.ndim != 2:
         raise ValueError(f"expected shape (num_queries, num_items), got {tuple(items.shape)}")
-    if counts is not None and len(counts) != len(items):
-        raise ValueError(
-            f"num_relevant and level_counts need a row for each of the {len(items)} queries, "
-            f"got shape {tuple(counts.shape)}"
-        )
+    if counts is not None and (counts.shape[:1] != items.shape[:1] or counts.ndim != ndim):
+        rule = ("num_relevant", "({})") if ndim == 1 else ("level_counts", "({}, num_levels)")
+        rule = f"{rule[0]} must have shape {rule[1].format(len(items))}"
+        raise ValueError(f"{rule} for {len(items)} queries, got shape {tuple(counts.shape)}")
     if ranks is None:
         return torch.arange(1, items.shape[1] + 1, device=items.device)[None]
     if ranks.shape != items.shape:
@@ -290,7 +289,7 @@ def _first_r(
     relevance: Tensor, num_relevant: Tensor | None, ranks: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     num_relevant = relevance.sum(dim=1) if num_relevant is None else num_relevant
-    ranks = _checked(relevance, ranks, num_relevant)
+    ranks = _checked(relevance, ranks, num_relevant, ndim=1)
     width = int(num_relevant.max()) if len(num_relevant) else 0
     relevance = relevance[:, :width] & (ranks[:, :width] <= num_relevant[:, None].to(ranks.dtype))
     return relevance, num_relevant, ranks[:, :width].expand_as(relevance)

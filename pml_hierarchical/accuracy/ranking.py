@@ -87,7 +87,7 @@ class RankedBlock:
             labels = torch.cat([labels, labels.amin(dim=0, keepdim=True) - 1])  # of index -1
             given["query_labels"] = self.codes.query_labels[self.start : self.stop, at]
             given["knn_labels"] = labels[:, at][self.indices]
-            given["knn_indices"], given["num_partners"] = self.indices, self.num_partners[:, at]
+            given["num_partners"] = self.num_partners[:, at]
         return given
 
     def first(self, depth: int) -> RankedBlock:

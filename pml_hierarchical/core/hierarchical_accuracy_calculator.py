@@ -29,8 +29,8 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
     One search serves all levels, a block of queries at a time, so that memory does not grow with
     their number. Results have the names of PML's testers: ``precision_at_1_level0`` for 2-D labels.
     Arguments: PML's, except ``label_comparison_fn``. Metrics are methods ``calculate_<name>``, as
-    in PML, called for every block. They return one value per query, NaN if it does not count, or,
-    like PML's, the mean of every class if ``self.return_per_class``.
+    in PML, called for every block. They return a tensor or array with one value per query, NaN if
+    it does not count, or like PML's, if ``self.return_per_class``, a list of the classes' means.
 
     >>> calculator = HierarchicalAccuracyCalculator(include=("precision_at_1",))
     >>> labels = torch.tensor([[0, 0], [0, 0], [1, 0], [2, 0]])
@@ -137,10 +137,11 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
                     not_lone_query_mask=mask,
                     ref_includes_query=own,
                 )
-                if not isinstance(values, Tensor):  # the mean of every class that has a value
+                if isinstance(values, list):  # the mean of every class that has a value
                     means = torch.tensor(values, dtype=torch.float64, device=mask.device)
                     mask = mask | (len(means) == classes.shape[1])  # or of all classes
                     values = torch.full_like(mask, torch.nan, dtype=torch.float64)
                     values[mask] = means[labels[rows, level][mask].unique(return_inverse=True)[1]]
-                block.append(torch.where(mask, values.double(), torch.nan))
+                values = torch.as_tensor(values).to(mask.device, torch.float64)
+                block.append(torch.where(mask, values, torch.nan))
             yield block

@@ -13,8 +13,7 @@ class HierarchicalTester(GlobalEmbeddingSpaceTester):
     Records are named as PML names them: ``precision_at_1_level0`` and, where several levels are
     evaluated, ``AVERAGE_precision_at_1``. Metrics over the hierarchy have no level and no average;
     they see all levels of the labels, whichever ``label_hierarchy_level`` asks for. The default
-    calculator leaves out NMI and AMI, which run k-means.
-    """
+    calculator leaves out NMI and AMI, which run k-means."""
 
     accuracy_calculator: Any
 

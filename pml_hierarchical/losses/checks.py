@@ -38,17 +38,13 @@ def checked_labels(labels: Any, embeddings: torch.Tensor, embedding_size: int) -
     if not isinstance(labels, torch.Tensor):
         array = np.asarray(labels)
         if array.dtype.kind in "USO":
-            raise TypeError(
-                f"labels must be integers, got {array.ravel()[:1]}: encode names first, with "
-                "Hierarchy.encode(names)"
-            )
+            wrong = f"got {array.ravel()[:1]}: encode names first, with Hierarchy.encode(names)"
+            raise TypeError(f"labels must be integers, {wrong}")
         # a copy in the byte order of this machine, which torch can take
         labels = torch.as_tensor(array.astype(np.int64) if array.dtype.kind in "iu" else array)
     if labels.ndim != 1:
-        raise ValueError(
-            f"labels must be 1D, got shape {tuple(labels.shape)}: use labels[:, 0], the finest "
-            "level; the loss knows the superclasses of each class"
-        )
+        rule = "use labels[:, 0], the finest level; the loss knows the superclasses of each class"
+        raise ValueError(f"labels must be 1D, got shape {tuple(labels.shape)}: {rule}")
     is_tensor = isinstance(embeddings, torch.Tensor)
     if not is_tensor or not embeddings.is_floating_point():
         found = embeddings.dtype if is_tensor else type(embeddings).__name__
@@ -68,8 +64,7 @@ def check_values(
     embeddings: torch.Tensor, labels: torch.Tensor, num_classes: int, needs_norm: bool = False
 ) -> None:
     """Raise for labels that are not classes, and embeddings that are not finite (or, where a loss
-    ``needs_norm``, are zero). This reads values, so the CPU waits for the GPU.
-    """
+    ``needs_norm``, are zero). This reads values, so the CPU waits for the GPU."""
     lowest, highest = (int(extreme) for extreme in labels.aminmax())
     if lowest < 0 or highest >= num_classes:
         rule = f"labels must be in 0..{num_classes - 1} (num_classes={num_classes})"

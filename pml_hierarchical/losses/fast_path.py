@@ -29,7 +29,8 @@ FAST_LOSSES = {
 
 @dataclass(frozen=True)
 class FastPath:
-    """All levels in one operation, where that gives what PML's losses give, except for rounding.
+    """All levels in one operation, where that gives what PML's losses give, except for rounding
+    (and for Proxy-NCA with proxies of length zero, where it differs).
 
     It is taken for Proxy-Anchor, Proxy-NCA, Normalized Softmax, CosFace and ArcFace in 32 or 64
     bits outside of autocast (there, pass ``embeddings.float()``), with two or more levels, default

@@ -94,11 +94,9 @@ class GrowthMixin(core.HierarchicalProxyLoss):
         before, attribute = self.level_loss(level), self.layout.attribute
         for one in before.reducer.modules():
             if isinstance(one, ClassWeightedReducer) and len(one.weights) < size:
-                raise ValueError(
-                    f"a ClassWeightedReducer of level {level} has {len(one.weights)} weights, but "
-                    f"there would be {size} classes: first give "
-                    f"loss_func.level_loss({level}).reducer one weight for each of them"
-                )
+                wrong = f"a ClassWeightedReducer of level {level} has {len(one.weights)} weights"
+                fix = f"first give loss_func.level_loss({level}).reducer one weight for each"
+                raise ValueError(f"{wrong}, but there would be {size} classes: {fix}")
         loss = self.level_factory.make(level, size).to(old.device, old.dtype).train(self.training)
         for name in ("distance", "reducer", "embedding_regularizer", "weight_regularizer"):
             setattr(loss, name, getattr(before, name, None))  # may have changed, too
@@ -114,10 +112,8 @@ class GrowthMixin(core.HierarchicalProxyLoss):
             shape = (size - self.num_classes, rows.shape[1])
             vectors = torch.as_tensor(proxies, dtype=new.dtype, device=new.device)
             if vectors.shape != shape or not vectors.isfinite().all():
-                raise ValueError(
-                    f"proxies must have shape {shape}, one finite vector for each new class, got "
-                    f"{tuple(vectors.shape)}: {proxies!r:.200}"
-                )
+                rule = f"proxies must have shape {shape}, one finite vector for each new class"
+                raise ValueError(f"{rule}, got {tuple(vectors.shape)}: {proxies!r:.200}")
             rows[len(old_rows) :] = self.layout.rows(self.layout.stored_form(vectors))
         return loss
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from pytorch_metric_learning.reducers import MeanReducer
+from pytorch_metric_learning.reducers import DoNothingReducer, MeanReducer
 from pytorch_metric_learning.utils import common_functions as c_f
 
 from ..clustering import get_clusterer
@@ -109,6 +109,9 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
         super().__init__(**given)
         if schedule and len(self.sizes) == 1:
             raise ValueError("level_weights has no effect: with one level, this is the base loss")
+        reducers = [one.reducer for one in self.level_losses.values()]
+        if len({isinstance(reducer, DoNothingReducer) for reducer in reducers}) > 1:
+            raise ValueError(f"a DoNothingReducer must be that of every level, got {reducers}")
         self.check_engine()
         self.weight_schedule = schedule
         self._num_hooks = 0  # on optimizers: the last one counts steps; if none, calls are counted
@@ -208,8 +211,7 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
 
     def get_logits(self, embeddings: torch.Tensor, level: int = 0) -> Any:
         """The base loss's logits of the classes of a level, ``(batch_size, sizes[level])``; a
-        ``ValueError`` if there is no such level, a ``RuntimeError`` if it is not built yet.
-        """
+        ``ValueError`` if there is no such level, a ``RuntimeError`` if it is not built yet."""
         if level not in range(len(self.sizes)):
             raise ValueError(f"level must be in 0..{len(self.sizes) - 1}, got {level!r}")
         if level > 0 and not self.is_active:
@@ -241,7 +243,7 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
 
         For gradient accumulation, activation checkpointing, and optimizers that call the loss
         several times per step (SAM, L-BFGS). With several optimizers or calls, only the last one
-        is counted; copies of the loss count no steps.
+        is counted. A copy of the loss, and one that was pickled, counts its calls.
 
         Example:
             >>> loss_func = HierarchicalProxyLoss(100, 64)
@@ -259,6 +261,9 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
                 self.superclasses.count_step()
 
         optimizer.register_step_post_hook(count)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_num_hooks": 0}  # the optimizer's hooks are not copied
 
     def class_vectors(self) -> torch.Tensor:
         """One vector per fine class; an error if processes that train together differ in them."""

@@ -66,6 +66,19 @@ def test_refused(error, message, arguments):
         evaluate(*arguments)
 
 
+def test_levels_are_integers():
+    whole = evaluate(EMBEDDINGS, LABELS)
+    one = evaluate(EMBEDDINGS, LABELS, levels=1)
+    assert one == evaluate(EMBEDDINGS, LABELS, levels=np.array([1]))
+    assert one == {name: whole[name] for name in whole if not name.endswith("level0")}
+    for levels in ([1.5], "1"):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            evaluate(EMBEDDINGS, LABELS, levels=levels)
+    for levels in (2, [], [0, -1]):
+        with pytest.raises(ValueError, match=r"levels must be some of 0\.\.1"):
+            evaluate(EMBEDDINGS, LABELS, levels=levels)
+
+
 def test_a_conflict_between_queries_and_references():
     others = LABELS.copy()
     others[:2, 1] = 1

@@ -100,5 +100,8 @@ def test_bad_arguments():
         metrics.recall_at_k(block[0], 1)
     with pytest.raises(ValueError, match=r"ranks must have the shape of the items, \(2, 3\)"):
         metrics.average_precision(block, ranks=torch.ones(2, 2))
-    with pytest.raises(ValueError, match=r"a row for each of the 2 queries"):
-        metrics.r_precision(block, torch.ones(3))
+    wrong = r"num_relevant must have shape \(2\) for 2 queries, got"
+    for shape in ((3,), (2, 1), ()):
+        for metric in (metrics.r_precision, metrics.average_precision):
+            with pytest.raises(ValueError, match=wrong):
+                metric(block, torch.ones(shape))

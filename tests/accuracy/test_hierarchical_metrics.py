@@ -171,8 +171,10 @@ def test_nothing_related_is_no_value():
 
 def test_bad_arguments():
     block = torch.tensor([[1, 0]])
-    with pytest.raises(ValueError, match="a row for each of the 1 queries"):
-        metrics.ndcg(block, torch.tensor([[1], [1]]))
+    for counts in ([[1], [1]], [1], 1):
+        for metric in (metrics.ndcg, metrics.average_set_intersection, metrics.mistake_severity):
+            with pytest.raises(ValueError, match=r"level_counts must have shape \(1, num_levels\)"):
+                metric(block, torch.tensor(counts))
     with pytest.raises(ValueError, match="k=3 is larger than the list of 2 items"):
         metrics.mistake_severity_at_k(block, 1, 3)
 

@@ -166,6 +166,9 @@ class WithOwnMetrics(HierarchicalAccuracyCalculator):
     def calculate_second(self, knn_labels, query_labels, **kwargs):
         return (knn_labels[:, 1] == query_labels).float()
 
+    def calculate_second_as_array(self, **kwargs):
+        return self.calculate_second(**kwargs).cpu().numpy()
+
     def calculate_as_in_pml(self, **kwargs):
         return self.calculate_precision_at_1(**kwargs)
 
@@ -173,11 +176,13 @@ class WithOwnMetrics(HierarchicalAccuracyCalculator):
 def test_own_metrics(small_blocks):
     embeddings, labels = sample()
     lists = brute_force.ranked_lists(embeddings, labels, embeddings, labels, True)
-    ours = WithOwnMetrics(include=("second", "as_in_pml", "precision_at_1"), device=CPU)
+    names = ("second", "second_as_array", "as_in_pml", "precision_at_1")
+    ours = WithOwnMetrics(include=names, device=CPU)
     found = ours.get_accuracy(embeddings, labels)
     for level in range(3):
         right = [x[1] >= 3 - level for x in lists if any(v >= 3 - level for v in x)]
         assert found[f"second_level{level}"] == pytest.approx(np.mean(right))
+        assert found[f"second_as_array_level{level}"] == found[f"second_level{level}"]
         assert found[f"as_in_pml_level{level}"] == found[f"precision_at_1_level{level}"]
 
 

@@ -168,7 +168,7 @@ def test_levels_without_names():
     assert tree.names == (("a", "b"), None)
     assert Hierarchy.from_dict(json.loads(json.dumps(tree.to_dict()))) == tree
     assert tree != Hierarchy(tree.class_labels)
-    assert tree.encode(["b"]).tolist() == [1]
+    assert tree.encode(["b"]).tolist() == tree.encode("b").tolist() == [1]
     with pytest.raises(ValueError, match="called 'a': level 0 has no names"):
         Hierarchy([[0, 0], [1, 0]], [None, ["a"]]).encode(["a"])
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning.losses import CrossBatchMemory
+from pytorch_metric_learning.reducers import DoNothingReducer
 
 from pml_hierarchical import Hierarchy, losses
 from pml_hierarchical.clustering import KMeans
@@ -46,6 +47,14 @@ losses.register_proxy_loss(TwoFold, "centres")
         ({"num_superclasses": 2.5}, TypeError, "num_superclasses must be integers.*got 2.5"),
         ({"num_superclasses": True}, TypeError, "got True"),
         ({"num_superclasses": "many"}, TypeError, "'many'"),
+        *(
+            (
+                {"level_kwargs": {level: {"reducer": DoNothingReducer()}}},
+                ValueError,
+                "DoNothingReducer must be that of every level",
+            )
+            for level in (0, 1)
+        ),
         ({"num_superclasses": (3, 3)}, ValueError, "smaller than the level below"),
         ({"num_superclasses": (3, 5)}, ValueError, "smaller than the level below"),
         ({"hierarchy": TREE, "num_superclasses": 4}, ValueError, "is the size of level 1"),

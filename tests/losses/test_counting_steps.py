@@ -101,6 +101,23 @@ def test_the_last_optimizer_counts():
     assert pickle.loads(pickle.dumps(loss_func)).step == 4
 
 
+def test_a_pickled_loss_counts_again():
+    """Its calls, because hooks of an optimizer are not pickled, until it is told to count steps."""
+    loss_func, optimizer = make()
+    loss_func.count_steps_of(optimizer)
+    restored = pickle.loads(pickle.dumps(loss_func))
+    for embeddings, labels in batches(3):
+        restored(embeddings, labels).backward()
+    assert restored.step == 3
+    assert restored.is_active
+    other = torch.optim.SGD(restored.parameters(), lr=0.1)
+    restored.count_steps_of(other)
+    for embeddings, labels in batches(2):
+        restored(embeddings, labels).backward()
+    other.step()
+    assert (restored.step, loss_func.step) == (4, 0)
+
+
 def test_a_copy_does_not_count():
     loss_func, optimizer = make()
     loss_func.count_steps_of(optimizer)
