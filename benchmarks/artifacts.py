@@ -77,7 +77,7 @@ def keep_tree(
     folder: Path,
     updates: Sequence[torch.Tensor] = (),
 ) -> None:
-    """Keep the tree of a hierarchical loss at its end, with pictures of some of its classes.
+    """Keep the tree of a hierarchical loss that was trained, with pictures of some of its classes.
 
     The file has ``classes`` (C,), the data set's fine classes that were trained on, in the order
     of the loss; ``class_labels`` (C, levels), the data set's own labels of these classes;

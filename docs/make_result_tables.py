@@ -83,7 +83,9 @@ def recomputed(means: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     for (dataset, loss, minus), rows in means.groupby(["dataset", "loss", "minus"], sort=False):
         own = runs[runs["dataset"] == dataset]
         if loss in set(own["loss"]):
-            found = differences(own, [loss]) if minus else own[own["loss"] == loss]
+            shared = complete(own)
+            shared = shared if len(shared) else own
+            found = differences(own, [loss]) if minus else shared[shared["loss"] == loss]
             new = [mean_and_interval(found[key]) for key in rows["key"]]
             rows = rows.assign(runs=len(found))
             rows[["mean", "half_width"]] = new

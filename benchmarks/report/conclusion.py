@@ -143,16 +143,16 @@ def of_gains(intervals: Sequence[Sequence[tuple[float, float]]]) -> list[str]:
         if len(known) == 1:
             return [f"the difference in {SCORE_NAME} by the hierarchy has an interval with 0 in it"]
         return [
-            f"all {len(known)} differences in {SCORE_NAME} by the hierarchy, one per level, have "
-            "intervals that include 0"
+            f"all {len(known)} differences in {SCORE_NAME} by the hierarchy, one per loss and "
+            "level, have intervals that include 0"
         ]
     without_0 = "with an interval that does not include 0"
     if len(known) == 1:
         trend = "better" if better else "worse"
         return [f"the difference in {SCORE_NAME} by the hierarchy is {trend}, {without_0}"]
     return [
-        f"of the {len(known)} differences in {SCORE_NAME} by the hierarchy, one per level, "
-        f"{_are(better)} better and {_are(worse)} worse {without_0}"
+        f"of the {len(known)} differences in {SCORE_NAME} by the hierarchy, one per loss and "
+        f"level, {_are(better)} better and {_are(worse)} worse {without_0}"
     ]
 
 

@@ -36,7 +36,7 @@ def runs_table(summaries: Mapping[str, Summary]) -> pd.DataFrame:
 
 
 def results_table(summaries: Mapping[str, Summary]) -> pd.DataFrame:
-    """A row per metric and loss, or hierarchical loss minus its base.
+    """A row per metric and loss, or hierarchical loss minus its base; the numbers of the tables.
 
     The columns ``mean``, ``half_width`` of the 95% interval (empty for one run), ``runs``, and
     ``minus``: the loss that is subtracted, run by run, or empty.
@@ -44,8 +44,8 @@ def results_table(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     rows = []
     for name, summary in summaries.items():
         values = [
-            (loss, "", key, summary.values(loss, key))
-            for loss in by_score(summary)
+            (loss, "", key, summary.common().values(loss, key))
+            for loss in by_score(summary.common())
             for key in summary.metrics
         ]
         values += [

@@ -63,7 +63,7 @@ class EmbeddingMaps:
     def entries(self, class_names: Sequence[Sequence[str]]) -> list[tuple[str, Colour]]:
         """The entries of the legend."""
         names = class_names[self.level]
-        shown = [(names[label][:NAME_WIDTH], colour) for label, colour in self.colours.items()]
+        shown = [(_cut(names[label]), colour) for label, colour in self.colours.items()]
         if len(self.colours) < len(np.unique(self.labels[:, self.level])):
             shown.append(("others", OTHERS))
         return shown
@@ -163,3 +163,7 @@ def project(embeddings: np.ndarray) -> np.ndarray:
     )
     places: np.ndarray = reducer.fit_transform(embeddings)
     return places
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"

@@ -44,7 +44,7 @@ def pictures(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
     stored = replace(stored, class_names=shown)
     return [
         *note,
-        training_picture(stored, summary),
+        training_picture(stored, summary.common()),
         levels_picture(summary.common()),
         *gain_picture(summary),
         *map_block(stored, summary, names),
@@ -54,14 +54,20 @@ def pictures(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
 
 
 def training_picture(stored: StoredRuns, summary: Summary) -> Picture:
-    """Validation accuracy by epoch and by second, and the training loss."""
+    """Validation accuracy by epoch and by second, and the training loss, of the summary's runs."""
+    counted = set(summary.runs[["seed", "fold"]].itertuples(index=False, name=None))
+    results = [
+        result
+        for result in stored.results
+        if (result["config"]["seed"], result["config"]["fold"]) in counted
+    ]
     caption = (
         "Validation accuracy by epoch and by second, and training loss by epoch; means over the "
         "runs of a loss, in which a run that ended early keeps its last value. A hierarchical "
         "loss has the colour of its base loss and a thick line, dotted where its tree is given."
     )
-    png, dark = as_pngs(training_curves(stored.results, summary))
-    panels, legend = curve_panels(curves_of(stored.results, summary), summary.level_names[0])
+    png, dark = as_pngs(training_curves(results, summary))
+    panels, legend = curve_panels(curves_of(results, summary), summary.level_names[0])
     return Picture("training", "Training", caption, png, dark, panels, legend)
 
 
@@ -135,8 +141,8 @@ def tree_block(stored: StoredRuns, summary: Summary) -> list[Picture | Text]:
                 continue
             caption = (
                 f"The largest superclasses of {full_name(loss)} (seed {config['seed']}, fold "
-                f"{config['fold']}) at the end of the training, with a picture of each of up to "
-                f"8 of their training classes.{_agreement(found, stored.level_names)}"
+                f"{config['fold']}) in the epoch that was selected, with a picture of each of up "
+                f"to 8 of their training classes.{_agreement(found, stored.level_names)}"
             )
             extras: dict[str, Any] = {"photographs": True, "page": page_name(loss)}
             return [*damaged, Picture("tree", "The tree", caption, *as_pngs(figure), **extras)]

@@ -92,4 +92,5 @@ def _mark(axes: Axes, right: np.ndarray) -> None:
 
 
 def _wrapped(name: str) -> str:
-    return "\n".join(textwrap.wrap(name, CAPTION_WIDTH, max_lines=2, placeholder=" …"))
+    spaced = name.replace("_", " ").replace("/", " / ")  # textwrap breaks lines at blanks
+    return "\n".join(textwrap.wrap(spaced, CAPTION_WIDTH, max_lines=2, placeholder=" …"))

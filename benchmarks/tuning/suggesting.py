@@ -147,6 +147,12 @@ def _bounded(parameter: Range | Choice, default: Any, extent: Extent) -> Range |
     else:
         low, high = rounded(low), rounded(high)
     if default is not None:
+        if parameter.log and default <= 0:
+            raise ValueError(
+                f"{parameter.name} is searched on a logarithmic scale, so its first value must be "
+                f"above 0, got {default:g}: give another, or change it after the search, with "
+                f"`run --tuned --set {parameter.name}={default:g}`"
+            )
         low, high = min(low, default), max(high, default)
     return replace(parameter, low=low, high=high)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import html5lib
@@ -9,11 +10,19 @@ import numpy as np
 import pytest
 
 from benchmarks.command_line import main
-from benchmarks.report import embedding_map, provenance, write_joint_report, write_report
+from benchmarks.report import (
+    embedding_map,
+    figures,
+    provenance,
+    write_joint_report,
+    write_report,
+)
 from benchmarks.report.blocks import Cell, Grid
+from benchmarks.report.csv_files import results_table
+from benchmarks.report.curves import curves_of
 from benchmarks.report.folders import read_folders
 from benchmarks.report.overview import overview_section
-from benchmarks.report.section import result_grids
+from benchmarks.report.section import dataset_section, result_grids
 from benchmarks.results import collect, collect_concatenated, in_registry_order, metric_keys
 from benchmarks.stored import read_stored
 
@@ -108,6 +117,30 @@ def make_result(dataset, loss, fold, value, epochs):
 @pytest.fixture
 def stored(tmp_path):
     return read_stored(make_store(tmp_path / "runs" / "small"))
+
+
+def test_losses_are_shown_over_the_folds_that_all_of_them_have(tmp_path, monkeypatch):
+    """In the tables, the pictures and results.csv; differences count all pairs."""
+    folder = make_store(tmp_path / "small")
+    for fold in (2, 3):
+        shutil.rmtree(folder / "contrastive" / f"seed0_fold{fold}")
+    stored = read_stored(folder)
+    summary = collect(stored)
+    means = {"proxy_anchor": 50.5, "contrastive": 40.5, "hpl:proxy_anchor": 52.5}
+    table = results_table({"small": summary})
+    rows = table[table["key"] == KEYS[0]].set_index(["loss", "minus"])
+    assert rows.loc[[(loss, "") for loss in means], "runs"].tolist() == [2, 2, 2]
+    assert rows.loc[("hpl:proxy_anchor", "proxy_anchor"), "runs"] == 4
+    drawn = {}
+    for name in ("training_curves", "accuracy_by_level"):
+        monkeypatch.setattr(figures, name, lambda *given, name=name: drawn.update({name: given}))
+    monkeypatch.setattr(figures, "as_pngs", lambda figure: (b"", b""))
+    section = dataset_section(stored, summary, "small")
+    assert "training" in [getattr(block, "name", "") for block in section.blocks]
+    curves = curves_of(*drawn["training_curves"])
+    assert {loss: curve.accuracy[-1] for loss, curve in curves.items()} == pytest.approx(means)
+    (bars,) = drawn["accuracy_by_level"]
+    assert {loss: bars.values(loss, KEYS[0]).mean() for loss in means} == pytest.approx(means)
 
 
 def grids(stored):

@@ -59,7 +59,10 @@ def test_an_interval_without_0_is_said_and_one_with_it_too():
     assert "2 are better and 0 are worse with an interval" in sure
     *_, sure = sentences({**values, "hpl:proxy_anchor": [50.2, 51.9, 50.0]})
     assert "which includes 0: the best two losses cannot be told apart" in sure
-    assert "all 2 differences in MAP@R by the hierarchy, one per level, have intervals that" in sure
+    assert (
+        "all 2 differences in MAP@R by the hierarchy, one per loss and level, have intervals that"
+        in sure
+    )
     *_, sure = sentences({**values, "hpl:proxy_anchor": [48.0, 49.1, 48.6]})
     assert "0 are better and 2 are worse" in sure
 
@@ -71,7 +74,10 @@ def test_a_single_difference_and_a_single_better_one_are_singular():
     summary = summary_of(values)
     of_base = summary.runs.loc[summary.runs["loss"] == "proxy_anchor", KEYS[5]].to_numpy()
     summary.runs.loc[summary.runs["loss"] == "hpl:proxy_anchor", KEYS[5]] = of_base
-    assert "one per level, 1 is better and 0 are worse with" in conclusion(summary).sentences[2]
+    assert (
+        "one per loss and level, 1 is better and 0 are worse with"
+        in conclusion(summary).sentences[2]
+    )
 
 
 def test_without_a_hierarchical_loss_or_its_base_nothing_is_said_of_the_hierarchy():

@@ -174,6 +174,8 @@ def test_map_is_coloured_by_the_coarsest_level_that_divides_the_images(tmp_path,
     maps = embedding_map.read_maps({"a": path}, names)
     assert maps.level == 1
     assert [name for name, _ in maps.entries(names)] == ["x", "y", "z"]
+    long = (names[0], ("x" * 35, "y" * 34, "z"), names[2])
+    assert [name for name, _ in maps.entries(long)] == ["x" * 33 + "…", "y" * 34, "z"]
     assert len({colour.light for colour in maps.colour_of_images}) == 3
 
 

@@ -110,6 +110,13 @@ def test_bounds_go_with_the_data_set():
     assert (grocery["num_superclasses"].low, grocery["num_superclasses"].high) == (2, 50)
 
 
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "trunk_factor"])
+def test_0_is_no_first_value_of_a_logarithmic_scale(name):
+    settings = replace(SETTINGS["glyphs"], **{name: 0.0})
+    with pytest.raises(ValueError, match=f"{name} is searched on a logarithmic scale.* got 0: "):
+        bounded_space(find_loss("proxy_nca"), settings, EXTENT)
+
+
 def test_settings_of_discovery_only_where_a_tree_is_discovered():
     _, _, space = planned("hpl:proxy_anchor")
     with quiet_optuna():
