@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 import numpy as np
+
+from .names import printable
 
 TEMPORARY = ".pmlh-tmp"  # used by no other program, since leftovers are deleted
 LEFTOVERS = f"*{TEMPORARY}"  # of processes that were killed while they wrote
@@ -54,6 +56,28 @@ def check_place(folder: Path, option: str) -> None:
     place = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not place.is_dir():
         raise NotADirectoryError(f"{option}: {place} is not a folder: choose another place")
+
+
+def refuse_inputs(option: str, out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to replace what a command reads, before any work.
+
+    Arguments:
+        option: that names the file, for the message.
+        out: the file to be written.
+        inputs: files, and folders whose files are read; pages in them are not.
+
+    Raises:
+        FileExistsError: if the file is one of them, or in one of the folders.
+    """
+    if not out.is_file():
+        return
+    for one in inputs:
+        is_inside = one.is_dir() and out.resolve().is_relative_to(one.resolve())
+        if (is_inside and out.suffix != ".html") or (one.is_file() and one.samefile(out)):
+            raise FileExistsError(
+                f"{option} {printable(out)} would replace what is read from {printable(one)}: "
+                "choose another file"
+            )
 
 
 def linked(path: Path) -> Path:

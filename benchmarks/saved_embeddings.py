@@ -20,7 +20,7 @@ from pml_hierarchical.accuracy.inputs import Embeddings
 
 from .commands.evaluate import EvaluateOptions
 from .device import hint_at_cuda
-from .files import check_place, linked, write_whole
+from .files import check_place, linked, refuse_inputs, write_whole
 from .names import one_line
 from .storage import array_names, load_array, load_hierarchy
 
@@ -43,7 +43,7 @@ def evaluate(options: EvaluateOptions) -> None:
         ValueError: for files that do not hold what they should, or do not fit together.
     """
     if options.output is not None:
-        _check_output(options.output)
+        _check_output(options.output, options)
     query = load_array(options.embeddings, "embeddings", prefixes=_OF_QUERIES)
     labels = _labels(options.labels, options.embeddings, _OF_QUERIES)
     gallery = gallery_labels = None
@@ -85,10 +85,15 @@ def evaluate(options: EvaluateOptions) -> None:
         print(one_line(f"written to {options.output}"))
 
 
-def _check_output(output: Path) -> None:
-    """Refuse a file that cannot be written, before metrics are computed for it."""
+def _check_output(output: Path, options: EvaluateOptions) -> None:
+    """Refuse a file that cannot be written or is not JSON, before metrics are computed for it."""
     if output.is_dir():
         raise IsADirectoryError(f"--output {output} is a folder: name a file in it")
+    if output.suffix in (".npy", ".npz", ".pt"):
+        raise ValueError(f"--output {output}: the result is JSON, so name a .json file")
+    names = ("embeddings", "labels", "gallery", "gallery_labels", "hierarchy")
+    given = [getattr(options, name) for name in names]
+    refuse_inputs("--output", output, [Path(one) for one in given if one is not None])
     check_place(output.absolute().parent, f"--output {output}")
 
 
@@ -98,9 +103,12 @@ def _labels(path: str | None, embeddings: str, prefixes: tuple[str, ...]) -> Any
 
 
 def _table(metrics: Mapping[str, float], num_lone_queries: Mapping[int, int]) -> str:
-    """One line per metric: a column for each level, and one for metrics of the hierarchy."""
+    """One line per metric: a column for each level, and one for metrics of the hierarchy.
+
+    A single level is the whole hierarchy, and has one column.
+    """
     columns = [f"level {level}" for level in num_lone_queries]
-    if not all("_level" in key for key in metrics):
+    if len(columns) > 1 and not all("_level" in key for key in metrics):
         columns.append("hierarchy")
     table, place_of = {"metric": columns}, {str(n): i for i, n in enumerate(num_lone_queries)}
     for key, value in metrics.items():

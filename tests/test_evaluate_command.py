@@ -90,6 +90,15 @@ def test_table(folder, capsys):
     assert end_of["precision_at_1"] == lines[0].index("level 1") + len("level 1")
 
 
+def test_table_of_a_single_level(folder, capsys):
+    evaluate(folder, "--embeddings @e.npy --labels @fine.npy --include ndcg precision_at_1")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["metric", "level", "0"]
+    assert [line.split()[0] for line in lines[1:3]] == ["ndcg", "precision_at_1"]
+    assert {len(line) for line in lines} == {len(lines[0])}
+    assert all(len(line.split()) == 2 for line in lines[1:3])
+
+
 def test_table_without_metrics_of_the_hierarchy(folder, capsys):
     evaluate(folder, "--embeddings @both.npz --include precision_at_1")
     lines = capsys.readouterr().out.splitlines()
@@ -225,6 +234,11 @@ def refused(capsys, folder, command):
         ("--embeddings @huge.npy --labels @l.npy --distance manhattan", "(query is @huge.npy)"),
         ("--embeddings @both.npz --output @e.npy/x.json", "@e.npy is not a folder: choose another"),
         ("--embeddings @both.npz --output @.", "is a folder: name a file in it"),
+        ("--embeddings @both.npz --output @e.npy", "@e.npy: the result is JSON, so name a .json"),
+        (
+            "--embeddings @e.npy --labels @fine.npy --hierarchy @tree.json --output @tree.json",
+            "--output @tree.json would replace what is read from @tree.json: choose another file",
+        ),
         (
             "--embeddings @e.npy --labels @high.npy --hierarchy @tree.json",
             "labels must be in 0..11, got 1..12 (labels are in @high.npy)",

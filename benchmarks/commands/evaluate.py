@@ -123,8 +123,8 @@ class EvaluateOptions:
 def evaluate(options: EvaluateOptions) -> None:
     """Compute metrics of embeddings stored in files.
 
-    Each level of the labels gets its retrieval metrics; several levels, or a tree, get those of
-    the hierarchy as well.
+    Each level of the labels gets its retrieval metrics. Those of the hierarchy see all levels at
+    once; with a single level, hierarchical average precision is mean average precision.
     """
     from ..saved_embeddings import evaluate as evaluate_files
 

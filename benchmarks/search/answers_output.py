@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..datasets.folder import why_not_read
-from ..files import linked, write_whole
+from ..files import linked, refuse_inputs, write_whole
 from ..names import printable
 from ..progress import print_written
 from .answers import Answer, Answers, Query
@@ -32,16 +32,19 @@ def form_of(out: Path | None) -> str:
     return "table" if out is None else FORMS.get(out.suffix.lower(), "table")
 
 
-def check_out(form: str, out: Path | None, given: Sequence[Path] = ()) -> None:
+def check_out(
+    form: str, out: Path | None, given: Sequence[Path] = (), gallery: Path | None = None
+) -> None:
     """Refuse a file that answers cannot be written to, before they are searched for.
 
     Arguments:
         form, out: see :func:`write_answers`.
         given: the files and folders to search for.
+        gallery: the folder that is searched in.
 
     Raises:
-        OSError: if it is a folder, a picture or one of those that were given, or the folder that
-            it is in does not exist or is not writable.
+        OSError: if it is a folder, a picture, one of those that were given or a file of the
+            gallery, or the folder that it is in does not exist or is not writable.
     """
     file = PAGE if out is None and form == "page" else out
     if file is None:
@@ -58,6 +61,7 @@ def check_out(form: str, out: Path | None, given: Sequence[Path] = ()) -> None:
         raise FileExistsError(
             f"--out {shown} is a picture or a list of pictures: choose another file"
         )
+    refuse_inputs("--out", file, [] if gallery is None else [gallery])
     is_replaced = file.is_file() or not file.exists()  # but not /dev/stdout
     if is_replaced and not os.access(folder, os.W_OK):
         where = printable(folder.absolute())

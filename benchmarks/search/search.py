@@ -79,7 +79,7 @@ def search(
     from .search_model import load_model
 
     form = form_of(out) if output_format is None else output_format.value
-    check_out(form, out, pictures)
+    check_out(form, out, pictures, gallery)
     index = Index.load(gallery)
     loaded = load_model(index, gallery, model, checked_device(device))
     try:

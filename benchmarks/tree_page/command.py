@@ -82,7 +82,7 @@ def tree(
     """Show the tree of a loss as a page, or export it (JSON, CSV, Newick, DOT, text)."""
     from rich.console import Console
 
-    from ..files import linked, write_whole
+    from ..files import linked, refuse_inputs, write_whole
     from ..progress import print_written
     from .files import exported
     from .sources import read_array, read_source
@@ -90,6 +90,8 @@ def tree(
     kind = _kind(out, format)
     if out is not None and not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}: make it first")
+    read = [one for one in (checkpoint, names, history) if one is not None]
+    refuse_inputs("--out", out or Path("tree.html"), read)
     found = read_source(checkpoint)
     named = _named(found, checkpoint, names, num_superclasses, name_by)
     if kind == "html":

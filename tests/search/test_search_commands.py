@@ -246,6 +246,19 @@ def test_answers_do_not_replace_what_is_searched_for(own_gallery, call, out):
     assert f"--out {out} is a picture or a list of pictures: choose another file" in errors
 
 
+@pytest.mark.parametrize("out", ["gallery/index.json", "list.json"])
+def test_answers_do_not_replace_the_gallery(own_gallery, call, out):
+    (own_gallery / "list.json").symlink_to("gallery/index.json")
+    words = ("search", "gallery", "pictures/fruit/pear/0.png", "--format", "json", "--out")
+    before = (own_gallery / "gallery/index.json").read_bytes()
+    code, _, errors = call(*words, out)
+    assert (code, (own_gallery / "gallery/index.json").read_bytes()) == (2, before)
+    assert f"--out {out} would replace what is read from gallery: choose another file" in errors
+    for name in ("gallery/answers.json", "gallery/answers.html"):
+        assert call(*words, name)[0] == 0
+    assert call(*words, "gallery/answers.html")[0] == 0  # a page may be replaced
+
+
 @pytest.mark.parametrize("out", ["old.csv", "new.csv"])
 def test_answers_in_a_folder_that_may_not_be_written_to(own_gallery, call, monkeypatch, out):
     (own_gallery / "old.csv").write_text("old")

@@ -385,6 +385,20 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path, kind):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.parametrize(
+    ("read", "out"),
+    [("tree.json", "tree.json"), ("link.json", "tree.json"), ("model", "model/a.json")],
+)
+def test_what_is_read_is_not_replaced(tmp_path, read, out):
+    (tmp_path / "model").mkdir()
+    for name in ("tree.json", "model/a.json"):
+        (tmp_path / name).write_text('["a/x", "b/y"]')
+    (tmp_path / "link.json").symlink_to("tree.json")
+    with pytest.raises(FileExistsError, match=rf"--out .*{out} would replace what is read from"):
+        tree(tmp_path / read, out=tmp_path / out)
+    assert (tmp_path / out).read_text() == '["a/x", "b/y"]'
+
+
 def test_a_loss_in_its_warm_up(tmp_path):
     torch.save(make_loss().state_dict(), tmp_path / "a.pt")
     with pytest.raises(ValueError, match=r"not discovered its superclasses yet.* after 0 training"):
