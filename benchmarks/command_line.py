@@ -155,6 +155,8 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         files = [error.filename, error.filename2]
         return f"{' -> '.join(str(f) for f in files if f is not None)}: {error.strerror}"
+    if isinstance(error, MemoryError) and not str(error):
+        return "there is not enough memory: choose smaller pictures, batches or embeddings"
     return str(error) or type(error).__name__
 
 

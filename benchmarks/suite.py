@@ -151,7 +151,7 @@ def changed_training(request: RunRequest) -> dict[str, Any]:
     """
     rate = request.learning_rate
     if rate is not None and not 0 < rate < math.inf:
-        raise ValueError(f"--learning-rate must be above 0, got {rate}")
+        raise ValueError(f"--learning-rate must be above 0 and finite, got {rate}")
     asked = {"learning_rate": rate, "batch_size": request.batch_size, "epochs": request.epochs}
     asked = {name: value for name, value in asked.items() if value is not None}
     for name in asked:

@@ -8,6 +8,7 @@ from typing import Any
 # What a run decides (the sizes, the seed, the tree) and what PML's classes say to each other.
 _NOT_SETTINGS = {
     "base_loss",
+    "collect_stats",  # has no effect on the loss
     "descriptors_dim",
     "embedding_size",
     "hierarchy",

@@ -96,7 +96,7 @@ def answers_json(found: Answers) -> str:
     queries = []
     for query in found.queries:
         content: dict[str, Any] = {
-            "picture": printable(query.picture),
+            "picture": _exact(query.picture),
             "nearest_classes": list(query.classes),
             "answers": [_plain(answer) for answer in query.answers],
         }
@@ -119,8 +119,14 @@ def answers_csv(found: Answers) -> str:
         for answer in query.answers:
             plain = _plain(answer)
             values = [plain[key] for key in COLUMNS[1:]]
-            writer.writerow([printable(query.picture), *values, *answer.classes])
+            writer.writerow([_exact(query.picture), *values, *answer.classes])
     return out.getvalue()
+
+
+def _exact(path: Path) -> str:
+    """A path for programs: as it is, line ends included; only bytes that are not UTF-8 cannot be
+    written, and become escapes."""
+    return os.fspath(path).encode(errors="backslashreplace").decode()
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "rank": answer.rank,
         "similarity": round(answer.similarity, DIGITS),
         "distance": round(answer.distance, DIGITS),
-        "picture": printable(answer.picture),
+        "picture": _exact(answer.picture),
         "classes": list(answer.classes),
     }
 

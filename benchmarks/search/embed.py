@@ -29,7 +29,7 @@ def embed(
         bool, typer.Option("--skip-broken", help="Leave out files that cannot be read.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 32,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read pictures.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read pictures.")] = 2,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:
     """Embed pictures for a gallery, batch by batch to disk.

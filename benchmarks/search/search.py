@@ -44,8 +44,9 @@ def search(
         Format | None,
         typer.Option(
             "--format",
-            help="By default that of the suffix of --out (.json, .csv, .html), else a table. "
-            "A page is one HTML file with the pictures in it.",
+            metavar="FORMAT",
+            help="table, json, csv or page: one HTML file with the pictures in it. By default "
+            "that of the suffix of --out (.json, .csv, .html), else a table.",
         ),
     ] = None,
     out: Annotated[

@@ -6,6 +6,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,18 @@ from ..datasets import look_at_dataset
 from ..datasets.base import RetrievalData
 from ..device import checked_device
 from ..files import read_json, write_whole
-from ..locking import only_one_in
 from ..loss_checks import check_loss
 from ..progress import SuiteProgress
 from ..request import RunRequest
-from ..run_config import iterations_of
+from ..run_config import differences, iterations_of
 from ..stored import IMAGES_FILE, same_images
 from ..suite import plan
 from ..training.tree import named_tree, training_tree
 from .all_classes import AllClasses, WholeConfig, WholeSession, class_means
+from .embeddings_on_disk import LIST_FILE
 from .saving import check_new, save_model
 from .trained import trained_model
-from .work_folder import WORK_FOLDER, check_work_folder, session_folder
+from .work_folder import WORK_FOLDER, check_work_folder, only_one_training_in, session_folder
 
 
 def train_models(
@@ -62,48 +63,66 @@ def train_models(
     configs = [WholeConfig(**vars(run)) for run in plan(request).runs]
     for config in configs:
         out = outs[config.loss.name]
-        if not (out / DESCRIPTION_FILE).exists():
+        if (out / DESCRIPTION_FILE).exists():
+            _check_done(out, _settings(config))
+        else:
             check_new(out)
             check_work_folder(out, config, source.data_root)
     seen = look_at_dataset(source.dataset, source.data_root, source.skip_broken)
     for config in configs:
         check_loss(config, training_tree(seen.labels)[1])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="not all of")  # which the first look has said
-        data = AllClasses.of(source.load(warn=True))
-
-    todo = [one for one in configs if not _is_done(outs[one.loss.name], record(one, data))]
-    for config in configs:
-        if config not in todo:
-            console.print(f"{outs[config.loss.name]} exists already: nothing to do", markup=False)
-    progress = SuiteProgress(console, len(todo), iterations_of(todo))
-    for config in todo:
-        out = outs[config.loss.name]
-        with only_one_in(out / WORK_FOLDER), progress.shown():
-            model = _train(config, data, out, source.device, progress)
-            progress.finish(f"{config.name} is trained")
-        save_model(model, out)
-        shutil.rmtree(out / WORK_FOLDER)
+    with ExitStack() as locks:
+        lock_of = {
+            out: locks.enter_context(ExitStack())
+            for out in outs.values()
+            if not (out / DESCRIPTION_FILE).exists()
+        }
+        for out, lock in lock_of.items():
+            lock.enter_context(only_one_training_in(out))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="not all of")  # which was said just now
+            data = AllClasses.of(source.load(warn=True))
+        todo = [config for config in configs if outs[config.loss.name] in lock_of]
+        for config in configs:
+            if config not in todo:
+                out = outs[config.loss.name]
+                _check_done(out, record(config, data))
+                console.print(f"{out} exists already: nothing to do", markup=False)
+        progress = SuiteProgress(console, len(todo), iterations_of(todo))
+        for config in todo:
+            out = outs[config.loss.name]
+            with progress.shown():
+                model = _train(config, data, out, source.device, progress)
+                progress.finish(f"{config.name} is trained")
+            lock_of[out].close()
+            save_model(model, out)
+            shutil.rmtree(out / WORK_FOLDER)
 
 
 def record(config: WholeConfig, data: RetrievalData) -> dict[str, Any]:
     """What the model says about its training, as plain values."""
-    about = {key: value for key, value in config.to_dict().items() if key != "fold"}
-    about |= {"num_images": len(data.labels), "num_left_out": len(data.left_out)}
-    found: dict[str, Any] = json.loads(json.dumps({**about, "pictures": data.fingerprint()}))
+    about = {"num_images": len(data.labels), "num_left_out": len(data.left_out)}
+    return {**_settings(config), **about, "pictures": data.fingerprint()}
+
+
+def _settings(config: WholeConfig) -> dict[str, Any]:
+    values = {key: value for key, value in config.to_dict().items() if key != "fold"}
+    found: dict[str, Any] = json.loads(json.dumps(values))
     return found
 
 
-def _is_done(out: Path, wanted: dict[str, Any]) -> bool:
-    path = out / DESCRIPTION_FILE
-    if not path.exists():
-        return False
-    if read_json(path, {"training": object})["training"] != wanted:
+def _check_done(out: Path, wanted: Mapping[str, Any]) -> None:
+    """Raise ``FileExistsError`` unless a folder holds a model that was trained like this."""
+    if (out / LIST_FILE).exists():
+        raise FileExistsError(f"{out} holds embeddings: choose another --out for the model")
+    there = read_json(out / DESCRIPTION_FILE, {"training": object})["training"]
+    there = there if isinstance(there, dict) else {}
+    different = differences({key: there[key] for key in wanted if key in there}, wanted)
+    if different:
         raise FileExistsError(
-            f"{out} holds a model with other settings or pictures: delete it, or choose another "
-            "--out"
+            f"{out} holds a model with other settings or pictures ({different}): delete it, or "
+            "choose another --out"
         )
-    return True
 
 
 def _train(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..files import LEFTOVERS, read_json
+from ..locking import only_one_in
 from ..run_config import CONFIG_FILE, RunConfig, differences
 from ..stored import IMAGES_FILE
 from ..training.checkpoints import LAST
@@ -18,6 +21,19 @@ _OURS = (IMAGES_FILE, ".lock")
 def session_folder(out: Path, config: RunConfig) -> Path:
     """The folder of a training run in the work folder of a model."""
     return out / WORK_FOLDER / config.loss.name.replace(":", "-")
+
+
+@contextmanager
+def only_one_training_in(out: Path) -> Iterator[None]:
+    """Hold the work folder of a model; after an error, no empty folder of the model is left."""
+    is_new = not out.exists()
+    try:
+        with only_one_in(out / WORK_FOLDER):
+            yield
+    except BaseException:
+        if is_new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise
 
 
 def check_work_folder(out: Path, config: RunConfig, pictures: Path | None) -> None:

@@ -52,7 +52,9 @@ def create_app(pictures: SearchedPictures, host: str = "127.0.0.1") -> Flask:
 
     @app.get("/api/names")
     def names() -> dict[str, Any]:
-        text, fine_only = request.args.get("like", ""), request.args.get("level") == "0"
+        text, fine_only = request.args.get("like", ""), "level" in request.args
+        if request.args.get("level", "0") != "0":
+            raise BadRequest("level must be 0, for the names of the classes alone, or left out.")
         return {"names": pictures.classes.suggestions(text, SUGGESTIONS, fine_only)}
 
     @app.get("/api/comparison")

@@ -50,7 +50,9 @@ def protect(app: Flask, served_as: str) -> None:
         host = request.headers.get("Host", "")
         if not names_this_machine(host, served_as):
             abort(400, f"This page is not served as {host!r}. Start it with --host and that name.")
-        came_from = request.headers.get("Sec-Fetch-Site", "none")  # absent outside browsers
+        origin = request.headers.get("Origin")  # older browsers say no more about a page
+        is_own = origin is None or urlsplit(origin).netloc == host
+        came_from = request.headers.get("Sec-Fetch-Site", "none" if is_own else "cross-site")
         if request.path != "/" and came_from not in ("none", "same-origin"):
             abort(403, "Another site's page may not use this one.")
 

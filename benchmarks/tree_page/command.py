@@ -45,7 +45,11 @@ def tree(
     ] = None,
     format: Annotated[
         Format | None,
-        Option(help="By default that of the suffix of --out, else html."),
+        Option(
+            metavar="FORMAT",
+            help="html, json, csv, newick, dot or text. By default that of the suffix of --out, "
+            "else html.",
+        ),
     ] = None,
     names: Annotated[
         Path | None,

@@ -198,6 +198,15 @@ def test_an_error_of_the_operating_system_is_the_file_and_the_reason(tmp_path, c
     assert capsys.readouterr().err == f"error: {tmp_path}: Is a directory\n"
 
 
+def test_an_error_without_words_says_what_to_do(monkeypatch, capsys):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("benchmarks.tree_page.sources.read_source", fail)
+    assert main(["tree", "tree.json"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is not enough memory: choose smaller")
+
+
 def test_debug_shows_where_an_error_came_from():
     for command in (["--debug", "report", "nowhere"], ["report", "nowhere", "--debug"]):
         with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -180,6 +180,28 @@ def test_the_suffix_of_out_says_the_format(gallery, call, tmp_path, name, begin)
     assert (tmp_path / name).read_text().startswith("<!DOCTYPE html>")
 
 
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_programs_get_paths_as_they_are(own_gallery, call, form):
+    shutil.copy("pictures/dairy/milk/1.png", "line\nend, \x1b[1m.png")
+    code, out, _ = call(
+        "search",
+        "gallery",
+        own_gallery / "pictures",
+        own_gallery / "line\nend, \x1b[1m.png",
+        "-k",
+        1,
+        "--format",
+        form,
+    )
+    assert code == 0
+    if form == "json":
+        paths = [query["picture"] for query in json.loads(out)["queries"]]
+    else:
+        paths = [row["query"] for row in csv.DictReader(io.StringIO(out, newline=""))]
+    assert "line\nend, \x1b[1m.png" in {os.path.basename(path) for path in paths}
+    assert all(os.path.exists(path) for path in paths)
+
+
 def test_page(own_gallery, call):
     shutil.copy("pictures/dairy/milk/1.png", "query <b>.png")
     os.remove("pictures/dairy/milk/3.png")

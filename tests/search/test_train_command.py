@@ -115,7 +115,7 @@ def test_a_model_is_not_trained_twice_nor_replaced(shop, tmp_path, monkeypatch):
     before = (out / "model.json").read_text()
     other = command(shop, out, "--loss", "proxy_anchor").exception
     assert isinstance(other, FileExistsError)
-    assert "choose another --out" in str(other)
+    assert "other settings or pictures (loss: proxy_nca there, proxy_anchor asked for" in str(other)
     monkeypatch.setattr(training, "_train", None)
     again = command(shop, out, "--loss", "proxy_nca", "--compare-flat")
     assert "no hierarchy to leave out" in str(again.exception)

@@ -1,5 +1,6 @@
 """``train`` and ``export`` lose nothing: pictures, epochs that are done, a chance to try again."""
 
+import json
 import sys
 import warnings
 
@@ -11,6 +12,7 @@ from small_gallery import make_model
 from typer.testing import CliRunner
 
 from benchmarks.command_line import main
+from benchmarks.locking import only_one_in
 from benchmarks.search import saving, training
 from benchmarks.search.train import train
 from benchmarks.search.work_folder import WORK_FOLDER
@@ -188,6 +190,23 @@ def test_wrong_settings_are_refused_before_the_features(shop, tmp_path, setting,
 
 
 @pytest.mark.usefixtures("no_features")
+@pytest.mark.usefixtures("no_features")
+def test_what_is_in_the_way_is_refused_before_the_features(shop, tmp_path):
+    out = tmp_path / "model"
+    out.mkdir()
+    about = {"training": {"loss": "contrastive", "seed": 7}}
+    (out / "model.json").write_text(json.dumps(about))
+    found = str(failure(shop, "--out", out))
+    assert "holds a model with other settings or pictures (" in found
+    assert "loss: contrastive there, hpl:proxy_anchor asked for; seed: 7 there, 0" in found
+    (out / "pictures.json").write_text("{}")
+    found = str(failure(shop, "--out", out))
+    assert found == f"{out} holds embeddings: choose another --out for the model"
+    with only_one_in(tmp_path / "busy" / ".training"):
+        found = str(failure(shop, "--out", tmp_path / "busy"))
+    assert "another command is running in " in found
+
+
 def test_folders_without_superclasses_are_no_given_tree(cache, tmp_path):
     pictures = build_shop(tmp_path / "pictures", {".": SHOP["fruit"]})
     found = failure(pictures, "--out", tmp_path / "model", "--loss", "hpl_given:proxy_anchor")

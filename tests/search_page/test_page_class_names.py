@@ -28,6 +28,10 @@ def test_names_that_several_classes_have_are_suggested_whole(client):
     assert client.get("/api/names?like=t&level=0").json["names"] == [
         "fruit/apple", "pear", "toys/apple", "kite"
     ]  # fmt: skip
+    for level in ("1", "-1", "x", ""):
+        response = client.get(f"/api/names?like=t&level={level}")
+        assert response.status_code == 400
+        assert "level must be 0" in response.json["error"]
 
 
 @pytest.mark.parametrize(("name", "superclass"), [("fruit/apple", "fruit"), ("toys/apple", "toys")])

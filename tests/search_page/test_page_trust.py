@@ -56,6 +56,22 @@ def test_other_sites_cannot_search(client, folders, site, status):
     assert client.get("/", headers=headers).status_code == 200  # a link to the page
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://localhost"}, 200),
+        ({"Origin": "http://localhost:8000"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "https://proxy.example", "Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_browsers_that_name_only_the_origin(client, headers, status):
+    headers = {"Host": "localhost", **headers}
+    assert client.get("/api/search?row=0", headers=headers).status_code == status
+    assert client.get("/", headers=headers).status_code == 200
+
+
 def test_headers(client):
     for address in ("/", "/api/info", "/pictures/0", "/pictures/99", "/nothing"):
         headers = client.get(address).headers
