@@ -145,7 +145,8 @@ def about_length(
     return (
         f"These are short training runs of {length}, {100 * epochs / full:.0f}% of the full "
         f"{full} (--regime full): they show that everything works and which losses learn fast, "
-        "but not which loss is best: so few batches put losses with proxies at a disadvantage."
+        "but not which loss is best, because so few batches put losses with proxies at a "
+        "disadvantage."
     )
 
 
