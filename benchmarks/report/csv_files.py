@@ -43,9 +43,10 @@ def results_table(summaries: Mapping[str, Summary]) -> pd.DataFrame:
     """
     rows = []
     for name, summary in summaries.items():
+        shared = summary.common()
         values = [
-            (loss, "", key, summary.common().values(loss, key))
-            for loss in by_score(summary.common())
+            (loss, "", key, shared.values(loss, key))
+            for loss in by_score(shared)
             for key in summary.metrics
         ]
         values += [

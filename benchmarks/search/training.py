@@ -82,7 +82,7 @@ def train_models(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="not all of")  # which was said just now
             data = AllClasses.of(source.load(warn=True))
-        todo = [config for config in configs if outs[config.loss.name] in lock_of]
+        todo = [one for one in configs if not (outs[one.loss.name] / DESCRIPTION_FILE).exists()]
         for config in configs:
             if config not in todo:
                 out = outs[config.loss.name]

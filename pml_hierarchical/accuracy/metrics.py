@@ -268,8 +268,8 @@ def _checked(
     if items.ndim != 2:
         raise ValueError(f"expected shape (num_queries, num_items), got {tuple(items.shape)}")
     if counts is not None and (counts.shape[:1] != items.shape[:1] or counts.ndim != ndim):
-        rule = ("num_relevant", "({})") if ndim == 1 else ("level_counts", "({}, num_levels)")
-        rule = f"{rule[0]} must have shape {rule[1].format(len(items))}"
+        name, levels = ("num_relevant", "") if ndim == 1 else ("level_counts", ", num_levels")
+        rule = f"{name} must have shape ({len(items)}{levels})"
         raise ValueError(f"{rule} for {len(items)} queries, got shape {tuple(counts.shape)}")
     if ranks is None:
         return torch.arange(1, items.shape[1] + 1, device=items.device)[None]
