@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.results import HIERARCHY_NAMES, mean_and_interval, sign_of
+from benchmarks.results import HIERARCHY_NAMES, mean_and_interval
 
 RESULTS = Path("docs/results")
 FINEST = "mean_average_precision_at_r_level0"
@@ -141,12 +141,15 @@ def headers(keys: Sequence[str], level_names: Sequence[str]) -> list[str]:
 
 
 def losses_table(runs: pd.DataFrame, level_names: Sequence[str]) -> str:
-    """A row per loss, the best first, the best of each column in bold."""
+    """A row per loss, the best first, the best of each column in bold.
+
+    Mistake severity is a mean over the mistakes alone, which are others for every loss: no best.
+    """
     keys = keys_of(runs)
     means = runs.groupby("loss", sort=False)[keys].mean()
     means = means.sort_values(FINEST, ascending=False, kind="stable")
     shown = {key: means[key].round(digits_of(key)) for key in keys}
-    best = {key: (sign_of(key) * shown[key]).max() * sign_of(key) for key in keys}
+    best = {key: shown[key].max() for key in keys if key != "mistake_severity"}
     rows = []
     for loss in means.index:
         cells = []
@@ -155,7 +158,7 @@ def losses_table(runs: pd.DataFrame, level_names: Sequence[str]) -> str:
             half = mean_and_interval(runs.loc[runs["loss"] == loss, key])[1]
             if key == FINEST and np.isfinite(half):
                 text += f" ±{half:.1f}"
-            cells.append(f"**{text}**" if shown[key][loss] == best[key] else text)
+            cells.append(f"**{text}**" if shown[key][loss] == best.get(key) else text)
         rows.append([name_of(loss, runs), *cells])
     return table(["loss", *headers(keys, level_names)], rows)
 

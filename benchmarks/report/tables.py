@@ -20,7 +20,8 @@ SECONDS = "seconds"
 MISSING = "–"
 SEVERITY = (
     " Severity of mistakes: how many levels up the class of the nearest neighbour meets that of "
-    "the query, over the queries whose nearest neighbour is of another class; lower is better."
+    "the query, over the queries whose nearest neighbour is of another class; lower is better. A "
+    "loss with fewer, harder mistakes can have a higher one: compare it at about the same P@1."
 )
 TRENDS = {1: "▲", -1: "▼"}  # better and worse, whichever way the metric goes
 Columns = Sequence[tuple[str, str]]
