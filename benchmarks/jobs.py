@@ -15,15 +15,17 @@ from typing import Any, TypeVar
 
 import faiss
 import torch
+from rich.console import Console
 from tqdm import tqdm
 
 from .datasets.base import RetrievalData
 from .device import checked_device
-from .distributed import launched_together
+from .distributed import from_first, launched_together
 from .progress import RunProgress, SuiteProgress, quiet_pml_bars
 from .request import DataSource, RunRequest
-from .run_config import RunConfig
+from .run_config import RunConfig, iterations_of, read_result
 from .warning_lines import quiet_warnings
+from .wording import already_done
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,28 +48,44 @@ def check_jobs(jobs: int) -> int:
     return jobs
 
 
-def do_runs(
+def do_missing(
     run: RunFunction,
     configs: Sequence[RunConfig],
     request: RunRequest,
     data: RetrievalData,
-    progress: SuiteProgress,
-) -> Iterator[tuple[RunConfig, dict[str, Any]]]:
-    """Do runs that do not depend on one another and yield each with its result when it is done.
+    console: Console,
+    line: Callable[[RunConfig, dict[str, Any]], str],
+    heading: str = "",
+) -> None:
+    """Do the runs that are not finished yet; they do not depend on one another.
 
     Arguments:
         run: trains one run; a function of a module, so that other processes find it.
-        configs: what is run.
+        configs: all runs, finished or not.
         request: says on what data set and device, how many at a time, and where results go.
         data: the data set in this process.
-        progress: the bar.
+        console: for the progress.
+        line: what is printed when a run is done, from the run and its result.
+        heading: what is printed before the first of these lines.
 
     Raises:
         OSError: if a process died. The finished runs are kept.
     """
+    todo = [config for config in configs if read_result(config, request.out) is None]
+    todo = from_first(todo)  # which `suite.help_run` waits for
+    if len(todo) < len(configs):
+        console.print(already_done(len(configs) - len(todo), len(configs), "run"))
+    if not todo:
+        return
+    if heading:
+        console.print(heading, highlight=False)
     device = checked_device(request.source.device)
     do_one = functools.partial(_run, run=run, out=request.out, device=device)
-    yield from map_jobs(do_one, configs, request.source, data, progress, request.jobs)
+    progress = SuiteProgress(console, len(todo), iterations_of(todo))
+    with progress.shown():
+        done = map_jobs(do_one, todo, request.source, data, progress, request.jobs)
+        for config, result in done:
+            progress.finish(line(config, result))
 
 
 def map_jobs(

@@ -15,19 +15,18 @@ from .datasets import DATASETS, check_backbone, load_dataset
 from .datasets.base import NUM_FOLDS, RetrievalData
 from .device import checked_device
 from .distributed import from_first, wait_for_all
-from .jobs import check_jobs, do_runs
+from .jobs import check_jobs, do_missing
 from .locking import only_one_in
 from .loss_checks import check_loss, check_tree
 from .losses import LossSpec, find_loss
-from .progress import SuiteProgress, quiet_pml_bars
+from .progress import quiet_pml_bars
 from .request import RunRequest
-from .run_config import RunConfig, iterations_of, read_result
+from .run_config import RunConfig, read_result
 from .settings import TrainingSettings, settings_for
 from .stored import StoredRuns, describe_dataset, read_stored
 from .thumbnails import keep_thumbnails
 from .training import evaluate_untrained, help_to_train, train
 from .training.tree import training_tree
-from .wording import already_done
 
 Changes = Mapping[str, Any]  # attributes of TrainingSettings
 Adapt = Callable[[LossSpec, TrainingSettings, Changes], tuple[LossSpec, TrainingSettings]]
@@ -191,7 +190,7 @@ def run(
             request.source.title,
         )
         keep_thumbnails(data, suite.folds[0], request.folder)
-        _do_missing(suite, data, console)
+        do_missing(train, suite.runs, request, data, console, _line)
         concatenate_folds(suite.runs, data, request.out)
         asked = {(run.loss.name, run.seed, run.fold) for run in suite.runs}
         stored = read_stored(
@@ -239,18 +238,9 @@ def help_run(suite: Suite) -> None:
             help_to_train(config, data, checked_device(source.device))
 
 
-def _do_missing(suite: Suite, data: RetrievalData, console: Console) -> None:
-    todo = [config for config in suite.runs if read_result(config, suite.request.out) is None]
-    todo = from_first(todo)
-    if len(todo) < len(suite.runs):
-        console.print(already_done(len(suite.runs) - len(todo), len(suite.runs), "run"))
-    if not todo:
-        return
-    progress = SuiteProgress(console, len(todo), iterations_of(todo))
-    with progress.shown():
-        for config, result in do_runs(train, todo, suite.request, data, progress):
-            progress.finish(
-                f"{config.name:<42} P@1 {100 * result['test']['precision_at_1_level0']:5.1f}   "
-                f"MAP@R {100 * result['test']['mean_average_precision_at_r_level0']:5.1f}   "
-                f"{result['seconds']:4.0f} s"
-            )
+def _line(config: RunConfig, result: dict[str, Any]) -> str:
+    return (
+        f"{config.name:<42} P@1 {100 * result['test']['precision_at_1_level0']:5.1f}   "
+        f"MAP@R {100 * result['test']['mean_average_precision_at_r_level0']:5.1f}   "
+        f"{result['seconds']:4.0f} s"
+    )

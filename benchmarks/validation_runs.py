@@ -11,14 +11,12 @@ from rich.console import Console
 
 from .datasets.base import RetrievalData
 from .files import write_whole
-from .jobs import RunFunction, do_runs
+from .jobs import RunFunction, do_missing
 from .locking import only_one_in
-from .progress import SuiteProgress
 from .request import RunRequest
-from .run_config import RunConfig, iterations_of, read_result
+from .run_config import RunConfig, read_result
 from .stored import IMAGES_FILE, same_images
 from .training import selected
-from .wording import already_done
 
 
 def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalData:
@@ -61,27 +59,11 @@ def validated_runs(
         path = request.folder / IMAGES_FILE
         about, _ = same_images(path, data, request.source.backbone)
         write_whole(path, json.dumps(about, indent=2))
-        _do_missing(request, runs, data, console, train)
+        heading = "validation MAP@R, seconds, run:"
+        do_missing(train, runs, request, data, console, _line, heading)
         results = [read_result(config, request.out) for config in runs]
         yield tuple(result for result in results if result is not None)
 
 
-def _do_missing(
-    request: RunRequest,
-    runs: Sequence[RunConfig],
-    data: RetrievalData,
-    console: Console,
-    train: RunFunction,
-) -> None:
-    todo = [config for config in runs if read_result(config, request.out) is None]
-    if len(todo) < len(runs):
-        console.print(already_done(len(runs) - len(todo), len(runs), "run"))
-    if not todo:
-        return
-    console.print("validation MAP@R, seconds, run:", highlight=False)
-    progress = SuiteProgress(console, len(todo), iterations_of(todo))
-    with progress.shown():
-        for config, result in do_runs(train, todo, request, data, progress):
-            progress.finish(
-                f"{100 * selected(result):5.1f} {result['seconds']:4.0f} s   {config.name}"
-            )
+def _line(config: RunConfig, result: dict[str, Any]) -> str:
+    return f"{100 * selected(result):5.1f} {result['seconds']:4.0f} s   {config.name}"
