@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
@@ -17,6 +17,23 @@ from .request import RunRequest
 from .run_config import RunConfig, read_result
 from .stored import IMAGES_FILE, same_images
 from .training import selected
+
+Plan = TypeVar("Plan")
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Plan]):
+    """What came of the runs of a plan.
+
+    Attributes:
+        plan: what was asked for.
+        level_names: of the data set.
+        results: those of all runs, in their order, as ``train_and_validate`` returns them.
+    """
+
+    plan: Plan
+    level_names: tuple[str, ...]
+    results: tuple[dict[str, Any], ...]
 
 
 def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalData:
@@ -31,24 +48,25 @@ def load_for_validation(request: RunRequest, folds: Iterable[int]) -> RetrievalD
     return data
 
 
-@contextmanager
-def validated_runs(
+def do_validated(
+    plan: Plan,
     request: RunRequest,
     runs: Sequence[RunConfig],
     data: RetrievalData,
     console: Console,
     train: RunFunction,
-) -> Iterator[tuple[dict[str, Any], ...]]:
-    """Do the runs that are not finished yet; gives the results of all, in the order of ``runs``.
-
-    No other command can write into the folder for as long as the context lasts.
+    report: Callable[[Outcome[Plan]], None] | None,
+) -> Outcome[Plan]:
+    """Do the runs that are not finished yet and collect the results of all.
 
     Arguments:
+        plan: what the runs belong to.
         request: says where the results go and how many runs take place at a time.
         runs: all on the data set of the request; their names differ.
         data: that data set.
         console: where a line per finished run is printed.
         train: does one run.
+        report: is called with the outcome while no other command can write into the folder.
 
     Raises:
         OSError: if runs are already in progress in the folder, or the disk is full.
@@ -62,7 +80,11 @@ def validated_runs(
         heading = "validation MAP@R, seconds, run:"
         do_missing(train, runs, request, data, console, _line, heading)
         results = [read_result(config, request.out) for config in runs]
-        yield tuple(result for result in results if result is not None)
+        found = tuple(result for result in results if result is not None)
+        outcome = Outcome(plan, data.level_names, found)
+        if report is not None:
+            report(outcome)
+    return outcome
 
 
 def _line(config: RunConfig, result: dict[str, Any]) -> str:

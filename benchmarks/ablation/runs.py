@@ -20,7 +20,7 @@ from ..run_config import RunConfig
 from ..suite import Adapt, Suite, plan
 from ..training.shared_warmup import train_after_warmup
 from ..training.tree import training_tree
-from ..validation_runs import load_for_validation, validated_runs
+from ..validation_runs import Outcome, do_validated, load_for_validation
 from .factors import DISCOVERED, Training
 from .variants import CHANGES, Variant, chosen_variants
 
@@ -47,13 +47,7 @@ class Ablation:
         return self.flat.request.losses
 
 
-@dataclass(frozen=True)
-class AblationOutcome:
-    """The results of all runs, as ``train_and_validate`` returns them."""
-
-    ablation: Ablation
-    level_names: tuple[str, ...]
-    results: tuple[dict[str, Any], ...]
+AblationOutcome = Outcome[Ablation]
 
 
 def plan_ablation(request: RunRequest, what: Sequence[str], adapt: Adapt | None = None) -> Ablation:
@@ -173,8 +167,4 @@ def run_ablation(
     request = ablation.flat.request
     data = load_for_validation(request, ablation.flat.folds)
     runs = lay_out(ablation, data)
-    with validated_runs(request, runs, data, console, train_after_warmup) as results:
-        outcome = AblationOutcome(ablation, data.level_names, results)
-        if report is not None:
-            report(outcome)
-    return outcome
+    return do_validated(ablation, request, runs, data, console, train_after_warmup, report)

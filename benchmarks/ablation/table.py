@@ -41,11 +41,11 @@ s: seconds of a run."""
 
 def write_tables(outcome: AblationOutcome) -> tuple[str, list[Path]]:
     """Write both files; return the tables as Markdown and the paths of the files."""
-    folder = outcome.ablation.report_folder
+    folder = outcome.plan.report_folder
     folder.mkdir(parents=True, exist_ok=True)
     summary = collect_validation(outcome.results, outcome.level_names)
-    compared = compare(summary, outcome.ablation.bases)
-    flat = outcome.ablation.flat
+    compared = compare(summary, outcome.plan.bases)
+    flat = outcome.plan.flat
     introduction = _INTRODUCTION.format(
         dataset=flat.request.source.title,
         level=outcome.level_names[0],

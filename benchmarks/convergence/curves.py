@@ -32,7 +32,7 @@ def convergence_curves(outcome: ConvergenceOutcome, losses: Sequence[str]) -> Fi
         outcome: the results of all runs.
         losses: their names in the order of the panels.
     """
-    lengths = outcome.convergence.lengths
+    lengths = outcome.plan.lengths
     columns = min(COLUMNS, len(losses))
     rows = math.ceil(len(losses) / columns)
     size = (max(PANEL[0] * columns, 4.0), PANEL[1] * rows + 0.9)
@@ -64,7 +64,7 @@ def _curve(outcome: ConvergenceOutcome, loss: str, length: Length) -> tuple[np.n
     name = length.run_name(loss)
     found = [
         result["validation"]
-        for run, result in zip(outcome.convergence.runs, outcome.results, strict=True)
+        for run, result in zip(outcome.plan.runs, outcome.results, strict=True)
         if run.loss.name == name
     ]
     accuracy = mean_by_step([100 * np.asarray(one[VALIDATED], dtype=float) for one in found])

@@ -44,7 +44,7 @@ class LossGains:
 
 def all_gains(outcome: ConvergenceOutcome) -> list[LossGains]:
     """What each loss gains, the loss with the best score after the shortest training first."""
-    convergence = outcome.convergence
+    convergence = outcome.plan
     summary = _collected(outcome)
     found = {}
     for spec in convergence.losses:
@@ -74,7 +74,7 @@ def _collected(outcome: ConvergenceOutcome) -> Summary:
             "seconds": result["seconds"],
             VALIDATED: 100 * selected(result),
         }
-        for run, result in zip(outcome.convergence.runs, outcome.results, strict=True)
+        for run, result in zip(outcome.plan.runs, outcome.results, strict=True)
     ]
     return Summary(pd.DataFrame(rows), pd.DataFrame(), "", (VALIDATED,), outcome.level_names)
 

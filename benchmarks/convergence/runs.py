@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from ..request import RunRequest
 from ..run_config import RunConfig, read_result
 from ..suite import Adapt, Suite, check_losses, plan
 from ..training import train_and_validate
-from ..validation_runs import load_for_validation, validated_runs
+from ..validation_runs import Outcome, do_validated, load_for_validation
 
 FOLDER = "convergence"  # apart from the runs of `run`, which are tested
 
@@ -69,13 +68,7 @@ class Convergence:
         return list({run.loss.name: run.loss for run in self.shortest.runs}.values())
 
 
-@dataclass(frozen=True)
-class ConvergenceOutcome:
-    """The results of all runs, in their order, as ``train_and_validate`` returns them."""
-
-    convergence: Convergence
-    level_names: tuple[str, ...]
-    results: tuple[dict[str, Any], ...]
+ConvergenceOutcome = Outcome[Convergence]
 
 
 def plan_convergence(
@@ -146,8 +139,4 @@ def run_convergence(
     data = load_for_validation(request, convergence.shortest.folds)
     check_losses(convergence.shortest, data)
     runs = convergence.runs
-    with validated_runs(request, runs, data, console, train_and_validate) as results:
-        outcome = ConvergenceOutcome(convergence, data.level_names, results)
-        if report is not None:
-            report(outcome)
-    return outcome
+    return do_validated(convergence, request, runs, data, console, train_and_validate, report)

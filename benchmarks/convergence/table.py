@@ -53,7 +53,7 @@ _PICTURE = "![Validation MAP@R of every loss over the share of the training]({na
 
 def write_convergence(outcome: ConvergenceOutcome) -> tuple[str, list[Path]]:
     """Write the three files; return table and sentences as Markdown, and the paths of the files."""
-    convergence = outcome.convergence
+    convergence = outcome.plan
     gains = all_gains(outcome)
     introduction = _INTRODUCTION.format(
         dataset=convergence.request.source.title,
@@ -79,7 +79,7 @@ def write_convergence(outcome: ConvergenceOutcome) -> tuple[str, list[Path]]:
 
 
 def _table(outcome: ConvergenceOutcome, gains: Sequence[LossGains]) -> str:
-    found = outcome.convergence.lengths
+    found = outcome.plan.lengths
     steps = [f"{few.epochs} → {many.epochs}" for few, many in itertools.pairwise(found)]
     lengths = [length.name for length in found]
     columns = [
@@ -105,7 +105,7 @@ def _row(one: LossGains) -> Row:
 
 def as_plain(outcome: ConvergenceOutcome, gains: list[LossGains]) -> dict[str, Any]:
     """All that table and sentences show, and the runs that they were computed from."""
-    convergence = outcome.convergence
+    convergence = outcome.plan
     leads = [lead_of_proxies(gains, number) for number in range(len(convergence.lengths))]
     return {
         "dataset": convergence.request.source.dataset,

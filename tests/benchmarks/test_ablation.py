@@ -248,10 +248,10 @@ def test_table_and_json_say_the_same(make_ablation):
 
 def test_a_folder_of_ones_own_has_its_own_name(make_ablation, tmp_path):
     outcome = made_up_outcome(make_ablation, lambda *_: 0.5)
-    flat = outcome.ablation.flat
+    flat = outcome.plan.flat
     source = replace(flat.request.source, dataset="folder", data_root=tmp_path / "herbs")
     flat = replace(flat, request=replace(flat.request, source=source))
-    named = replace(outcome, ablation=replace(outcome.ablation, flat=flat))
+    named = replace(outcome, plan=replace(outcome.plan, flat=flat))
     markdown = write_tables(named)[1][0]
     assert markdown.read_text().startswith("# herbs: what each setting of HPL changes\n")
 

@@ -265,7 +265,7 @@ def test_table_and_json_say_the_same(make_convergence):
 
     outcome = made_up_outcome(make_convergence(seeds=(0, 1)), score)
     text, (markdown, plain, picture) = write_convergence(outcome)
-    assert markdown.parent == outcome.convergence.report_folder
+    assert markdown.parent == outcome.plan.report_folder
     assert text in markdown.read_text()
     rows = [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines()[2:4]]
     rest = ["2", "5", "10", "20"]
