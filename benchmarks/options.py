@@ -27,6 +27,10 @@ Losses = Annotated[
         show_default=False,
     ),
 ]
+Seeds = Annotated[
+    list[int],
+    Option(metavar="SEED...", help="One training run for each.", rich_help_panel=TRAINING),
+]
 Folds = Annotated[
     list[int] | None,
     Option(
@@ -63,6 +67,13 @@ class SourceOptions:
         bool,
         Option("--skip-broken", help="Leave out missing and broken images.", rich_help_panel=DATA),
     ] = False
+
+    def fetch(self, dataset: str) -> None:
+        """Download what is missing of a data set, if that was asked for."""
+        from .datasets import download_dataset
+
+        if self.download:
+            download_dataset(dataset, self.data_root)
 
 
 @dataclass(frozen=True)

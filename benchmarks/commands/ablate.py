@@ -9,11 +9,11 @@ from typer import Option
 
 from ..option_groups import with_groups
 from ..options import (
-    TRAINING,
     DataOptions,
     Folds,
     GivenOptions,
     NetworkOptions,
+    Seeds,
     TrainingOptions,
     TunedFile,
     make_request,
@@ -39,10 +39,7 @@ def ablate(
             show_default=False,
         ),
     ] = None,
-    seeds: Annotated[
-        list[int],
-        Option(metavar="SEED...", help="One training run for each.", rich_help_panel=TRAINING),
-    ] = [0, 1],  # noqa: B006
+    seeds: Seeds = [0, 1],  # noqa: B006
     folds: Folds = None,
     tuned: TunedFile = None,
 ) -> None:
@@ -51,12 +48,10 @@ def ablate(
     Trains what is missing, prints the table and writes it as Markdown and JSON. Settings of a base
     loss apply to all variants on it.
     """
-    from ..ablation.runs import AblationOutcome, plan_ablation, run_ablation
+    from ..ablation.runs import plan_ablation, run_ablation
     from ..ablation.table import write_tables
     from ..ablation.variants import WHAT
-    from ..datasets import download_dataset
-    from ..progress import print_written
-    from ..report.tables import on_terminal
+    from ..report.tables import print_tables
     from ..settings import FULL
     from ..tuning import adapt_to_tuned
 
@@ -66,12 +61,5 @@ def ablate(
     planned = plan_ablation(request, what or WHAT, adapt_to_tuned(tuned, request.source))
     for line in request.given.lines([run.loss for run in planned.flat.runs[: len(bases)]]):
         console.print(line, markup=False, highlight=False)
-    if data.download:
-        download_dataset(dataset, data.data_root)
-
-    def report(outcome: AblationOutcome) -> None:
-        text, paths = write_tables(outcome)
-        console.print(on_terminal(text), markup=False, highlight=False, soft_wrap=True)
-        print_written(paths, console)
-
-    run_ablation(planned, console, report)
+    data.fetch(dataset)
+    run_ablation(planned, console, lambda outcome: print_tables(*write_tables(outcome), console))

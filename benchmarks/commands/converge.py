@@ -14,6 +14,7 @@ from ..options import (
     GivenOptions,
     Losses,
     NetworkOptions,
+    Seeds,
     TrainingOptions,
     TunedFile,
     make_request,
@@ -36,10 +37,7 @@ def converge(
             rich_help_panel=TRAINING,
         ),
     ] = [1, 2],  # noqa: B006  # typer copies it
-    seeds: Annotated[
-        list[int],
-        Option(metavar="SEED...", help="One training run for each.", rich_help_panel=TRAINING),
-    ] = [0],  # noqa: B006
+    seeds: Seeds = [0],  # noqa: B006
     folds: Annotated[
         list[int],
         Option(
@@ -55,12 +53,10 @@ def converge(
     Trains every loss for the data set's epochs and for twice as many, and writes a table and a
     picture. Finished runs are kept.
     """
-    from ..convergence.runs import ConvergenceOutcome, plan_convergence, run_convergence
+    from ..convergence.runs import plan_convergence, run_convergence
     from ..convergence.table import write_convergence
-    from ..datasets import download_dataset
     from ..losses import DEFAULT_LOSSES
-    from ..progress import print_written
-    from ..report.tables import on_terminal
+    from ..report.tables import print_tables
     from ..settings import FULL
     from ..tuning import adapt_to_tuned
 
@@ -80,12 +76,7 @@ def converge(
     planned = plan_convergence(request, times, adapt_to_tuned(tuned, request.source))
     for line in request.given.lines(planned.losses):
         console.print(line, markup=False, highlight=False)
-    if data.download:
-        download_dataset(dataset, data.data_root)
-
-    def report(outcome: ConvergenceOutcome) -> None:
-        text, paths = write_convergence(outcome)
-        console.print(on_terminal(text), markup=False, highlight=False, soft_wrap=True)
-        print_written(paths, console)
-
-    run_convergence(planned, console, report)
+    data.fetch(dataset)
+    run_convergence(
+        planned, console, lambda outcome: print_tables(*write_convergence(outcome), console)
+    )

@@ -21,7 +21,7 @@ def describe(
     out: Annotated[Path, Option(help="Folder for the sheet, DATASET/samples.png.")] = Path("runs"),
 ) -> None:
     """Show what a data set holds: classes, images, splits, and a sheet of samples."""
-    from ..datasets import download_dataset, look_at_dataset
+    from ..datasets import look_at_dataset
     from ..describe import describe as print_description
     from ..describe import write_sample_sheet
     from ..files import check_place
@@ -30,8 +30,7 @@ def describe(
     sheet = out / dataset / "samples.png"
     check_place(sheet.parent, "--out")
     console = Console()
-    if source.download:
-        download_dataset(dataset, source.data_root)
+    source.fetch(dataset)
     data = look_at_dataset(dataset, source.data_root, source.skip_broken)
     print_description(data, console)
     write_sample_sheet(data, sheet)

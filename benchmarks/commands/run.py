@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from rich.console import Console
-from typer import Option
 
 from ..option_groups import with_groups
 from ..options import (
-    TRAINING,
     DataOptions,
     Folds,
     GivenOptions,
     Losses,
     NetworkOptions,
+    Seeds,
     TrainingOptions,
     TunedFile,
     make_request,
@@ -28,10 +25,7 @@ def run(
     given: GivenOptions,
     network: NetworkOptions,
     losses: Losses = None,
-    seeds: Annotated[
-        list[int],
-        Option(metavar="SEED...", help="One training run for each.", rich_help_panel=TRAINING),
-    ] = [0],  # noqa: B006  # typer copies it
+    seeds: Seeds = [0],  # noqa: B006  # typer copies it
     folds: Folds = None,
     tuned: TunedFile = None,
 ) -> None:
@@ -40,7 +34,6 @@ def run(
     Finished runs are kept: the same command continues where it was interrupted.
     """
     from .. import suite
-    from ..datasets import download_dataset
     from ..distributed import is_helper, process_group
     from ..losses import DEFAULT_LOSSES
     from ..progress import print_written
@@ -73,8 +66,7 @@ def run(
         specs = {one.loss.name: one.loss for one in planned.runs}
         for line in request.given.lines(list(specs.values())):
             console.print(line, markup=False, highlight=False)
-        if data.download:
-            download_dataset(dataset, data.data_root)
+        data.fetch(dataset)
         shortest = min(one.settings.epochs for one in planned.runs)
         note = about_length(dataset, shortest, request.source.backbone)
 

@@ -56,7 +56,6 @@ def tune(
     The best settings go into a YAML file that [bold]run --tuned[/] reads; a table and a plot show
     all trials. Finished trials are kept.
     """
-    from ..datasets import download_dataset
     from ..losses import BASELINES
     from ..progress import print_written
     from ..settings import FULL
@@ -69,7 +68,6 @@ def tune(
         dataset, data, training, network, losses or tuple(BASELINES), [seed], folds, FULL
     )
     tuning = plan_tuning(request, trials, settings)
-    if data.download:
-        download_dataset(dataset, data.data_root)
+    data.fetch(dataset)
     run_tuning(tuning, console)
     print_written([tuning.settings, *write_trials(tuning.folder)], console)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from tabulate import tabulate
 
+from ..progress import print_written
 from ..results import LOWER_IS_BETTER, Summary, mean_and_interval, sign_of
 from .blocks import Cell, Row
 from .loss_names import difference_name, full_name
@@ -166,9 +168,12 @@ def markdown_table(
     return tabulate(lines, header, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-def on_terminal(text: str) -> str:
-    """Pipe tables without line breaks in their headers; the columns still line up."""
-    return re.sub(r"\|( [^|]*)<br>", r"|   \1 ", text)
+def print_tables(text: str, paths: Iterable[Path], console: Console) -> None:
+    """Print a text with pipe tables, and the files that it was written to."""
+    # without line breaks in the headers of columns, which still line up
+    text = re.sub(r"\|( [^|]*)<br>", r"|   \1 ", text)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    print_written(paths, console)
 
 
 def _markdown_cell(cell: Cell) -> str:
