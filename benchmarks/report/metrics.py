@@ -39,8 +39,8 @@ EXPLANATIONS = {
     "severity ↓": Explanation(
         "Severity of mistakes",
         "Over the queries whose nearest neighbour is of another class: how many levels up the two "
-        "classes meet. 1 is a class of the same superclass. In levels; lower is better. A loss with "
-        "fewer, harder mistakes can have a higher one: compare it at about the same P@1.",
+        "classes meet. 1 is a class of the same superclass. In levels; lower is better. A loss "
+        "with fewer, harder mistakes can have a higher one: compare it at about the same P@1.",
     ),
     "s": Explanation("s: seconds", "Of training and validation of one run; the mean over runs."),
     "all levels": Explanation(
