@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +37,31 @@ class GivenSettings:
         training: attributes of ``TrainingSettings``, for all losses.
         losses: settings of losses by the name of the loss, by a prefix such as ``"hpl"``, or, for
             every loss that has such a setting, by ``""``.
+        of_options: those of ``training`` that were set by an option such as ``--epochs``.
     """
 
     training: Mapping[str, Any] = field(default_factory=dict)
     losses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    of_options: tuple[str, ...] = ()
+
+    def with_options(self, **options: float | None) -> GivenSettings:
+        """What was set, and what options with the names of settings say as well.
+
+        Arguments:
+            options: attributes of ``TrainingSettings``; ``None`` for an option that was not given.
+
+        Raises:
+            ValueError: for a setting that was given twice, or is not possible.
+        """
+        asked = {name: value for name, value in options.items() if value is not None}
+        if "epochs" in asked and asked["epochs"] < 1:
+            raise ValueError(f"--epochs must be at least 1, got {asked['epochs']}")
+        if "learning_rate" in asked and not 0 < (rate := asked["learning_rate"]) < math.inf:
+            raise ValueError(f"--learning-rate must be above 0 and finite, got {rate}")
+        for name in asked:
+            if name in self.training:
+                raise ValueError(f"give --{name.replace('_', '-')} or --set {name}, not both")
+        return replace(self, training={**asked, **self.training}, of_options=tuple(asked))
 
     def on(self, spec: LossSpec) -> LossSpec:
         """A loss with those of the settings that concern it; the more specific name decides.
@@ -79,8 +100,12 @@ class GivenSettings:
                 )
 
     def lines(self, specs: Sequence[LossSpec]) -> list[str]:
-        """For people, a line for each setting: its value, and which losses it concerns."""
-        found = [f"{name}={value} for all losses" for name, value in self.training.items()]
+        """For people, a line for each setting but those of options: its value and its losses."""
+        found = [
+            f"{name}={value} for all losses"
+            for name, value in self.training.items()
+            if name not in self.of_options
+        ]
         for owner, given in self.losses.items():
             for name, value in given.items():
                 reached = [

@@ -306,7 +306,7 @@ def make_request(
 
     Raises:
         ValueError: for a network that does not exist, two lengths of training, or a setting
-            that cannot be read.
+            that cannot be read, is not possible or was given twice.
         OSError: if the file of the settings cannot be read.
     """
     from .request import DataSource, RunRequest
@@ -327,9 +327,10 @@ def make_request(
         folds=None if folds is None else tuple(folds),
         out=training.out,
         regime=training.length(regime, settings.training),
-        epochs=training.epochs,
-        learning_rate=network.learning_rate,
-        batch_size=network.batch_size,
         jobs=training.jobs,
-        given=settings,
+        given=settings.with_options(
+            learning_rate=network.learning_rate,
+            batch_size=network.batch_size,
+            epochs=training.epochs,
+        ),
     )

@@ -75,9 +75,6 @@ class RunRequest:
         folds: of the training classes; ``None`` for those of the data set.
         out: the folder of all results.
         regime: how long training is, "full" or "short".
-        epochs: how long they are instead.
-        learning_rate: of trunk and embedder instead of the data set's.
-        batch_size: instead of the data set's.
         jobs: how many runs take place at a time.
         given: settings that were chosen for these runs, over those of the data set and of a search.
     """
@@ -88,9 +85,6 @@ class RunRequest:
     folds: tuple[int, ...] | None = None
     out: Path = Path("runs")
     regime: str = FULL
-    epochs: int | None = None
-    learning_rate: float | None = None
-    batch_size: int | None = None
     jobs: int = 1
     given: GivenSettings = field(default_factory=GivenSettings)
 

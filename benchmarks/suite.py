@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -63,20 +62,20 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
 
     Raises:
         ValueError: for an unknown data set or loss (with the nearest name), a fold that does not
-            exist, fewer than one epoch, something asked for twice, a device that is not available,
-            a backbone that does not fit, a setting that no loss has (with the nearest name), a
-            warm-up as long as the training, or a folder in ``out`` that holds a run with other
-            settings.
+            exist, something asked for twice, a device that is not available, a backbone that does
+            not fit, a setting that no loss has (with the nearest name), a warm-up as long as the
+            training, or a folder in ``out`` that holds a run with other settings.
     """
     source = request.source
     if source.dataset not in DATASETS:
         load_dataset(source.dataset)  # says what is wrong with the name
-    settings = _settings(request)
+    changes = request.given.training
+    settings = settings_for(source.dataset, source.backbone).in_regime(request.regime)
+    settings = replace(settings, **changes)
     folds = request.folds
     if folds is None:
         folds = DATASETS[source.dataset].default_folds
     _check_lists(request, folds)
-    changes = changed_training(request)
     chosen = []
     for name in request.losses:
         spec = find_loss(name, settings.loss_overrides)
@@ -111,17 +110,6 @@ def plan(request: RunRequest, adapt: Adapt | None = None) -> Suite:
     return Suite(request, runs)
 
 
-def _settings(request: RunRequest) -> TrainingSettings:
-    """The settings of the data set, in the length that was asked for."""
-    source = request.source
-    settings = settings_for(source.dataset, source.backbone).in_regime(request.regime)
-    if request.epochs is not None:
-        if request.epochs < 1:
-            raise ValueError(f"--epochs must be at least 1, got {request.epochs}")
-        settings = settings.with_epochs(request.epochs)
-    return replace(settings, **request.given.training)
-
-
 def _check_lists(request: RunRequest, folds: tuple[int, ...]) -> None:
     lists: dict[str, tuple[Any, ...]] = {
         "losses": request.losses,
@@ -140,23 +128,6 @@ def _check_lists(request: RunRequest, folds: tuple[int, ...]) -> None:
             raise ValueError(f"a seed must not be negative, got {seed}")
         if seed > LARGEST_SEED:
             raise ValueError(f"a seed must be at most {LARGEST_SEED}, got {seed}")
-
-
-def changed_training(request: RunRequest) -> dict[str, Any]:
-    """The attributes of the training that were asked for one by one.
-
-    Raises:
-        ValueError: for one that was asked for twice, or is not possible.
-    """
-    rate = request.learning_rate
-    if rate is not None and not 0 < rate < math.inf:
-        raise ValueError(f"--learning-rate must be above 0 and finite, got {rate}")
-    asked = {"learning_rate": rate, "batch_size": request.batch_size, "epochs": request.epochs}
-    asked = {name: value for name, value in asked.items() if value is not None}
-    for name in asked:
-        if name in request.given.training:
-            raise ValueError(f"give --{name.replace('_', '-')} or --set {name}, not both")
-    return {**asked, **request.given.training}
 
 
 def run(
@@ -216,7 +187,7 @@ def check_losses(suite: Suite, data: RetrievalData) -> None:
 
 
 def _warn_of_smaller_batches(suite: Suite, num_classes: int) -> None:
-    asked = changed_training(suite.request).get("batch_size")
+    asked = suite.request.given.training.get("batch_size")
     size = suite.runs[0].settings.images_per_batch(num_classes)
     if asked is not None and size < asked:
         warnings.warn(

@@ -114,8 +114,8 @@ def _check_times(times: Sequence[int]) -> None:
 
 def _as_long_as(request: RunRequest, epochs: int) -> RunRequest:
     """The same request with another length, however the first was given."""
-    training = {name: v for name, v in request.given.training.items() if name != "epochs"}
-    return replace(request, epochs=epochs, given=replace(request.given, training=training))
+    training = {**request.given.training, "epochs": epochs}
+    return replace(request, given=replace(request.given, training=training))
 
 
 def run_convergence(

@@ -10,7 +10,6 @@ import yaml
 from filelock import FileLock
 
 from ..files import write_whole
-from ..suite import changed_training
 from .search import Search
 from .trials import quiet_optuna, read_study
 from .tuned import read_yaml, tuned_file
@@ -123,13 +122,12 @@ def _common(search: Search) -> dict[str, Any]:
 
     ``training`` has what was chosen instead of the data set's own, such as the size of the batches.
     """
-    training = changed_training(search.request)
-    training.pop("epochs", None)
+    chosen = search.request.given.training
     return {
         "dataset": search.dataset,
         "folds": list(search.folds),
         "seed": search.seed,
         "epochs": search.settings.epochs,
         "network": search.request.source.backbone.options(),
-        "training": training,
+        "training": {name: value for name, value in chosen.items() if name != "epochs"},
     }

@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 
 from benchmarks.datasets.base import RetrievalData
+from benchmarks.given_settings import GivenSettings
 from benchmarks.request import DataSource, RunRequest
 from benchmarks.settings import TrainingSettings
 
@@ -21,10 +22,18 @@ SMALL_SETTINGS = TrainingSettings(
 
 
 def small_request(out, losses, dataset="small", **changes) -> RunRequest:
-    """A request of runs on a small data set; ``changes`` are attributes of it or of its source."""
-    names = ("data_root", "skip_broken", "backbone", "device")
-    source = {name: changes.pop(name) for name in names if name in changes}
-    return RunRequest(DataSource(dataset, **source), tuple(losses), out=out, **changes)
+    """A request of runs on a small data set.
+
+    ``changes`` are attributes of it, of its source or of what is given of the training.
+    """
+
+    def taken(*names):
+        return {name: changes.pop(name) for name in names if name in changes}
+
+    source = taken("data_root", "skip_broken", "backbone", "device")
+    options = taken("learning_rate", "batch_size", "epochs")
+    given = changes.pop("given", GivenSettings()).with_options(**options)
+    return RunRequest(DataSource(dataset, **source), tuple(losses), out=out, given=given, **changes)
 
 
 def make_small_data(num_images: int = 256) -> RetrievalData:

@@ -120,6 +120,7 @@ def test_what_is_set_is_recorded(small_dataset, tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "warmup=3 for hpl:arcface\n" in said
     assert "weight_decay=0.02 for all losses\n" in said
+    assert "epochs=2" not in said  # of an option of its own
     configs = {}
     for name in ("arcface", "hpl-arcface"):
         path = tmp_path / "small" / name / "seed0_fold0" / "config.json"

@@ -115,8 +115,7 @@ def test_warm_up_is_a_share_of_the_training_of_the_file(write, common, given, it
     request = RunRequest(
         source=DataSource("small"),
         losses=("hpl:proxy_nca", "hpl:proxy_anchor", "proxy_nca"),
-        epochs=8,
-        given=given_settings(given),
+        given=given_settings(given).with_options(epochs=8),
     )
     usual, searched, flat = plan(request, adapt_to_tuned(str(write(content)), request.source)).runs
     assert usual.loss.hpl_arguments["warmup"] == round(warmup * 8 * iterations)
