@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .wording import did_you_mean
 
 if TYPE_CHECKING:
     from .losses import LossSpec
@@ -86,7 +87,8 @@ class GivenSettings:
             if owner and owner not in owners:
                 raise ValueError(
                     f"--set {owner}.{next(iter(self.losses[owner]))}: {owner!r} is not among the "
-                    f"losses{_hint(owner, owners)} They are: {', '.join(s.name for s in specs)}"
+                    f"losses{did_you_mean(owner, owners)} They are: "
+                    f"{', '.join(spec.name for spec in specs)}"
                 )
         known = {name for spec in specs for name in spec.setting_names}
         for name in self.losses.get("", {}):
@@ -183,7 +185,7 @@ def training_setting(name: str, value: Any) -> Any:
     """The value, if the training has such a setting; a ``ValueError`` if not."""
     if name not in _OF_TRAINING:
         raise ValueError(
-            f"the training has no setting {name!r}{_hint(name, _OF_TRAINING)} It has: "
+            f"the training has no setting {name!r}{did_you_mean(name, _OF_TRAINING)} It has: "
             f"{', '.join(_OF_TRAINING)}"
         )
     is_count = _OF_TRAINING[name] is int
@@ -223,9 +225,4 @@ def _of_another(name: str, known: Iterable[str]) -> str:
     for spec in (*ALL_LOSSES.values(), find_loss("hpl:proxy_anchor")):
         if name in spec.setting_names:
             return f"; it is one of other losses, such as {spec.name}."
-    return _hint(name, known)
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else "."
+    return did_you_mean(name, known)

@@ -1,6 +1,9 @@
-"""Numbers in messages."""
+"""Numbers and names in messages."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 def counted(number: int, one: str, several: str | None = None) -> str:
@@ -21,3 +24,14 @@ def already_done(done: int, total: int, what: str) -> str:
         '1 of 3 runs is already done'
     """
     return f"{done:,} of {counted(total, what)} {'is' if done == 1 else 'are'} already done"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What follows a name that is not known: the nearest of those that are, if one is near.
+
+    Example:
+        >>> did_you_mean("magrin", ["margin", "scale"]), did_you_mean("x", ["margin", "scale"])
+        ("; did you mean 'margin'?", '.')
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else "."

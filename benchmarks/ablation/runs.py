@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..suite import Adapt, Suite, plan
 from ..training.shared_warmup import train_after_warmup
 from ..training.tree import training_tree
 from ..validation_runs import Outcome, do_validated, load_for_validation
+from ..wording import did_you_mean
 from .factors import DISCOVERED, Training
 from .variants import CHANGES, Variant, chosen_variants
 
@@ -91,9 +91,10 @@ def _check_base(base: str) -> None:
     if base in ALL_LOSSES and base not in known:
         find_loss(f"hpl:{base}")  # raises the error that it has no proxies
     if base not in known:
-        near = difflib.get_close_matches(base, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"--bases: unknown {base!r}{hint} HPL can be built on {', '.join(known)}")
+        raise ValueError(
+            f"--bases: unknown {base!r}{did_you_mean(base, known)} HPL can be built on "
+            f"{', '.join(known)}"
+        )
 
 
 def lay_out(ablation: Ablation, data: RetrievalData) -> list[RunConfig]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..losses import HPL_PREFIXES, LossSpec, find_loss
+from ..wording import did_you_mean
 from .factors import DISCOVERED, FACTORS, GIVEN, Factor, Training
 
 # The references, in full: a default that changes one day does not change what is compared.
@@ -136,11 +136,10 @@ def chosen_variants(what: Sequence[str]) -> tuple[Variant, ...]:
     known = (*WHAT, *_BY_NAME)
     for name in what:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ValueError(
-                f"--what: unknown {name!r}{hint} Choose from {', '.join(WHAT)}, and single "
-                f"variants such as {', '.join([*REFERENCES, CHANGES[0].name])}"
+                f"--what: unknown {name!r}{did_you_mean(name, known)} Choose from "
+                f"{', '.join(WHAT)}, and single variants such as "
+                f"{', '.join([*REFERENCES, CHANGES[0].name])}"
             )
     chosen = {
         v for v in _BY_NAME.values() if v.name in what or (v.factor and v.factor.name in what)

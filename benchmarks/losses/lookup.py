@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..wording import did_you_mean
 from .baselines import BASELINES
 from .others import OTHER_LOSSES
 from .spec import LossSpec
@@ -58,8 +58,7 @@ def _hint(name: str, known: list[str]) -> str:
     for spec in ALL_LOSSES.values():  # the baselines come first
         if name == spec.loss_class.__name__:
             return f": the class {name} is called {spec.name!r} here."
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else "."
+    return did_you_mean(name.lower(), known)
 
 
 def hierarchical_bases() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -15,6 +14,7 @@ from pml_hierarchical.clustering import get_clusterer
 from pml_hierarchical.core.level_losses import layout_of
 from pml_hierarchical.losses.arguments import embedding_size_name
 
+from ..wording import did_you_mean
 from .numbers import check_numbers, check_rates
 from .parameters import constructor_parameters, setting_names
 from .parts import described, with_parts
@@ -144,11 +144,9 @@ class LossSpec:
         known = replace(changed, arguments={**self.arguments, **settings})._where_settings_go()
         for key, value in settings.items():
             if key not in known:
-                near = difflib.get_close_matches(key, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
                 raise ValueError(
-                    f"the loss {self.name!r} has no setting {key!r}{hint} It has: "
-                    f"{', '.join(known)}"
+                    f"the loss {self.name!r} has no setting {key!r}{did_you_mean(key, known)} "
+                    f"It has: {', '.join(known)}"
                 )
             parts[known[key]][key.removeprefix(_MINER)] = value
         if parts["fields"].get("hierarchy", HIERARCHIES[0]) not in HIERARCHIES:
