@@ -2,13 +2,76 @@
 
 from __future__ import annotations
 
+from pml_hierarchical import losses
+
 from .other_pairs import OTHER_PAIR_LOSSES
-from .other_proxies import OTHER_PROXY_LOSSES
-from .rankings import RANKING_LOSSES
+from .pml_fixes import SmoothAPLoss
 from .spec import LossSpec
 
+_PROXY_LOSSES = (
+    LossSpec(
+        "sub_center_arcface",
+        losses.SubCenterArcFaceLoss,
+        {"margin": 28.6, "scale": 64.0, "sub_centers": 3},
+        "PML's defaults; loss: Deng et al. 2020; margin in degrees",
+    ),
+    LossSpec(
+        "large_margin_softmax",
+        losses.LargeMarginSoftmaxLoss,
+        {"margin": 4, "scale": 1.0},
+        "its authors (Liu et al. 2016), PML's defaults",
+    ),
+    LossSpec(
+        "sphereface",
+        losses.SphereFaceLoss,
+        {"margin": 4, "scale": 1.0},
+        "its authors (Liu et al. 2017), PML's defaults",
+    ),
+    LossSpec(
+        "p2s_grad",
+        losses.P2SGradLoss,
+        {},
+        "has no settings; loss: Zhang et al. 2019",
+        proxy_learning_rate=0.003,  # its proxies have length 1, those of the others about 10
+    ),
+)
+# on the order or the distribution of all similarities in a batch
+_RANKING_LOSSES = (
+    LossSpec(
+        "fast_ap",
+        losses.FastAPLoss,
+        {"num_bins": 10},
+        "its authors (Cakir et al. 2019), PML's default",
+    ),
+    LossSpec(
+        "smooth_ap",
+        SmoothAPLoss,
+        {"temperature": 0.01},
+        "its authors (Brown et al. 2020), PML's default",
+    ),
+    LossSpec(
+        "pnp",
+        losses.PNPLoss,
+        {"variant": "O", "anneal": 0.01},
+        "PML's defaults; loss: Li et al. 2022",
+    ),
+    LossSpec(
+        "histogram",
+        losses.HistogramLoss,
+        {"n_bins": 100},
+        "PML's default; loss: Ustinova & Lempitsky 2016",
+    ),
+    LossSpec(
+        "ranked_list",
+        losses.RankedListLoss,
+        {"margin": 0.4, "alpha": 1.2, "imbalance": 0.5, "Tn": 5.0, "Tp": 0.0},
+        "margin, alpha: its authors (Wang et al. 2019); Tn: the highest that PML takes without a "
+        "warning; the others: PML's defaults",
+    ),
+)
+
 OTHER_LOSSES: dict[str, LossSpec] = {
-    spec.name: spec for spec in (*OTHER_PROXY_LOSSES, *OTHER_PAIR_LOSSES, *RANKING_LOSSES)
+    spec.name: spec for spec in (*_PROXY_LOSSES, *OTHER_PAIR_LOSSES, *_RANKING_LOSSES)
 }
 
 # In PML's ``losses``: classes that are not losses by themselves, and losses for another task
