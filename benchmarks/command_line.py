@@ -39,7 +39,7 @@ from .warning_lines import short_warnings
 
 PROGRAM = "pml-hierarchical"
 INTERRUPTED = 130  # as a shell reports a command ended by Ctrl-C
-UsageError, ClickException = typer.BadParameter.__mro__[1:3]  # typer names neither
+ClickException = typer.BadParameter.__mro__[2]  # which typer does not name
 _CONTINUED = ("run", "tune", "converge", "ablate", "train", "embed")
 _EXTRAS: dict[str, str] = {}  # the extra of the package that each command needs
 

@@ -16,6 +16,16 @@ def counted(number: int, one: str, several: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
+def listed(numbers: Iterable[int]) -> str:
+    """Numbers in their order, each once.
+
+    Example:
+        >>> listed([2, 0, 2])
+        '0, 2'
+    """
+    return ", ".join(map(str, sorted(set(numbers))))
+
+
 def already_done(done: int, total: int, what: str) -> str:
     """A sentence that says how many runs or trials need not be done again.
 

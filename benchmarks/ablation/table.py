@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from ..files import write_whole
 from ..report.blocks import Cell, Row
 from ..report.loss_names import full_name
 from ..report.page import command_line
-from ..report.tables import MISSING, difference_cell, markdown_table, numeric_cell
+from ..report.tables import MISSING, difference_cell, finite, markdown_table, numeric_cell
 from ..results import Summary
-from ..wording import counted
+from ..wording import counted, listed
 from .differences import PRIMARY, Comparison, collect_validation, compare
 from .runs import AblationOutcome
 
@@ -49,8 +48,8 @@ def write_tables(outcome: AblationOutcome) -> tuple[str, list[Path]]:
     introduction = _INTRODUCTION.format(
         dataset=flat.request.source.title,
         level=outcome.level_names[0],
-        seeds=_listed({run.seed for run in flat.runs}),
-        folds=_listed(flat.folds),
+        seeds=listed(run.seed for run in flat.runs),
+        folds=listed(flat.folds),
         epochs=counted(flat.runs[0].settings.epochs, "epoch"),
         network=flat.request.source.backbone.sentence(),
         command=command_line(),
@@ -106,7 +105,7 @@ def as_plain(row: Comparison) -> dict[str, Any]:
 
     def values(found: dict[str, tuple[float, float]]) -> dict[str, Any]:
         return {
-            key: {"mean": number_or_none(mean), "half_width": number_or_none(half)}
+            key: {"mean": finite(mean), "half_width": finite(half)}
             for key, (mean, half) in found.items()
         }
 
@@ -117,7 +116,7 @@ def as_plain(row: Comparison) -> dict[str, Any]:
         "minus_reference": values(row.to_reference),
         "pairs": row.pairs,
         "seconds": row.seconds,
-        "update_seconds": number_or_none(row.update_seconds),
+        "update_seconds": finite(row.update_seconds),
         "selected_epochs": list(row.epochs),
     }
 
@@ -138,14 +137,5 @@ def _superclasses(results: Iterable[dict[str, Any]]) -> str:
         for result in results
         if result["config"]["loss"].split(":")[::2] == ["hpl"]
     }
-    listed = "; ".join(f"fold {fold}: {text}" for fold, text in sorted(found.items()))
-    return f"Superclasses of the discovered reference by fold: {listed}.\n" if listed else ""
-
-
-def _listed(values: Iterable[int]) -> str:
-    return ", ".join(str(value) for value in sorted(values))
-
-
-def number_or_none(value: float) -> float | None:
-    """The number, or ``None`` for NaN, which JSON does not have."""
-    return None if math.isnan(value) else value
+    by_fold = "; ".join(f"fold {fold}: {text}" for fold, text in sorted(found.items()))
+    return f"Superclasses of the discovered reference by fold: {by_fold}.\n" if found else ""

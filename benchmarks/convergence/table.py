@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..report.provenance import environments, span_of
 from ..report.style import as_png
 from ..report.tables import finite, markdown_table, number
 from ..training import selected
+from ..wording import listed
 from .curves import convergence_curves
 from .gains import (
     MOST_DISTANCE,
@@ -58,8 +59,8 @@ def write_convergence(outcome: ConvergenceOutcome) -> tuple[str, list[Path]]:
     introduction = _INTRODUCTION.format(
         dataset=convergence.request.source.title,
         level=outcome.level_names[0],
-        seeds=_listed(run.seed for run in convergence.runs),
-        folds=_listed(run.fold for run in convergence.runs),
+        seeds=listed(run.seed for run in convergence.runs),
+        folds=listed(run.fold for run in convergence.runs),
         command=command_line(),
     )
     runs = len(gains[0].best_epochs[0])
@@ -142,7 +143,3 @@ def as_plain(outcome: ConvergenceOutcome, gains: list[LossGains]) -> dict[str, A
 
 def _plain(value: MeanAndHalf) -> dict[str, float | None]:
     return {"mean": finite(value[0]), "half_width": finite(value[1])}
-
-
-def _listed(values: Iterable[int]) -> str:
-    return ", ".join(str(value) for value in sorted(set(values)))

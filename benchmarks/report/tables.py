@@ -105,7 +105,7 @@ def difference_cell(mean: float, half: float, key: str, digits: int | None = Non
 
 
 def finite(value: float) -> float | None:
-    """The number, or ``None`` for NaN, which has no place in an order."""
+    """The number, or ``None`` for NaN, which has no place in an order and in JSON."""
     return None if math.isnan(value) else float(value)
 
 

@@ -16,6 +16,7 @@ from pml_hierarchical import Hierarchy
 
 from ..files import write_whole
 from ..names import printable
+from ..wording import counted
 from .names import named_tree
 from .samples import encoded
 from .stability import Stability, stability
@@ -128,21 +129,17 @@ def _uris(pictures: Any) -> list[str]:
 def _summary(
     tree: Hierarchy, counts: Sequence[int] | None, levels: list[Any], found: Stability | None
 ) -> str:
-    parts = [_counted(tree.num_classes, "class", "classes")]
+    parts = [counted(tree.num_classes, "class", "classes")]
     for level, size in enumerate(tree.sizes[1:], start=1):
         where = f" of level {level}" if tree.num_levels > 2 else ""
-        parts.append(_counted(size, "superclass", "superclasses") + where)
+        parts.append(counted(size, "superclass", "superclasses") + where)
     if counts is not None:
-        parts.append(_counted(int(sum(counts)), "picture", "pictures"))
+        parts.append(counted(int(sum(counts)), "picture"))
     values = [value for level in levels for value in level.get("stability", ())]
     if values and found is not None:
-        updates = _counted(found.num_updates, "update", "updates")
+        updates = counted(found.num_updates, "update")
         parts.append(f"mean stability {sum(values) / len(values):.0f}% over {updates}")
     return ", ".join(parts)
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def _inline(name: str) -> Markup:
