@@ -12,22 +12,11 @@ from scipy import stats
 
 from .losses import ALL_LOSSES, DEFAULT_LOSSES, HPL_PREFIXES
 from .stored import StoredRuns
-from .training import METRICS
+from .training import HIERARCHY_NAMES, METRIC_NAMES
 
 Item = TypeVar("Item")
 Row = dict[str, Any]
 
-METRIC_NAMES = {
-    "precision_at_1": "P@1",
-    "r_precision": "RP",
-    "mean_average_precision_at_r": "MAP@R",
-}
-# one value for all levels; the severity is a number of levels, the others are shares
-HIERARCHY_NAMES = {
-    "hierarchical_average_precision": "H-AP",
-    "average_set_intersection": "ASI",
-    "mistake_severity": "severity ↓",
-}
 LOWER_IS_BETTER = {"mistake_severity"}
 ALL_LEVELS = "all levels"
 
@@ -110,7 +99,7 @@ class Summary:
 
 def metric_keys(num_levels: int) -> tuple[str, ...]:
     """The keys of the metrics of every level, level by level."""
-    return tuple(f"{metric}_level{level}" for level in range(num_levels) for metric in METRICS)
+    return tuple(f"{metric}_level{level}" for level in range(num_levels) for metric in METRIC_NAMES)
 
 
 def sign_of(key: str) -> int:

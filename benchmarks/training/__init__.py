@@ -2,8 +2,8 @@
 
 from .helping import help_to_train
 from .session import (
-    HIERARCHICAL_METRICS,
-    METRICS,
+    HIERARCHY_NAMES,
+    METRIC_NAMES,
     OBJECTIVE,
     Session,
     Stop,
@@ -15,8 +15,8 @@ from .tree import training_tree
 from .validation import train_and_validate
 
 __all__ = [
-    "HIERARCHICAL_METRICS",
-    "METRICS",
+    "HIERARCHY_NAMES",
+    "METRIC_NAMES",
     "OBJECTIVE",
     "Session",
     "Stop",

@@ -36,12 +36,17 @@ from .checkpoints import (
 )
 from .seeding import seed_everything
 
-METRICS = ("precision_at_1", "r_precision", "mean_average_precision_at_r")  # of each level
-HIERARCHICAL_METRICS = (
-    "hierarchical_average_precision",
-    "average_set_intersection",
-    "mistake_severity",  # in levels, not a share; lower is better
-)
+METRIC_NAMES = {  # of each level
+    "precision_at_1": "P@1",
+    "r_precision": "RP",
+    "mean_average_precision_at_r": "MAP@R",
+}
+# one value for all levels; the severity is a number of levels, the others are shares
+HIERARCHY_NAMES = {
+    "hierarchical_average_precision": "H-AP",
+    "average_set_intersection": "ASI",
+    "mistake_severity": "severity ↓",
+}
 _TESTED_AT_A_TIME, _TESTED_BY_TRUNK = 512, 64  # images; of a trunk with large feature maps
 PRIMARY_METRIC = "mean_average_precision_at_r"
 OBJECTIVE = f"{PRIMARY_METRIC}_level0"
@@ -53,7 +58,7 @@ Stop = Callable[[Sequence[float]], bool]
 def accuracy_calculator(device: torch.device) -> HierarchicalAccuracyCalculator:
     """What all accuracies of the benchmark are computed with."""
     return HierarchicalAccuracyCalculator(
-        include=(*METRICS, *HIERARCHICAL_METRICS), device=device, progress_bar=False
+        include=(*METRIC_NAMES, *HIERARCHY_NAMES), device=device, progress_bar=False
     )
 
 
