@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..results import Summary
-from ..statistics import Standing, standings
 from .blocks import Cell, Grid, Row
 from .loss_names import full_name
+from .standings import Standing, standings
 from .tables import finite, number
 
 NOTE = (

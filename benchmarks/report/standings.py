@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from .results import Summary, mean_and_interval, sign_of
+from ..results import Summary, mean_and_interval, sign_of
 
 
 @dataclass(frozen=True)

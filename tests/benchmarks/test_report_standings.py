@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.report.ranks import ranks_grid
+from benchmarks.report.standings import average_ranks, means, standings, ties_with_best
 from benchmarks.results import Summary, metric_keys
-from benchmarks.statistics import average_ranks, means, standings, ties_with_best
 
 KEYS = metric_keys(2)
 tables = (
