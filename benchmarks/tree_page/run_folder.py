@@ -119,6 +119,7 @@ def tree_of_run(folder: Path, class_names: Sequence[Sequence[str]]) -> FoundTree
     """What :func:`read_run` returns, with the names of the classes of every level."""
     path = folder / TREE_FILE
     arrays = read_tree(path, class_names)
+    _check(path, arrays)
     superclasses, own = arrays["superclasses"], arrays["class_labels"]
     num_classes = len(own)
     try:
@@ -128,11 +129,6 @@ def tree_of_run(folder: Path, class_names: Sequence[Sequence[str]]) -> FoundTree
     names: list[tuple[str, ...] | None] = [tuple(class_names[0][label] for label in own[:, 0])]
     names += [_names_of_level(level, own, class_names) for level in superclasses]
     title, note = _origin(folder)
-    if "history" not in arrays:  # of an earlier version
-        pictures = {int(c): [p] for c, p in zip(arrays["shown"], arrays["pictures"], strict=True)}
-        tree = Hierarchy(flat.class_labels, names)
-        return FoundTree(tree, pictures=pictures, title=title, note=note)
-    _check(path, arrays)
     return FoundTree(
         Hierarchy(flat.class_labels, names),
         pictures=unpacked(arrays),

@@ -63,6 +63,12 @@ def make_store(folder: Path, values=VALUES, folds=range(4), dataset="small", epo
                     superclasses=np.array([[0, 1, 0, 1, 0, 2]]),
                     shown=np.array([0, 1, 2, 5]),
                     pictures=pictures[0, :4],
+                    history=np.zeros((0, 1, 6), int),
+                    is_given=np.array([False]),
+                    counts=np.full(6, 10),
+                    sample_classes=np.zeros(0, int),
+                    samples=np.zeros(0, np.uint8),
+                    sample_ends=np.zeros(0, int),
                 )
         test = dict.fromkeys(KEYS, value + 0.1)
         content = {"loss": loss, "seed": 0, "folds": list(folds), "test": test}
