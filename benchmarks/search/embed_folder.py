@@ -34,6 +34,7 @@ ADDED = {  # to the list that Python's embed writes
     "model": str,
     "inputs": [str],
     "left_out": list,
+    "left_out_states": list,
 }
 DESCRIPTION = {"class_names": list, "hierarchy": (dict, NoneType)}
 
