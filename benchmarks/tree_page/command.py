@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -12,22 +11,8 @@ if TYPE_CHECKING:
     from .found import FoundTree
 
 
-class Format(str, Enum):
-    """What the command writes."""
-
-    html = "html"
-    json = "json"
-    csv = "csv"
-    newick = "newick"
-    dot = "dot"
-    text = "text"
-
-
-class NameBy(str, Enum):
-    """What superclasses are named after."""
-
-    word = "word"
-    member = "member"
+Format = Literal["html", "json", "csv", "newick", "dot", "text"]
+NameBy = Literal["word", "member"]  # what superclasses are named after
 
 
 def tree(
@@ -69,7 +54,7 @@ def tree(
             help="Name superclasses after the word that is commonest among their members, or after "
             "the member nearest to their mean."
         ),
-    ] = NameBy.word,
+    ] = "word",
     pictures: Annotated[
         Path | None,
         Option(help="A folder with a folder of pictures for each class, shown on the page."),
@@ -113,11 +98,11 @@ def tree(
         print_written([out], Console())
 
 
-def _kind(out: Path | None, chosen: Format | None) -> str:
+def _kind(out: Path | None, chosen: str | None) -> str:
     from .files import SUFFIXES
 
     if chosen is not None:
-        return chosen.value
+        return chosen
     if out is None:
         return "html"
     kind = SUFFIXES.get(out.suffix.lower())
@@ -148,10 +133,10 @@ def _named(
         raise ValueError(
             f"{checkpoint} holds a tree already: --num-superclasses is for proxies without one"
         )
-    if name_by is NameBy.member and vectors is None:
+    if name_by == "member" and vectors is None:
         raise ValueError(f"--name-by member needs proxies, and {checkpoint} has none")
     given = found.names if names is None else read_names(names)
-    return named_tree(tree, given, vectors if name_by is NameBy.member else None)
+    return named_tree(tree, given, vectors if name_by == "member" else None)
 
 
 def _numbers(text: str | None) -> Any:
