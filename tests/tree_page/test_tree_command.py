@@ -293,7 +293,7 @@ BAD = [
     ("a.pt", {"a": {"proxies": torch.ones(3, 2)}, "b": {"W": torch.ones(2, 3)}}, {}, "2 tensors"),
     ("a.pt", {"a": WARM, "b": WARM}, {}, "holds 2 hierarchical losses"),
     ("a.pt", WARM, {}, "a loss with one level"),
-    ("a.safetensors", b"{}", {}, r"a\.safetensors is not a safetensors file"),
+    ("a.safetensors", b"{}", {}, r"a\.safetensors cannot be read as a checkpoint of tensors"),
     ("a.npy", b"nothing", {}, r"a\.npy is not an array of NumPy"),
     ("a.npy", np.arange(4), {}, r"floats of shape \(classes, dimension\).*int64 of shape \(4,\)"),
     ("a.npy", np.full((4, 2), np.nan), {}, "hold NaN"),
