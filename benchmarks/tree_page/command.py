@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -74,7 +75,8 @@ def tree(
     from ..files import linked, refuse_inputs, write_whole
     from ..progress import print_written
     from .files import exported
-    from .sources import read_array, read_source
+    from .page import write_found_tree
+    from .sources import pictures_of_classes, read_array, read_source
 
     kind = _kind(out, format)
     if out is not None and not out.parent.is_dir():
@@ -85,8 +87,14 @@ def tree(
     named = _named(found, checkpoint, names, num_superclasses, name_by)
     if kind == "html":
         out = out or Path("tree.html")
-        table = found.history if history is None else read_array(history)
-        _write_page(linked(out), checkpoint, found, named, pictures, table)
+        shown = replace(found, tree=named)
+        if history is not None:
+            shown = replace(shown, history=read_array(history))
+        if pictures is not None:
+            some, counts = pictures_of_classes(pictures, named.names[0])
+            shown = replace(shown, pictures=some, counts=counts)
+        title = f"Tree of {found.title or checkpoint.resolve().name}"
+        write_found_tree(linked(out), shown, title)
     elif pictures is not None or history is not None:
         option = "--pictures" if pictures is not None else "--history"
         raise ValueError(f"{option} is shown only on the page, and the format is {kind}")
@@ -148,29 +156,3 @@ def _numbers(text: str | None) -> Any:
         raise ValueError(
             f"--num-superclasses takes integers such as 20 or 100,10; got {text!r}"
         ) from error
-
-
-def _write_page(
-    out: Path,
-    checkpoint: Path,
-    found: FoundTree,
-    tree: Any,
-    pictures: Path | None,
-    history: Any,
-) -> None:
-    from .page import write_tree_page
-    from .sources import pictures_of_classes
-
-    shown, counts = found.pictures, found.counts
-    if pictures is not None:
-        shown, counts = pictures_of_classes(pictures, tree.names[0])
-    write_tree_page(
-        out,
-        tree,
-        pictures=shown,
-        counts=counts,
-        history=history,
-        given=found.given,
-        title=f"Tree of {found.title or checkpoint.resolve().name}",
-        note=found.note,
-    )

@@ -16,7 +16,7 @@ from ..files import DamagedFileError, read_json
 from ..run_config import CONFIG_FILE
 from ..stored import DATASET, DATASET_FILE, StoredRuns
 from .found import FoundTree
-from .page import write_tree_page
+from .page import write_found_tree
 from .samples import unpacked
 
 BEST = "best.pt"
@@ -46,16 +46,7 @@ def write_run_page(
         OSError: if there is none, or the page cannot be written.
     """
     found = tree_of_run(folder, class_names)
-    return write_tree_page(
-        path,
-        found.tree,
-        pictures=found.pictures,
-        counts=found.counts,
-        history=found.history,
-        given=found.given,
-        title=title or f"Tree of {found.title}",
-        note=found.note,
-    )
+    return write_found_tree(path, found, title or f"Tree of {found.title}")
 
 
 def write_tree_pages(
