@@ -18,10 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from ..activation_files import DTYPE, ActivationFile, Activations
 from ..backbones import Backbone, Pictures
 from ..backbones.upper import build_parts
 from ..backbones.views import VIEW_SEED, View
+from .activation_files import DTYPE, ActivationFile, Activations
 from .base import LabelledImages
 
 BLOCK = 256  # pictures: what an interruption costs at most

@@ -11,11 +11,11 @@ import torch
 from dataset_trees import build_folder
 from PIL import Image
 
-from benchmarks.activation_files import ActivationFile, Activations
 from benchmarks.backbones import BackboneChoice, Pictures, find_backbone
 from benchmarks.backbones.upper import build_parts
 from benchmarks.backbones.views import View
 from benchmarks.datasets import activations, load_dataset, look_at_dataset
+from benchmarks.datasets.activation_files import ActivationFile, Activations
 from benchmarks.datasets.broken import open_photograph
 from benchmarks.request import DataSource, RunRequest
 

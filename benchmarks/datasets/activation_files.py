@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .cache import made_directory
-from .files import DamagedFileError, read_arrays, write_arrays
+from ..cache import made_directory
+from ..files import DamagedFileError, read_arrays, write_arrays
 
 DTYPE = np.dtype(np.float16)  # docs/backbones.md says what it changes
 
