@@ -130,7 +130,7 @@ def keep_tree(
 
 
 def read_test(path: Path, class_names: Sequence[Sequence[str]]) -> dict[str, np.ndarray]:
-    """The embeddings and labels of the test images of a run.
+    """The embeddings, labels and indices of the test images of a run.
 
     Arguments:
         path: of the file.
@@ -140,10 +140,13 @@ def read_test(path: Path, class_names: Sequence[Sequence[str]]) -> dict[str, np.
         DamagedFileError: if they do not fit one another or the data set.
         OSError: if there is no such file.
     """
-    found = read_arrays(path, {"test_embeddings": ("f", 2), "test_labels": ("iu", 2)})
+    kinds = {"test_labels": ("iu", 2), "test_indices": ("iu", 1)}
+    found = read_arrays(path, {"test_embeddings": ("f", 2), **kinds})
     embeddings, labels = found["test_embeddings"], found["test_labels"]
-    if len(embeddings) != len(labels) or not np.isfinite(embeddings).all():
-        raise DamagedFileError(path, "its embeddings are not finite, or not as many as labels")
+    if not len(embeddings) == len(labels) == len(found["test_indices"]):
+        raise DamagedFileError(path, "its arrays do not fit one another")
+    if not np.isfinite(embeddings).all():
+        raise DamagedFileError(path, "its embeddings are not finite")
     _check_labels(path, labels, class_names)
     return found
 

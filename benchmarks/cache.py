@@ -33,13 +33,13 @@ def cache_directory() -> Path:
     return user_cache_path("pml-hierarchical", appauthor=False)
 
 
-def made_directory(directory: Path | None = None) -> Path:
-    """A directory for what is kept, :func:`cache_directory` by default; made if it is not there.
+def made_directory() -> Path:
+    """:func:`cache_directory`, made if it is not there.
 
     Raises:
         OSError: if it cannot be made.
     """
-    directory = cache_directory() if directory is None else directory
+    directory = cache_directory()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -69,10 +69,7 @@ def fingerprint(files: Sequence[Path], root: Path) -> list[list[Any]]:
 
 
 def cached_arrays(
-    name: str,
-    key: Mapping[str, Any],
-    compute: Callable[[], dict[str, np.ndarray]],
-    directory: Path | None = None,
+    name: str, key: Mapping[str, Any], compute: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """What ``compute`` returns, computed once for every ``key``.
 
@@ -81,7 +78,6 @@ def cached_arrays(
         key: all that the arrays depend on, as values that JSON can hold. Every key has a file of
             its own, so two versions do not overwrite one another.
         compute: returns the arrays by name; object arrays are not supported.
-        directory: :func:`cache_directory` by default; made if it does not exist.
 
     Returns:
         The arrays by name. A file that cannot be read, or that was written for another key, is
@@ -90,9 +86,8 @@ def cached_arrays(
     Raises:
         OSError: if the directory cannot be made (before anything is computed) or written to.
     """
-    directory = made_directory(directory)
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = directory / f"{name}-{digest[:16]}.npz"
+    path = made_directory() / f"{name}-{digest[:16]}.npz"
     if path.exists():
         try:
             return _load(path, digest)

@@ -23,14 +23,14 @@ VALIDATED = "mean_average_precision_at_r_level0"
 
 # what statistics and report need of the files; see benchmarks.files.mismatch
 IMAGES = {"name": str, "level_names": [str], "class_names": [[str]], "untrained_name": str}
-DATASET = {**IMAGES, "untrained": {...: {...: NUMBER}}}
+DATASET = {**IMAGES, "title": str, "untrained": {...: {...: NUMBER}}}
 RESULT = {
     "config": {
         "loss": str,
         "loss_settings": dict,
         "seed": int,
         "fold": int,
-        "training": {"iterations_per_epoch": int},
+        "training": {"epochs": int, "iterations_per_epoch": int},
     },
     "environment": {
         "versions": dict,
@@ -192,7 +192,7 @@ def read_stored(
     return StoredRuns(
         folder=folder,
         dataset=printable(about["name"]),
-        title=printable(str(about.get("title") or about["name"])),  # earlier versions wrote none
+        title=printable(about["title"]),
         level_names=tuple(map(printable, about["level_names"])),
         class_names=tuple(tuple(map(printable, names)) for names in about["class_names"]),
         untrained_name=printable(about["untrained_name"]),

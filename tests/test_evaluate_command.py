@@ -12,8 +12,8 @@ import pytest
 import torch
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
-from benchmarks import storage
 from benchmarks.command_line import main
+from benchmarks.evaluation import input_files
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
 
@@ -320,14 +320,14 @@ def test_no_more_identical_rows_than_by_chance(folder, sample, capsys, kind):
 
 def test_files_are_mapped_and_not_read(folder, sample):
     for name in ("e.npy", "both.npz"):
-        array = storage.load_array(folder / name, "embeddings")
+        array = input_files.load_array(folder / name, "embeddings")
         assert isinstance(array, np.memmap)
         assert np.array_equal(array, sample[0])
-    assert not isinstance(storage.load_array(folder / "small.npz", "labels"), np.memmap)
+    assert not isinstance(input_files.load_array(folder / "small.npz", "labels"), np.memmap)
     np.savez(folder / "fortran.npz", np.asfortranarray(sample[0]))
-    assert np.array_equal(storage.load_array(folder / "fortran.npz", "any"), sample[0])
+    assert np.array_equal(input_files.load_array(folder / "fortran.npz", "any"), sample[0])
     np.savez(folder / "empty.npz", embeddings=np.zeros((0, 3)))
-    assert storage.load_array(folder / "empty.npz", "embeddings").shape == (0, 3)
+    assert input_files.load_array(folder / "empty.npz", "embeddings").shape == (0, 3)
 
 
 def test_as_a_module(folder):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
+from ..tensor_files import read_tensors
 from .choice import PRETRAINED, RANDOM
 
 
@@ -115,16 +115,11 @@ def download_error(name: str, source: str, remedy: str, error: Exception) -> OSE
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        if file.suffix == ".safetensors":
-            state = importlib.import_module("safetensors.torch").load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except ImportError as error:
-        raise ValueError(f"--weights {file}: pip install safetensors to read it") from error
-    except Exception as error:  # the formats have errors of their own for damaged files
+        state = read_tensors(file)
+    except ValueError as error:
         raise ValueError(
-            f"--weights {file} cannot be read: expected a state dict, tensors and nothing else, "
-            "saved by torch.save(network.state_dict(), FILE)"
+            f"--weights {file} cannot be read ({error}): expected a state dict, tensors and "
+            "nothing else, saved by torch.save(network.state_dict(), FILE)"
         ) from error
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
         held = f"a dict of {_some(list(state))}" if isinstance(state, dict) else type(state)

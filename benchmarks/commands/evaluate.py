@@ -126,6 +126,6 @@ def evaluate(options: EvaluateOptions) -> None:
     Each level of the labels gets its retrieval metrics. Those of the hierarchy see all levels at
     once; with a single level, hierarchical average precision is mean average precision.
     """
-    from ..saved_embeddings import evaluate as evaluate_files
+    from ..evaluation.saved_embeddings import evaluate as evaluate_files
 
     evaluate_files(options)

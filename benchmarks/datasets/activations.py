@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from ..activation_files import DTYPE, ActivationFile, Activations
 from ..backbones import Backbone, Pictures
 from ..backbones.upper import build_parts
 from ..backbones.views import VIEW_SEED, View
+from .activation_files import DTYPE, ActivationFile, Activations
 from .base import LabelledImages
 
 BLOCK = 256  # pictures: what an interruption costs at most
@@ -45,11 +44,10 @@ def load_activations(
     backbone: Backbone,
     pictures: partial[Pictures],
     shown_in: Mapping[str, Any],
-    all_train: bool = False,
-    cache_dir: Path | None = None,
-    batch_size: int = 8,
-    device: torch.device | str = "cpu",
-    workers: int = 0,
+    all_train: bool,
+    batch_size: int,
+    device: torch.device | str,
+    workers: int,
 ) -> tuple[Activations, Activations]:
     """The activations in front of the cut of a network, for testing and for training.
 
@@ -63,7 +61,6 @@ def load_activations(
         pictures: from a transform to the pictures.
         shown_in: tells these pictures from others, as values that JSON can hold.
         all_train: whether the pictures of the test classes are trained on, too.
-        cache_dir: where activations are kept; ``benchmarks.cache.cache_directory()`` by default.
         batch_size: pictures that go through the network at a time.
         device: where the network runs.
         workers: processes that load the pictures; 0 for none but this one.
@@ -78,7 +75,7 @@ def load_activations(
     random = backbone.training_transform or backbone.transform
 
     def part(what: str, shown: Dataset[torch.Tensor], rows: np.ndarray, **more: Any) -> _Part:
-        file = ActivationFile(f"{name}-{what}", {**key, **more}, len(images.labels), cache_dir)
+        file = ActivationFile(f"{name}-{what}", {**key, **more}, len(images.labels))
         return _Part(file, shown, rows)
 
     everything = np.arange(len(images.labels))

@@ -49,9 +49,7 @@ def examine(file: Path) -> tuple[str | None, bytes]:
     return None, digest
 
 
-def examine_all(
-    name: str, files: Sequence[Path], root: Path, cache_dir: Path | None = None
-) -> tuple[dict[int, str], np.ndarray]:
+def examine_all(name: str, files: Sequence[Path], root: Path) -> tuple[dict[int, str], np.ndarray]:
     """The images that cannot be used, by index, with the reasons; and digests of all contents.
 
     What was examined once is remembered until a file changes, since a large data set takes many
@@ -61,7 +59,6 @@ def examine_all(
         name: of the data set, the start of the cache file's name.
         files: the images.
         root: the folder that holds them all.
-        cache_dir: ``benchmarks.cache.cache_directory()`` by default.
 
     Returns:
         The reasons, and digests of shape ``(N, 16)``, ``uint8``; a missing file has zeros.
@@ -81,7 +78,7 @@ def examine_all(
         }
 
     key = {"files": fingerprint(there, root), "reading": READING_VERSION}
-    known = cached_arrays(f"{name}-usable", key, compute, cache_dir)
+    known = cached_arrays(f"{name}-usable", key, compute)
     digests = np.zeros((len(files), DIGEST_BYTES), np.uint8)
     digests[present] = known["digests"]
     for i in np.flatnonzero(~known["usable"]).tolist():

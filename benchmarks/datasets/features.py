@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,8 +37,6 @@ def _features(
     shown_in: dict[str, Any],
     pictures: Pictures,
     backbone: Backbone,
-    batch_size: int | None,
-    cache_dir: Path | None,
     device: torch.device | str,
     workers: int,
 ) -> np.ndarray:
@@ -47,24 +44,21 @@ def _features(
 
     def compute() -> dict[str, np.ndarray]:
         network = build_frozen(backbone)
-        size = _suitable(batch_size, device)
+        size = _batch_size_on(device)
         return {"features": extract_features(pictures, network, size, device, workers)}
 
     key = {"backbone": backbone.name, "transform": repr(backbone.transform), **shown_in}
-    return cached_arrays(name, key, compute, cache_dir)["features"]
+    return cached_arrays(name, key, compute)["features"]
 
 
-def _suitable(batch_size: int | None, device: torch.device | str) -> int:
-    if batch_size is not None:
-        return batch_size
+def _batch_size_on(device: torch.device | str) -> int:
+    """How many photographs are in memory and go through the network at a time."""
     return CPU_BATCH_SIZE if torch.device(device).type == "cpu" else GPU_BATCH_SIZE
 
 
 def frozen_features(
     photographs: Photographs,
     backbone: Backbone,
-    batch_size: int | None,
-    cache_dir: Path | None,
     device: torch.device | str = "cpu",
     workers: int = 0,
 ) -> np.ndarray:
@@ -75,9 +69,7 @@ def frozen_features(
         files = photographs.files[start : start + FILES_PER_BLOCK]
         shown_in = _shown_in(photographs.digests[start : start + FILES_PER_BLOCK])
         pictures = Pictures(files, open_photograph, backbone.transform)
-        block = _features(
-            photographs.name, shown_in, pictures, backbone, batch_size, cache_dir, device, workers
-        )
+        block = _features(photographs.name, shown_in, pictures, backbone, device, workers)
         if features is None:
             features = np.empty((len(photographs.files), block.shape[1]), np.float32)
         features[start : start + len(block)] = block
@@ -93,9 +85,7 @@ def _shown_in(digests: np.ndarray) -> dict[str, Any]:
 def load_photographs(
     photographs: Photographs,
     skip_broken: bool = False,
-    cache_dir: Path | None = None,
     backbone: Backbone = EFFICIENTNET_LITE0,
-    batch_size: int | None = None,
     device: torch.device | str = "cpu",
     all_train: bool = False,
     workers: int = 0,
@@ -105,10 +95,7 @@ def load_photographs(
     Arguments:
         photographs: as the data set's lists say.
         skip_broken: see :func:`usable`.
-        cache_dir: where features are kept; ``benchmarks.cache.cache_directory()`` by default.
         backbone: the network. EfficientNet-Lite0 takes about 30 ms an image on one CPU core.
-        batch_size: photographs that are in memory and go through the network at a time; 8 on a
-            CPU and 128 elsewhere by default.
         device: where features are computed. Those of one device serve the others, too.
         all_train: whether the photographs of the test classes are trained on, too; it matters for
             a network with a cut.
@@ -124,7 +111,7 @@ def load_photographs(
         OSError: see :func:`usable`; also if weights cannot be downloaded.
         ValueError: if weights or photographs do not fit the network.
     """
-    photographs = usable(photographs, skip_broken, cache_dir)
+    photographs = usable(photographs, skip_broken)
     assert photographs.digests is not None
     trained = _to_be_trained(
         photographs,
@@ -132,12 +119,10 @@ def load_photographs(
         partial(Pictures, photographs.files, open_photograph),
         _shown_in(photographs.digests),
         all_train,
-        cache_dir,
-        batch_size,
         device,
         workers,
     )
-    features = frozen_features(photographs, backbone, batch_size, cache_dir, device, workers)
+    features = frozen_features(photographs, backbone, device, workers)
     data = RetrievalData(
         name=photographs.name,
         inputs=torch.from_numpy(features),
@@ -158,8 +143,6 @@ def load_photographs(
 def see_drawings(
     data: RetrievalData,
     backbone: Backbone,
-    cache_dir: Path | None = None,
-    batch_size: int | None = None,
     device: torch.device | str = "cpu",
     all_train: bool = False,
     workers: int = 0,
@@ -169,7 +152,7 @@ def see_drawings(
     Arguments:
         data: its ``inputs`` are ``uint8`` of shape ``(N, 1, height, width)``.
         backbone: the network.
-        cache_dir, batch_size, device, all_train, workers: see :func:`load_photographs`.
+        device, all_train, workers: see :func:`load_photographs`.
 
     Returns:
         See :func:`load_photographs`. For a network that is trained, ``untrained`` stays.
@@ -184,17 +167,13 @@ def see_drawings(
     data = replace(data, content=content)
     if backbone.trained:
         shown_in = {"drawings": content}
-        trained = _to_be_trained(
-            data, backbone, pictures, shown_in, all_train, cache_dir, batch_size, device, workers
-        )
+        trained = _to_be_trained(data, backbone, pictures, shown_in, all_train, device, workers)
         return replace(data, **trained)
     features = _features(
         f"{data.name}-features",
         {"drawings": content},
         pictures(backbone.transform),
         backbone,
-        batch_size,
-        cache_dir,
         device,
         workers,
     )
@@ -217,8 +196,6 @@ def _to_be_trained(
     pictures: partial[Pictures],
     shown_in: dict[str, Any],
     all_train: bool,
-    cache_dir: Path | None,
-    batch_size: int | None,
     device: torch.device | str,
     workers: int,
 ) -> dict[str, Any]:
@@ -230,9 +207,9 @@ def _to_be_trained(
         training: Any = pictures(backbone.training_transform or backbone.transform)
         build = partial(build_trunk, backbone)
     else:
-        size = _suitable(batch_size, device)
+        size = _batch_size_on(device)
         inputs, training = load_activations(
-            images, backbone, pictures, shown_in, all_train, cache_dir, size, device, workers
+            images, backbone, pictures, shown_in, all_train, size, device, workers
         )
         build = partial(build_upper, backbone)
     return {"inputs": inputs, "training_inputs": training, "build_trunk": build}

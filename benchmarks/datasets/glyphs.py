@@ -154,11 +154,8 @@ def _number(names: Iterable[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     return numbers.astype(np.int64), tuple(unique.tolist())
 
 
-def load_glyphs(cache_dir: Path | None = None) -> RetrievalData:
+def load_glyphs() -> RetrievalData:
     """Load the glyphs, rendered on first use (in seconds) and cached.
-
-    Arguments:
-        cache_dir: where the pictures are kept; ``benchmarks.cache.cache_directory()`` by default.
 
     Returns:
         ``inputs`` of shape ``(N, 1, 32, 32)``, ``uint8``, white on black; three levels. Classes
@@ -172,7 +169,7 @@ def load_glyphs(cache_dir: Path | None = None) -> RetrievalData:
         "matplotlib": matplotlib.__version__,
         "unicode": unicodedata.unidata_version,
     }
-    arrays = cached_arrays("glyphs", key, render_glyphs, cache_dir)
+    arrays = cached_arrays("glyphs", key, render_glyphs)
     pictures = arrays["pictures"]
     trees = [tree_of(chr(code_point)) for code_point in arrays["code_points"].tolist()]
     numbered = [_number(tree[level] for tree in trees if tree) for level in range(len(LEVEL_NAMES))]

@@ -69,15 +69,12 @@ def list_photographs(
     )
 
 
-def usable(
-    photographs: Photographs, skip_broken: bool = False, cache_dir: Path | None = None
-) -> Photographs:
+def usable(photographs: Photographs, skip_broken: bool = False) -> Photographs:
     """The photographs, all of which can be read.
 
     Arguments:
         photographs: as the lists say.
         skip_broken: leave out those that are missing or broken, and note them in ``left_out``.
-        cache_dir: where the record of files that were read before is kept.
 
     Raises:
         OSError: unless ``skip_broken``, for a broken image, which is named; a
@@ -85,7 +82,7 @@ def usable(
         ValueError: if no image is left.
     """
     files = photographs.files
-    broken, digests = examine_all(photographs.name, files, photographs.root, cache_dir)
+    broken, digests = examine_all(photographs.name, files, photographs.root)
     if not broken:
         return replace(photographs, digests=digests, content=_content(digests))
     if not skip_broken:

@@ -46,7 +46,6 @@ class DatasetEntry:
         name: as in ``--dataset``.
         description: one line for ``pml-hierarchical list``.
         default_folds: the folds that are run unless others are asked for.
-        needs_root: whether it is read from ``--data-root``.
         load: the data with what a network sees of it.
         look: the same without a network, if features take long to compute; by default ``load``.
         layout: what ``--data-root`` holds, for those that need one.
@@ -57,12 +56,16 @@ class DatasetEntry:
     name: str
     description: str
     default_folds: tuple[int, ...]
-    needs_root: bool
     load: Callable[[Source], RetrievalData]
     look: Callable[[Source], LabelledImages] | None = None
     layout: Layout | None = None
     archives: tuple[Archive, ...] = ()
     default_backbone: str = EFFICIENTNET_LITE0_NAME
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether it is read from ``--data-root``."""
+        return self.layout is not None
 
 
 def photographic(
@@ -70,7 +73,6 @@ def photographic(
     listing: Callable[[Path | None], Photographs],
     layout: Layout,
     archives: tuple[Archive, ...] = (),
-    default_folds: tuple[int, ...] = (0, 1, 2, 3),
 ) -> DatasetEntry:
     """A data set of photographs, trained on as features of a frozen network or as they are.
 
@@ -79,7 +81,6 @@ def photographic(
         listing: from the data root to what the data set's lists say.
         layout: as in :class:`DatasetEntry`; the entry has its name.
         archives: as in :class:`DatasetEntry`.
-        default_folds: as in :class:`DatasetEntry`.
     """
 
     def load(source: Source) -> RetrievalData:
@@ -95,8 +96,7 @@ def photographic(
     return DatasetEntry(
         name=layout.name,
         description=f"{description}, as frozen features",
-        default_folds=default_folds,
-        needs_root=True,
+        default_folds=(0, 1, 2, 3),
         load=load,
         look=lambda source: usable(listing(source.root), source.skip_broken),
         layout=layout,
@@ -138,7 +138,6 @@ def drawn(
         name=name,
         description=description,
         default_folds=(0,),
-        needs_root=layout is not None,
         load=load_for_backbone,
         look=load,
         layout=layout,

@@ -38,12 +38,12 @@ class EmbeddingMaps:
     Attributes:
         places: for each loss, the positions of the images, ``(n, 2)``.
         labels: ``(n, levels)``, of the images.
-        indices: ``(n,)``, of the images in the data set; ``None`` for runs that did not keep them.
+        indices: ``(n,)``, of the images in the data set.
     """
 
     places: Mapping[str, np.ndarray]
     labels: np.ndarray
-    indices: np.ndarray | None
+    indices: np.ndarray
 
     @cached_property
     def level(self) -> int:
@@ -89,20 +89,20 @@ def read_maps(files: Mapping[str, Path], class_names: Sequence[Sequence[str]]) -
     if missing:
         raise NoMapError(f"{missing[0]} is missing")
     loaded = {loss: read_test(path, class_names) for loss, path in files.items()}
-    first, *others = (arrays["test_labels"] for arrays in loaded.values())
-    if not all(np.array_equal(first, other) for other in others):
+    first, *others = loaded.values()
+    labels, indices = first["test_labels"], first["test_indices"]
+    if not all(np.array_equal(labels, other["test_labels"]) for other in others):
         raise NoMapError("the losses were tested on different images")
-    if len(first) < 3:
-        raise NoMapError(f"{len(first)} test images make no map")
-    rows = sample(len(first))
-    indices = next(iter(loaded.values())).get("test_indices")
+    if len(labels) < 3:
+        raise NoMapError(f"{len(labels)} test images make no map")
+    rows = sample(len(labels))
     return EmbeddingMaps(
         {
             loss: kept_places(files[loss], arrays["test_embeddings"][rows])
             for loss, arrays in loaded.items()
         },
-        first[rows],
-        None if indices is None or indices.shape != (len(first),) else indices[rows],
+        labels[rows],
+        indices[rows],
     )
 
 

@@ -111,11 +111,10 @@ def map_block(
         "between far groups mean little in such a map."
     )
     damaged: list[Picture | Text] = []
-    thumbnails: dict[int, str] = {}  # runs of earlier versions have none
+    thumbnails: dict[int, str] = {}
     try:
-        if (stored.folder / THUMBNAILS_FILE).exists():
-            thumbnails = read_thumbnails(stored.folder / THUMBNAILS_FILE)
-    except DamagedFileError as error:
+        thumbnails = read_thumbnails(stored.folder / THUMBNAILS_FILE)
+    except (OSError, DamagedFileError) as error:
         damaged = [Text((f"The map has no pictures: {error}.",))]
     panels, legend = map_panels(maps, names, stored.level_names, thumbnails)
     picture = Picture("embeddings", "Maps of the embeddings", caption, png, dark, panels, legend)

@@ -90,7 +90,7 @@ def map_panels(
         columns[f"class{level}"] = [names[label] for label in maps.labels[:, level].tolist()]
     for number, places in enumerate(maps.places.values()):
         columns[f"x{number}"], columns[f"y{number}"] = np.asarray(places, np.float32).T
-    if maps.indices is not None and pictures:
+    if pictures:
         columns["picture"] = [pictures.get(index, "") for index in maps.indices.tolist()]
     source = ColumnDataSource(columns)  # of all panels, so that they mark the same image
     tip = _tip(len(level_names), "picture" in columns)

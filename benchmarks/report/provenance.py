@@ -85,10 +85,10 @@ def _network(stored: StoredRuns) -> BackboneChoice:
 
 def short_epochs(stored: StoredRuns) -> tuple[int, int] | None:
     """The epochs of the shortest training and those of a full one; ``None`` if all are full."""
-    epochs = [result["config"]["training"].get("epochs") for result in stored.results]
-    if stored.dataset not in SETTINGS or None in epochs:
+    if stored.dataset not in SETTINGS:
         return None
-    shortest, full = min(epochs), settings_for(stored.dataset, _network(stored)).epochs
+    shortest = min(result["config"]["training"]["epochs"] for result in stored.results)
+    full = settings_for(stored.dataset, _network(stored)).epochs
     return (shortest, full) if shortest < full else None
 
 

@@ -44,7 +44,7 @@ def embed(
     from ..device import checked_device
     from ..locking import only_one_in
     from ..progress import print_written
-    from .embed_folder import EmbedSettings, check_apart, check_no_model, embed_into
+    from .embed_folder import check_apart, check_no_model, embed_into
     from .embed_pictures import BrokenFilesError, find_pictures
 
     check_no_model(out)
@@ -54,9 +54,16 @@ def embed(
     except BrokenFilesError as error:
         raise ValueError(f"{error}. Leave such files out with --skip-broken") from error
     check_apart(out, found)
-    settings = EmbedSettings(out, skip_broken, batch_size, workers)
     console = Console()
     with only_one_in(out, below=False):
-        summary = embed_into(settings, model, loaded, found)
+        summary = embed_into(
+            out,
+            model,
+            loaded,
+            found,
+            skip_broken=skip_broken,
+            batch_size=batch_size,
+            workers=workers,
+        )
     console.print(summary, markup=False, highlight=False, soft_wrap=True)
     print_written([out / "embeddings.npy", out / "pictures.json"], console)

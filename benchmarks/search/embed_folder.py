@@ -7,7 +7,6 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import NoneType
@@ -34,25 +33,9 @@ ADDED = {  # to the list that Python's embed writes
     "model": str,
     "inputs": [str],
     "left_out": list,
+    "left_out_states": list,
 }
 DESCRIPTION = {"class_names": list, "hierarchy": (dict, NoneType)}
-
-
-@dataclass(frozen=True)
-class EmbedSettings:
-    """How pictures are embedded.
-
-    Attributes:
-        out: folder of the embeddings.
-        skip_broken: leave out pictures that cannot be read.
-        batch_size: of pictures.
-        workers: threads that read pictures.
-    """
-
-    out: Path
-    skip_broken: bool = False
-    batch_size: int = 32
-    workers: int = 2
 
 
 def check_no_model(out: Path) -> None:
@@ -90,32 +73,37 @@ def check_apart(out: Path, pictures: FoundPictures) -> None:
 
 
 def embed_into(
-    settings: EmbedSettings, folder: Path, model: RetrievalModel, pictures: FoundPictures
+    out: Path,
+    folder: Path,
+    model: RetrievalModel,
+    pictures: FoundPictures,
+    *,
+    skip_broken: bool = False,
+    batch_size: int = 32,
+    workers: int = 2,
 ) -> str:
-    """Embed the pictures that ``settings.out`` does not hold yet; returns what to tell the user.
+    """Embed the pictures that ``out`` does not hold yet; returns what to tell the user.
 
     Arguments:
+        out: folder of the embeddings.
         folder: of the model, which is noted for ``search``.
         model: from this folder.
         pictures: all that the embeddings should hold.
+        skip_broken: leave out pictures that cannot be read.
+        batch_size: of pictures.
+        workers: threads that read pictures.
 
     Raises:
         ValueError, OSError: see :func:`pml_hierarchical.search.embed` and :func:`check_no_model`.
     """
-    check_no_model(settings.out)
+    check_no_model(out)
     description = (folder / MODEL_FILE).read_bytes()
     paths = list(pictures.paths)
     left_out = {str(file): state_of(file) for file in pictures.left_out}
 
     def embed_them() -> np.ndarray:
         return embed_files(
-            model,
-            paths,
-            settings.out,
-            pictures.root,
-            settings.batch_size,
-            settings.workers,
-            show_progress=True,
+            model, paths, out, pictures.root, batch_size, workers, show_progress=True
         )
 
     try:
@@ -125,17 +113,17 @@ def embed_into(
         total = counted(len(paths), "picture")
         listed = named(f"{path} ({why})" for path, why in error.reasons.items())
         wrong = f"{listed}: cannot be read ({len(broken):,} of {total})"
-        if not settings.skip_broken:
+        if not skip_broken:
             raise OSError(
                 f"{wrong}. All others are embedded and kept: replace these, or leave them out with "
                 "--skip-broken, and start the same command again"
             ) from error
         warnings.warn(f"left out: {wrong}", stacklevel=2)
-        left_out |= _states_of(broken, settings.out)
+        left_out |= _states_of(broken, out)
         paths = [path for path in paths if path not in broken]
         embeddings = embed_them()
     classes, known = classes_of(model, paths, pictures.root, embeddings)
-    described = json.loads((settings.out / LIST_FILE).read_bytes()) | {
+    described = json.loads((out / LIST_FILE).read_bytes()) | {
         "classes": None if classes is None else classes.tolist(),
         "known": known.tolist(),
         "model": str(folder.resolve()),
@@ -145,9 +133,7 @@ def embed_into(
     }
     files = {LIST_FILE: json.dumps(described).encode(), MODEL_FILE: description}
     # together: classes are numbers in the tree of the description
-    write_together(
-        {settings.out / name: partial(_write, content) for name, content in files.items()}
-    )
+    write_together({out / name: partial(_write, content) for name, content in files.items()})
     n, d = embeddings.shape
     of_classes = "" if classes is None else f", {known.sum():,} of them in folders of known classes"
     size = embeddings.nbytes / 2**20

@@ -30,12 +30,6 @@ def export(
             help="safetensors is always written; onnx and torchscript as well if asked for.",
         ),
     ] = [Format.SAFETENSORS],  # noqa: B006  # typer copies it
-    data_root: Annotated[
-        Path | None,
-        Option(
-            help="Folder of the data set; only for runs of an earlier version, without class names."
-        ),
-    ] = None,
 ) -> None:
     """Write the best model of a run: safetensors and JSON, which load without the suite."""
     from .exchange import check_formats
@@ -45,4 +39,4 @@ def export(
     asked = [one.value for one in formats]
     check_formats(asked)
     check_new(out)
-    save_model(model_of_run(run, data_root), out, asked)
+    save_model(model_of_run(run), out, asked)

@@ -12,7 +12,7 @@ from ..wording import counted
 from .embed_pictures import find_pictures, named, state_of
 from .gallery_index import Index
 
-NOTED = ("root", "sizes", "times", "inputs")  # an index built in Python, or an old one, lacks some
+NOTED = ("root", "sizes", "times", "inputs")  # an index built in Python lacks some
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,8 @@ def _number_of_new(index: Index, root: Path) -> int:
 
 def _still_left_out(index: Index) -> set[str]:
     """The files that were left out and have not been changed since, as far as that is noted."""
-    left_out: list[str] = index.about.get("left_out", [])
-    states = index.about.get("left_out_states", [])
-    if not isinstance(states, list) or len(states) != len(left_out):  # earlier versions noted none
-        return set(left_out)
-    return {file for file, was in zip(left_out, states, strict=True) if state_of(file) == was}
+    noted = (index.about.get(key, []) for key in ("left_out", "left_out_states"))
+    return {file for file, was in zip(*noted, strict=False) if state_of(file) == was}
 
 
 def age_warning(index: Index, gallery: Path, model: Path | None = None) -> str | None:

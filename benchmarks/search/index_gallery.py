@@ -14,8 +14,17 @@ from .embed_folder import MODEL_FILE, read_embeddings, read_tree
 from .embeddings_on_disk import LIST_FILE
 from .gallery_index import DESCRIPTION_FILE, ENGINE_FILE, Index
 
-KEPT = ("root", "sizes", "times", "fingerprint", "model", "inputs", "known", "left_out")
-NEWER = ("left_out_states",)  # kept too; earlier versions did not note it
+KEPT = (
+    "root",
+    "sizes",
+    "times",
+    "fingerprint",
+    "model",
+    "inputs",
+    "known",
+    "left_out",
+    "left_out_states",
+)
 NUM_QUERIES = 200  # to measure the recall
 
 
@@ -77,7 +86,7 @@ def index_gallery(folder: Path, out: Path, kind: str) -> str:
             tree,
             kind,
             embeddings_folder=str(folder.resolve()),
-            **{key: pictures[key] for key in (*KEPT, *NEWER) if key in pictures},
+            **{key: pictures[key] for key in KEPT},
         )
         index.save(out)
     size = (out / ENGINE_FILE).stat().st_size / 2**20

@@ -41,14 +41,13 @@ def pictures(folder: Path, number: int) -> dict[str, Any]:
 
 def embed(folder: Path, number: int) -> dict[str, Any]:
     """Embed all pictures, as the command does."""
-    from .embed_folder import EmbedSettings, embed_into
+    from .embed_folder import embed_into
     from .embed_pictures import find_pictures
 
     model = make_model()
     model.save(folder / "model")
     found = find_pictures([folder / "pictures"])
-    settings = EmbedSettings(folder / "embeddings", batch_size=256)
-    embed_into(settings, folder / "model", model, found)
+    embed_into(folder / "embeddings", folder / "model", model, found, batch_size=256)
     return {"MiB on disk": (folder / "embeddings" / "embeddings.npy").stat().st_size / 2**20}
 
 

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Format(str, Enum):
-    """How answers are written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    PAGE = "page"
 
 
 def search(
@@ -41,7 +31,7 @@ def search(
         ),
     ] = None,
     output_format: Annotated[
-        Format | None,
+        Literal["table", "json", "csv", "page"] | None,
         typer.Option(
             "--format",
             metavar="FORMAT",
@@ -79,7 +69,7 @@ def search(
     from .index_age import age_warning
     from .search_model import load_model
 
-    form = form_of(out) if output_format is None else output_format.value
+    form = output_format or form_of(out)
     check_out(form, out, pictures, gallery)
     index = Index.load(gallery)
     loaded = load_model(index, gallery, model, checked_device(device))

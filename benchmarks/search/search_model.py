@@ -42,19 +42,35 @@ def load_model(
             f"the model that made {printable(gallery)} is no longer in "
             f"{printable(place)}: give its folder with --model"
         )
-    model = RetrievalModel.load(place, device)
-    made_by = index.about.get("fingerprint")
-    if made_by not in (None, model.fingerprint) or model.embedding_size != index.engine.d:
-        raise ValueError(
-            f"{printable(gallery)} was made by another model than {printable(place)}: "
-            f"{index.engine.d} dimensions and fingerprint {str(made_by)[:12]}, but this model has "
-            f"{model.embedding_size} and {model.fingerprint[:12]}. Give the gallery's model with "
-            "--model, or embed and index its pictures with this one"
-        )
+    model = checked_model(index, gallery, place, "--model", device)
     if not has_classes_of(index.hierarchy, model):
         differs = f"the model has other classes than {printable(gallery)}; the gallery's are shown"
         if index.hierarchy is None:
             differs = f"the model has classes, and {printable(gallery)} has none"
         update = update_command(index, gallery, place)
         warnings.warn(f"{differs}. Update it: {update}", stacklevel=2)
+    return model
+
+
+def checked_model(
+    index: Index, gallery: Path, folder: Path, option: str, device: torch.device | str = "cpu"
+) -> RetrievalModel:
+    """Load a model and check that it made a gallery, as far as that says.
+
+    Arguments:
+        option: that gives another folder, for the message.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is another model.
+    """
+    model = RetrievalModel.load(folder, device)
+    made_by, dimension = index.about.get("fingerprint"), index.engine.d
+    if made_by not in (None, model.fingerprint) or model.embedding_size != dimension:
+        raise ValueError(
+            f"{printable(gallery)} was made by another model than {printable(folder)}: "
+            f"{dimension} dimensions and fingerprint {str(made_by)[:12]}, but this model has "
+            f"{model.embedding_size} and {model.fingerprint[:12]}. Give the gallery's model with "
+            f"{option}, or embed and index its pictures with this one"
+        )
     return model

@@ -17,12 +17,12 @@ from pml_hierarchical.search import RetrievalModel
 
 from ..backbones import DEFAULT, BackboneChoice, find_backbone
 from ..backbones.extraction import build_frozen
-from ..datasets import DATASETS, look_at_dataset
+from ..datasets import DATASETS
 from ..files import read_json
 from ..losses import LossSpec, find_loss
 from ..run_config import RESULT_FILE
 from ..training.checkpoints import BEST, read_checkpoint
-from ..training.tree import CLASSES_FILE, named_tree, read_classes
+from ..training.tree import read_classes
 from .architecture import (
     describe_linear,
     describe_transform,
@@ -37,8 +37,6 @@ RESULT = {
         "loss": str,
         "loss_settings": dict,
         "seed": int,
-        "fold": int,
-        "skip_broken": bool,
         "training": {"embedding_size": int},
     },
     "test": dict,
@@ -46,16 +44,14 @@ RESULT = {
 }
 
 
-def model_of_run(folder: Path, data_root: Path | None = None) -> RetrievalModel:
+def model_of_run(folder: Path) -> RetrievalModel:
     """The best model of a finished run.
 
     Arguments:
         folder: of the run, such as ``runs/glyphs/hpl-proxy_anchor/seed0_fold0``.
-        data_root: of the data set. It is needed only for runs made before the names of their
-            classes were kept.
 
     Raises:
-        FileNotFoundError: if it is not a finished run's folder, or ``data_root`` is needed.
+        FileNotFoundError: if it is not a finished run's folder, or a file of it is missing.
         OSError: if the checkpoint is damaged, or weights of a frozen network are not there.
         ValueError: if a file is damaged, or the network cannot be described.
     """
@@ -70,8 +66,7 @@ def model_of_run(folder: Path, data_root: Path | None = None) -> RetrievalModel:
         raise ValueError(
             f"{folder} belongs to a data set {config['dataset']!r}, which is not known here"
         )
-    tree = _classes_of_run(folder, config, data_root)
-    spec = _spec(config)
+    tree, spec = read_classes(folder), _spec(config)
     loss = spec.build(tree.num_classes, config["training"]["embedding_size"], tree, config["seed"])
     try:
         loss.load_state_dict(checkpoint["loss_funcs"]["metric_loss"])
@@ -176,19 +171,6 @@ def tree_to_search(loss: torch.nn.Module, tree: Hierarchy) -> Hierarchy | None:
     return Hierarchy(
         found, [tree.names[same[0]] if same and tree.names else None for same in levels]
     )
-
-
-def _classes_of_run(folder: Path, config: dict[str, Any], data_root: Path | None) -> Hierarchy:
-    if (folder / CLASSES_FILE).exists():
-        return read_classes(folder)
-    name = config["dataset"]
-    if name in DATASETS and DATASETS[name].needs_root and data_root is None:
-        raise FileNotFoundError(
-            f"{folder} has no {CLASSES_FILE}, since it was made by an older version: give the data "
-            "set with --data-root, which has the names of the classes"
-        )
-    data = look_at_dataset(name, data_root, config["skip_broken"])
-    return named_tree(data, data.split(config["fold"]).train)
 
 
 def _spec(config: dict[str, Any]) -> LossSpec:

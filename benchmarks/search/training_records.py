@@ -18,25 +18,23 @@ def with_added(record: Any, names: Sequence[str], folders: Sequence[str]) -> dic
 
 
 def added(record: Any) -> tuple[list[str], list[str]]:
-    """The names and the folders of all classes that were added, the oldest first.
-
-    Earlier versions recorded names alone, which then stand for the folders.
-    """
+    """The names and the folders of all classes that were added, the oldest first."""
     names: list[str] = []
     folders: list[str] = []
     while _has_added(record):
         names = [*record["added_classes"], *names]
-        folders = [*record.get("added_folders", record["added_classes"]), *folders]
-        record = record.get("model")
+        folders = [*record["added_folders"], *folders]
+        record = record["model"]
     return names, folders
 
 
 def of_training(record: Any) -> Any:
     """The record of the training itself."""
     while _has_added(record):
-        record = record.get("model")
+        record = record["model"]
     return record
 
 
 def _has_added(record: Any) -> bool:
-    return isinstance(record, dict) and "added_classes" in record
+    keys = {"model", "added_classes", "added_folders"}
+    return isinstance(record, dict) and keys <= record.keys()

@@ -103,23 +103,13 @@ def _title(folder: Path, model: RetrievalModel | None) -> str:
 
 
 def _model(given: Path | None, index: Index, gallery: Path, option: str) -> RetrievalModel | None:
-    from pml_hierarchical.search import RetrievalModel
+    from ..search.search_model import checked_model
 
     recorded = index.about.get("model")  # an index built in Python may have none
     folder = Path(recorded) if given is None and recorded else given
     if folder is None or (given is None and not folder.is_dir()):
         return None
-    model = RetrievalModel.load(folder)
-    made_by, dimension = index.about.get("fingerprint"), index.engine.d
-    if made_by not in (None, model.fingerprint) or model.embedding_size != dimension:
-        raise ValueError(
-            f"the model {printable(folder)} did not make the gallery {printable(gallery)}: its "
-            f"fingerprint is {model.fingerprint[:12]} and its embeddings have "
-            f"{model.embedding_size} dimensions, but the gallery has {str(made_by)[:12]} and "
-            f"{dimension}. Give the model that made the gallery with {option}, or embed the "
-            "pictures again"
-        )
-    return model
+    return checked_model(index, gallery, folder, option)
 
 
 def _check_order(index: Index, other: Index) -> None:

@@ -15,6 +15,7 @@ import torch
 from pml_hierarchical.losses import HierarchicalProxyLoss
 
 from ..files import NUMBER, DamagedFileError, check_members, mismatch, write_whole
+from ..tensor_files import read_tensors
 from .seeding import random_state, restore_random_state
 
 if TYPE_CHECKING:
@@ -87,12 +88,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         check_members(path)
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = read_tensors(path)
         found = mismatch(content, CONTENT)
     except DamagedFileError as error:
         found = error.reason
-    except Exception as error:  # what torch raises for arbitrary bytes is not documented
-        found = str(error) or type(error).__name__
+    except (OSError, ValueError) as error:
+        found = str(error)
     if found:
         raise OSError(f"the checkpoint {path} cannot be read ({found.splitlines()[0]})")
     return content

@@ -67,7 +67,7 @@ def read_classes(folder: Path) -> Hierarchy:
     """What :func:`write_classes` wrote.
 
     Raises:
-        FileNotFoundError: if the run was made before they were kept.
+        FileNotFoundError: if there is no such file.
         DamagedFileError: if the file is damaged.
     """
     return Hierarchy.from_dict(

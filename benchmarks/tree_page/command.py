@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -12,22 +12,8 @@ if TYPE_CHECKING:
     from .found import FoundTree
 
 
-class Format(str, Enum):
-    """What the command writes."""
-
-    html = "html"
-    json = "json"
-    csv = "csv"
-    newick = "newick"
-    dot = "dot"
-    text = "text"
-
-
-class NameBy(str, Enum):
-    """What superclasses are named after."""
-
-    word = "word"
-    member = "member"
+Format = Literal["html", "json", "csv", "newick", "dot", "text"]
+NameBy = Literal["word", "member"]  # what superclasses are named after
 
 
 def tree(
@@ -69,7 +55,7 @@ def tree(
             help="Name superclasses after the word that is commonest among their members, or after "
             "the member nearest to their mean."
         ),
-    ] = NameBy.word,
+    ] = "word",
     pictures: Annotated[
         Path | None,
         Option(help="A folder with a folder of pictures for each class, shown on the page."),
@@ -89,7 +75,8 @@ def tree(
     from ..files import linked, refuse_inputs, write_whole
     from ..progress import print_written
     from .files import exported
-    from .sources import read_array, read_source
+    from .page import write_found_tree
+    from .sources import pictures_of_classes, read_array, read_source
 
     kind = _kind(out, format)
     if out is not None and not out.parent.is_dir():
@@ -100,8 +87,14 @@ def tree(
     named = _named(found, checkpoint, names, num_superclasses, name_by)
     if kind == "html":
         out = out or Path("tree.html")
-        table = found.history if history is None else read_array(history)
-        _write_page(linked(out), checkpoint, found, named, pictures, table)
+        shown = replace(found, tree=named)
+        if history is not None:
+            shown = replace(shown, history=read_array(history))
+        if pictures is not None:
+            some, counts = pictures_of_classes(pictures, named.names[0])
+            shown = replace(shown, pictures=some, counts=counts)
+        title = f"Tree of {found.title or checkpoint.resolve().name}"
+        write_found_tree(linked(out), shown, title)
     elif pictures is not None or history is not None:
         option = "--pictures" if pictures is not None else "--history"
         raise ValueError(f"{option} is shown only on the page, and the format is {kind}")
@@ -113,11 +106,11 @@ def tree(
         print_written([out], Console())
 
 
-def _kind(out: Path | None, chosen: Format | None) -> str:
+def _kind(out: Path | None, chosen: str | None) -> str:
     from .files import SUFFIXES
 
     if chosen is not None:
-        return chosen.value
+        return chosen
     if out is None:
         return "html"
     kind = SUFFIXES.get(out.suffix.lower())
@@ -148,10 +141,10 @@ def _named(
         raise ValueError(
             f"{checkpoint} holds a tree already: --num-superclasses is for proxies without one"
         )
-    if name_by is NameBy.member and vectors is None:
+    if name_by == "member" and vectors is None:
         raise ValueError(f"--name-by member needs proxies, and {checkpoint} has none")
     given = found.names if names is None else read_names(names)
-    return named_tree(tree, given, vectors if name_by is NameBy.member else None)
+    return named_tree(tree, given, vectors if name_by == "member" else None)
 
 
 def _numbers(text: str | None) -> Any:
@@ -163,29 +156,3 @@ def _numbers(text: str | None) -> Any:
         raise ValueError(
             f"--num-superclasses takes integers such as 20 or 100,10; got {text!r}"
         ) from error
-
-
-def _write_page(
-    out: Path,
-    checkpoint: Path,
-    found: FoundTree,
-    tree: Any,
-    pictures: Path | None,
-    history: Any,
-) -> None:
-    from .page import write_tree_page
-    from .sources import pictures_of_classes
-
-    shown, counts = found.pictures, found.counts
-    if pictures is not None:
-        shown, counts = pictures_of_classes(pictures, tree.names[0])
-    write_tree_page(
-        out,
-        tree,
-        pictures=shown,
-        counts=counts,
-        history=history,
-        given=found.given,
-        title=f"Tree of {found.title or checkpoint.resolve().name}",
-        note=found.note,
-    )

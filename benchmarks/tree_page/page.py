@@ -17,6 +17,7 @@ from pml_hierarchical import Hierarchy
 from ..files import write_whole
 from ..names import printable
 from ..wording import counted
+from .found import FoundTree
 from .names import named_tree
 from .samples import encoded
 from .stability import Stability, stability
@@ -100,6 +101,20 @@ def write_tree_page(
     )
     write_whole(Path(path), page)
     return Path(path)
+
+
+def write_found_tree(path: Path, found: FoundTree, title: str) -> Path:
+    """Write the page of a tree with all that was found about it; see :func:`write_tree_page`."""
+    return write_tree_page(
+        path,
+        found.tree,
+        pictures=found.pictures,
+        counts=found.counts,
+        history=found.history,
+        given=found.given,
+        title=title,
+        note=found.note,
+    )
 
 
 def _levels(tree: Hierarchy, found: Stability | None, given: Collection[int]) -> list[Any]:

@@ -16,7 +16,7 @@ from ..files import DamagedFileError, read_json
 from ..run_config import CONFIG_FILE
 from ..stored import DATASET, DATASET_FILE, StoredRuns
 from .found import FoundTree
-from .page import write_tree_page
+from .page import write_found_tree
 from .samples import unpacked
 
 BEST = "best.pt"
@@ -46,16 +46,7 @@ def write_run_page(
         OSError: if there is none, or the page cannot be written.
     """
     found = tree_of_run(folder, class_names)
-    return write_tree_page(
-        path,
-        found.tree,
-        pictures=found.pictures,
-        counts=found.counts,
-        history=found.history,
-        given=found.given,
-        title=title or f"Tree of {found.title}",
-        note=found.note,
-    )
+    return write_found_tree(path, found, title or f"Tree of {found.title}")
 
 
 def write_tree_pages(
@@ -119,6 +110,7 @@ def tree_of_run(folder: Path, class_names: Sequence[Sequence[str]]) -> FoundTree
     """What :func:`read_run` returns, with the names of the classes of every level."""
     path = folder / TREE_FILE
     arrays = read_tree(path, class_names)
+    _check(path, arrays)
     superclasses, own = arrays["superclasses"], arrays["class_labels"]
     num_classes = len(own)
     try:
@@ -128,11 +120,6 @@ def tree_of_run(folder: Path, class_names: Sequence[Sequence[str]]) -> FoundTree
     names: list[tuple[str, ...] | None] = [tuple(class_names[0][label] for label in own[:, 0])]
     names += [_names_of_level(level, own, class_names) for level in superclasses]
     title, note = _origin(folder)
-    if "history" not in arrays:  # of an earlier version
-        pictures = {int(c): [p] for c, p in zip(arrays["shown"], arrays["pictures"], strict=True)}
-        tree = Hierarchy(flat.class_labels, names)
-        return FoundTree(tree, pictures=pictures, title=title, note=note)
-    _check(path, arrays)
     return FoundTree(
         Hierarchy(flat.class_labels, names),
         pictures=unpacked(arrays),

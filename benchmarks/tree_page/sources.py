@@ -14,6 +14,7 @@ from ..artifacts import TREE_FILE
 from ..datasets.folder import search
 from ..files import DamagedFileError, read_arrays, read_json
 from ..names import composed
+from ..tensor_files import read_tensors
 from .files import SUFFIXES, read_tree_file
 from .found import FoundTree
 from .run_folder import BEST, read_run
@@ -86,14 +87,12 @@ def _read_model(folder: Path) -> FoundTree:
     names, weights = about["class_names"], folder / WEIGHTS_FILE
     vectors = None
     if weights.exists():
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(weights, "pt") as file:
-                if "proxies" in file.keys():  # noqa: SIM118  not a dict
-                    vectors = checked_proxies(file.get_tensor("proxies"), weights)
-        except SafetensorError as error:
+            held = read_tensors(weights)
+        except ValueError as error:
             raise DamagedFileError(weights, error) from error
+        if "proxies" in held:
+            vectors = checked_proxies(held["proxies"], weights)
     if about.get("hierarchy") is None and vectors is None:
         raise ValueError(f"the model in {folder} has neither a tree nor proxies")
     if about.get("hierarchy") is None:

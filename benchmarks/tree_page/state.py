@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from pml_hierarchical import Hierarchy
 from pml_hierarchical.core.superclasses import from_signs
 
+from ..tensor_files import read_tensors
 from .found import FoundTree
 
 _TABLE = "superclasses.class_signs"
@@ -32,7 +32,13 @@ def read_checkpoint_file(path: Path) -> FoundTree:
         ValueError: if it holds neither a tree nor proxies, several of them, or a loss whose
             superclasses are not discovered yet.
     """
-    content = _loaded(path)
+    try:
+        content = read_tensors(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint of tensors ({error}). Save the loss with "
+            "torch.save(loss_func.state_dict(), path)"
+        ) from error
     if isinstance(content, torch.Tensor):
         return FoundTree(vectors=checked_proxies(content, path))
     if not isinstance(content, Mapping):
@@ -118,29 +124,6 @@ def checked_proxies(proxies: Any, path: Path) -> torch.Tensor:
     if not vectors.isfinite().all():
         raise ValueError(f"the proxies in {path} hold NaN or infinite values")
     return vectors.detach().float()
-
-
-def _loaded(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        try:
-            return load(path.read_bytes())
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file ({error})") from error
-    with path.open("rb"):
-        pass  # an error that names the file, if it cannot be opened
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what torch raises for arbitrary bytes is not documented
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if isinstance(error, pickle.UnpicklingError):  # torch's text tells how to run its code
-            reason = "it is damaged or holds other objects, such as a whole loss"
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint of tensors ({reason}). Save the loss with "
-            "torch.save(loss_func.state_dict(), path)"
-        ) from error
 
 
 def _dicts(content: Mapping[Any, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:

@@ -28,7 +28,7 @@ def _quick_maps(request, monkeypatch):
 def small_dataset(monkeypatch):
     """A data set of the registry, by the name "small", on which a run takes a second."""
     data = make_small_data()
-    entry = DatasetEntry("small", "vectors", (0,), False, lambda root: data)
+    entry = DatasetEntry("small", "vectors", (0,), lambda root: data)
     monkeypatch.setitem(DATASETS, "small", entry)
     monkeypatch.setitem(SETTINGS, "small", SMALL_SETTINGS)
     return data

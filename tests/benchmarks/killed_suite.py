@@ -63,7 +63,7 @@ MOMENTS = {
 
 def run(out, moment):
     data = make_small_data()
-    DATASETS["small"] = DatasetEntry("small", "vectors", (0,), False, lambda root: data)
+    DATASETS["small"] = DatasetEntry("small", "vectors", (0,), lambda root: data)
     SETTINGS["small"] = SMALL_SETTINGS
     planned = suite.plan(small_request(out, LOSSES))
     MOMENTS[moment]()

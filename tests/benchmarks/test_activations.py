@@ -11,11 +11,11 @@ import torch
 from dataset_trees import build_folder
 from PIL import Image
 
-from benchmarks.activation_files import ActivationFile, Activations
 from benchmarks.backbones import BackboneChoice, Pictures, find_backbone
 from benchmarks.backbones.upper import build_parts
 from benchmarks.backbones.views import View
 from benchmarks.datasets import activations, load_dataset, look_at_dataset
+from benchmarks.datasets.activation_files import ActivationFile, Activations
 from benchmarks.datasets.broken import open_photograph
 from benchmarks.request import DataSource, RunRequest
 
@@ -194,14 +194,14 @@ def test_what_does_not_fit_is_refused_first(root, cache, counted, monkeypatch):
     assert not [*cache.glob("folder-????????????????.npz")]  # nor the features of the network
 
 
-def make_file(tmp_path, rows=4):
-    return ActivationFile("some", {"a": 1}, rows, tmp_path)
+def make_file(rows=4):
+    return ActivationFile("some", {"a": 1}, rows)
 
 
-def test_rows_that_were_not_computed_are_missing(tmp_path):
-    file = make_file(tmp_path)
+def test_rows_that_were_not_computed_are_missing():
+    file = make_file()
     file.write(np.array([2, 0]), np.array([[3.0, 4.0], [1.0, 2.0]], np.float32))
-    file = make_file(tmp_path)
+    file = make_file()
     assert file.missing(np.arange(4)).tolist() == [1, 3]
     assert file.missing(np.array([0, 2])).tolist() == []
     file.write(np.array([1]), np.ones((1, 2), np.float32))
@@ -209,14 +209,14 @@ def test_rows_that_were_not_computed_are_missing(tmp_path):
     assert file.path.stat().st_size == 3 * 2 * 2  # nothing but what there is
     with pytest.raises(IndexError, match="no activations of picture 3"):
         Activations([file])[3]
-    assert ActivationFile("some", {"a": 2}, 4, tmp_path).missing(np.arange(4)).size == 4
+    assert ActivationFile("some", {"a": 2}, 4).missing(np.arange(4)).size == 4
 
 
 @pytest.mark.parametrize("damage", ["shorter", "gone", "rows", "another"])
-def test_damaged_files_are_computed_again(tmp_path, damage):
-    file = make_file(tmp_path)
+def test_damaged_files_are_computed_again(cache, damage):
+    file = make_file()
     file.write(np.arange(4), np.ones((4, 300), np.float32))
-    (rows,) = tmp_path.glob("*.npz")
+    (rows,) = cache.glob("*.npz")
     if damage == "shorter":
         os.truncate(file.path, 500)
     elif damage == "gone":
@@ -224,21 +224,21 @@ def test_damaged_files_are_computed_again(tmp_path, damage):
     elif damage == "rows":
         rows.write_bytes(b"nothing")
     else:
-        file = ActivationFile("some", {"a": 1}, 5, tmp_path)  # of another number of pictures
+        file = ActivationFile("some", {"a": 1}, 5)  # of another number of pictures
     with pytest.warns(UserWarning, match="unusable and is computed again"):
         assert file.missing(np.arange(4)).size == 4
     file.write(np.arange(4), np.zeros((4, 300), np.float32))
     assert not kept(file).any()
 
 
-def test_numbers_too_large_for_half_precision(tmp_path):
+def test_numbers_too_large_for_half_precision(cache):
     with pytest.raises(ValueError, match="up to 7e\\+04 do not fit into half precision"):
-        make_file(tmp_path).write(np.arange(1), np.full((1, 2), 7e4, np.float32))
-    assert not list(tmp_path.iterdir())
+        make_file().write(np.arange(1), np.full((1, 2), 7e4, np.float32))
+    assert not list(cache.iterdir())
 
 
-def test_a_pickle_has_no_activations_in_it(tmp_path):
-    file = make_file(tmp_path)
+def test_a_pickle_has_no_activations_in_it():
+    file = make_file()
     file.write(np.arange(4), np.ones((4, 10_000), np.float32))
     found = Activations([file])
     assert found[3].sum() == 10_000

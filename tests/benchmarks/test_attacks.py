@@ -228,12 +228,12 @@ def test_archives(tmp_path, damage, kind):
 def test_cached_arrays(tmp_path, damage):
     rng = random.Random(damage.__name__)
     expected = {"numbers": np.arange(200), "floats": np.ones((3, 4), np.float32)}
-    cached_arrays("a", {}, lambda: expected, tmp_path)
-    (path,) = tmp_path.glob("*.npz")
+    cached_arrays("a", {}, lambda: expected)
+    (path,) = (tmp_path / ".cache").glob("*.npz")
     content = path.read_bytes()
     for _ in range(40):
         path.write_bytes(damage(content, rng))
-        found = cached_arrays("a", {}, lambda: expected, tmp_path)
+        found = cached_arrays("a", {}, lambda: expected)
         assert found.keys() == expected.keys()
         for name, array in expected.items():
             np.testing.assert_array_equal(found[name], array)

@@ -24,6 +24,12 @@ def computation():
     return Computation()
 
 
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PML_HIERARCHICAL_CACHE", str(tmp_path))
+    return tmp_path
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have other folders")
 @pytest.mark.parametrize(
     ("variables", "expected"),
@@ -54,17 +60,17 @@ def test_the_directory_of_the_environment_is_the_default(tmp_path, monkeypatch, 
     assert [file.parent for file in tmp_path.rglob("things-*.npz")] == [cache_directory()]
 
 
-def test_computed_once_per_key(tmp_path, computation):
-    first = cached_arrays("things", {"version": 1}, computation, tmp_path)
-    again = cached_arrays("things", {"version": 1}, computation, tmp_path)
+def test_computed_once_per_key(cache, computation):
+    first = cached_arrays("things", {"version": 1}, computation)
+    again = cached_arrays("things", {"version": 1}, computation)
     assert computation.calls == 1
     assert again.keys() == first.keys() == {"numbers", "floats"}
     for name in first:
         np.testing.assert_array_equal(again[name], first[name], strict=True)
 
-    other = cached_arrays("things", {"version": 2}, computation, tmp_path)
+    other = cached_arrays("things", {"version": 2}, computation)
     assert other["numbers"][1] == 2
-    assert cached_arrays("things", {"version": 1}, computation, tmp_path)["numbers"][1] == 1
+    assert cached_arrays("things", {"version": 1}, computation)["numbers"][1] == 1
     assert computation.calls == 2
 
 
@@ -80,28 +86,28 @@ def one_byte_of_the_data_changed(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage", [cut_short, one_byte_of_the_data_changed, lambda content: b"", lambda content: b"no!"]
 )
-def test_a_corrupt_file_is_noticed_and_replaced(tmp_path, computation, damage):
-    cached_arrays("things", {}, computation, tmp_path)
-    (file,) = tmp_path.iterdir()
+def test_a_corrupt_file_is_noticed_and_replaced(cache, computation, damage):
+    cached_arrays("things", {}, computation)
+    (file,) = cache.iterdir()
     file.write_bytes(damage(file.read_bytes()))
     with pytest.warns(UserWarning, match="unusable and will be computed again"):
-        arrays = cached_arrays("things", {}, computation, tmp_path)
+        arrays = cached_arrays("things", {}, computation)
     assert arrays["numbers"][1] == 2
-    assert cached_arrays("things", {}, computation, tmp_path)["numbers"][1] == 2
+    assert cached_arrays("things", {}, computation)["numbers"][1] == 2
     assert computation.calls == 2
 
 
-def test_a_file_of_another_key_is_not_taken(tmp_path, computation):
-    cached_arrays("things", {"version": 1}, computation, tmp_path)
-    (first,) = tmp_path.iterdir()
-    cached_arrays("things", {"version": 2}, computation, tmp_path)
-    (second,) = set(tmp_path.iterdir()) - {first}
+def test_a_file_of_another_key_is_not_taken(cache, computation):
+    cached_arrays("things", {"version": 1}, computation)
+    (first,) = cache.iterdir()
+    cached_arrays("things", {"version": 2}, computation)
+    (second,) = set(cache.iterdir()) - {first}
     second.write_bytes(first.read_bytes())
     with pytest.warns(UserWarning, match="written for the key"):
-        assert cached_arrays("things", {"version": 2}, computation, tmp_path)["numbers"][1] == 3
+        assert cached_arrays("things", {"version": 2}, computation)["numbers"][1] == 3
 
 
-def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch, computation):
+def test_interrupted_writing_leaves_nothing(cache, monkeypatch, computation):
     def interrupted(file, **arrays):
         file.write(b"half a file")
         raise KeyboardInterrupt
@@ -109,13 +115,14 @@ def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch, computation):
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            cached_arrays("things", {}, computation, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    assert cached_arrays("things", {}, computation, tmp_path)["numbers"][1] == 2
+            cached_arrays("things", {}, computation)
+    assert list(cache.iterdir()) == []
+    assert cached_arrays("things", {}, computation)["numbers"][1] == 2
 
 
-def test_no_directory_is_said_before_computing(tmp_path, computation):
-    (tmp_path / "file").touch()
+def test_no_directory_is_said_before_computing(cache, monkeypatch, computation):
+    (cache / "file").touch()
+    monkeypatch.setenv("PML_HIERARCHICAL_CACHE", str(cache / "file" / "below"))
     with pytest.raises(OSError, match="PML_HIERARCHICAL_CACHE"):
-        cached_arrays("things", {}, computation, tmp_path / "file" / "below")
+        cached_arrays("things", {}, computation)
     assert computation.calls == 0

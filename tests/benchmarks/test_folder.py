@@ -45,9 +45,9 @@ def test_any_depth(tmp_path, depth):
     assert len(data.level_names) == depth
 
 
-def test_an_image_replaced_by_one_of_its_size_is_looked_at_again(root, tmp_path):
+def test_an_image_replaced_by_one_of_its_size_is_looked_at_again(root):
     def load():
-        return load_photographs(list_folder(root), False, tmp_path / "cache", MEAN_COLOUR)
+        return load_photographs(list_folder(root), backbone=MEAN_COLOUR)
 
     file = root / "tools" / "power" / "drill" / "1.bmp"
     Image.new("RGB", (8, 8), "red").save(file)
@@ -143,7 +143,7 @@ def test_whatever_pillow_decodes_is_read(tmp_path, suffix, format):
     fill(tmp_path, SEVEN)
     (tmp_path / "last").mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "last" / f"1{suffix}", format)
-    data = load_photographs(list_folder(tmp_path), backbone=MEAN_COLOUR, cache_dir=tmp_path / ".c")
+    data = load_photographs(list_folder(tmp_path), backbone=MEAN_COLOUR)
     assert data.class_names[0] == (*SEVEN, "last")
     np.testing.assert_allclose(data.untrained[7], [1, 0, 0], atol=0.02)
 
@@ -226,13 +226,11 @@ def test_a_file_where_a_folder_is_expected(tmp_path):
         list_folder(tmp_path / "mine.zip")
 
 
-def test_moved_between_classes_is_another_data_set(root, tmp_path):
+def test_moved_between_classes_is_another_data_set(root):
     """At equal counts, sizes and times."""
 
     def fingerprint():
-        return load_photographs(
-            list_folder(root), backbone=MEAN_COLOUR, cache_dir=tmp_path / ".cache"
-        ).fingerprint()
+        return load_photographs(list_folder(root), backbone=MEAN_COLOUR).fingerprint()
 
     apple, drill = root / "food/fruit/apple/1.bmp", root / "tools/power/drill/1.bmp"
     for file, colour in ((apple, "red"), (drill, "blue")):

@@ -13,13 +13,8 @@ pytestmark = pytest.mark.xdist_group("glyphs")
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("glyphs")
-
-
-@pytest.fixture(scope="session")
-def data(cache):
-    return glyphs.load_glyphs(cache)
+def data():
+    return glyphs.load_glyphs()
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +124,7 @@ def test_faces():
     assert not any(stem.startswith(("cm", "LastResort", "STIXSiz", "STIXNon")) for stem in stems)
 
 
-def test_two_renders_are_byte_identical_and_the_second_load_needs_none(data, cache, monkeypatch):
+def test_two_renders_are_byte_identical_and_the_second_load_needs_none(data, monkeypatch):
     again = glyphs.render_glyphs()
     assert again["pictures"].tobytes() == data.inputs.numpy().tobytes()
 
@@ -137,20 +132,20 @@ def test_two_renders_are_byte_identical_and_the_second_load_needs_none(data, cac
         raise AssertionError("rendered although cached")
 
     monkeypatch.setattr(glyphs, "render_glyphs", refuse)
-    cached = glyphs.load_glyphs(cache)
+    cached = glyphs.load_glyphs()
     assert torch.equal(cached.inputs, data.inputs)
     np.testing.assert_array_equal(cached.labels, data.labels)
 
 
 @pytest.mark.parametrize("module", ["PIL", "matplotlib"])
-def test_the_cache_is_keyed_by_the_versions(cache, monkeypatch, module, data):
+def test_the_cache_is_keyed_by_the_versions(monkeypatch, module, data):
     def rendered():
         raise LookupError("rendered")
 
     monkeypatch.setattr(glyphs, "render_glyphs", rendered)
     monkeypatch.setattr(f"{module}.__version__", "0.0")
     with pytest.raises(LookupError, match="rendered"):
-        glyphs.load_glyphs(cache)
+        glyphs.load_glyphs()
 
 
 def test_picture_is_black_on_white(data):

@@ -60,10 +60,15 @@ def root(tmp_path):
     return root
 
 
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("PML_HIERARCHICAL_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
-def load(tmp_path):
+def load():
     return lambda root, backbone=MEAN_COLOUR: load_photographs(
-        list_grocery(root), cache_dir=tmp_path / "cache", backbone=backbone, batch_size=4
+        list_grocery(root), backbone=backbone
     )
 
 
@@ -152,8 +157,7 @@ def test_missing_photograph(root, load):
         load(root)
 
 
-def test_skip_broken(root, monkeypatch, tmp_path):
-    monkeypatch.setenv("PML_HIERARCHICAL_CACHE", str(tmp_path / "cache"))
+def test_skip_broken(root):
     (root / "test/Vegetables/Leek/Leek_001.jpg").unlink()
     (root / "train/Fruit/Banana/Banana_000.jpg").write_bytes(b"nothing")
     with pytest.raises(FileNotFoundError, match=r"2 of 30 images .*\(1 missing\).*Leek_001"):

@@ -119,7 +119,8 @@ def test_no_name_is_lost_in_the_legend_of_a_map(tmp_path, monkeypatch):
     """Two that begin alike, and one that matplotlib takes for private."""
     monkeypatch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
     labels = np.stack([np.arange(30), np.arange(30) % 3], axis=1)
-    np.savez(tmp_path / "test.npz", test_embeddings=np.ones((30, 2)), test_labels=labels)
+    arrays = {"test_labels": labels, "test_indices": np.arange(30)}
+    np.savez(tmp_path / "test.npz", test_embeddings=np.ones((30, 2)), **arrays)
     names = ("a" * 50 + "1", "a" * 50 + "2", "_c")
     fine = tuple(map(str, range(30)))
     maps = embedding_map.read_maps({"loss": tmp_path / "test.npz"}, (fine, names))
@@ -169,7 +170,8 @@ def test_a_report_of_hostile_classes(tmp_path, monkeypatch, capsys):
     folder = make_store(tmp_path / "[red]" / "small", folds=[0])
     about = json.loads((folder / "dataset.json").read_text())
     names = list(HOSTILE.values())
-    about["name"], about["untrained_name"] = "$_$", "/x \udcff"
+    about["name"] = about["title"] = "$_$"
+    about["untrained_name"] = "/x \udcff"
     about["level_names"] = ["<b>|", "苹果"]
     about["class_names"] = [names[5:11], [HOSTILE["Chinese"], HOSTILE["formula"]]]
     (folder / "dataset.json").write_text(json.dumps(about))
@@ -189,7 +191,7 @@ def test_figures_of_hostile_data_sets_stay_in_the_report(tmp_path, monkeypatch):
     for number, name in enumerate(("$", "%", "/etc/passwd", "../..")):
         folder = make_store(tmp_path / str(number), folds=[0], values={"arcface": 0.5})
         about = json.loads((folder / "dataset.json").read_text())
-        (folder / "dataset.json").write_text(json.dumps({**about, "name": name}))
+        (folder / "dataset.json").write_text(json.dumps({**about, "name": name, "title": name}))
     before = set(tmp_path.rglob("*.png"))
     page.write_joint_report([tmp_path], tmp_path / "out")
     new = set(tmp_path.rglob("*.png")) - before

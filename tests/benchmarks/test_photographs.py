@@ -57,7 +57,7 @@ def test_a_class_is_in_one_part_only(name, root):
 
 
 def test_features_belong_to_their_pictures(name, root):
-    data = load_photographs(look_at_dataset(name, root), backbone=MEAN_COLOUR, batch_size=4)
+    data = load_photographs(look_at_dataset(name, root), backbone=MEAN_COLOUR)
     colours = [np.asarray(data.picture(i)).mean(axis=(0, 1)) / 255 for i in range(len(data.labels))]
     np.testing.assert_allclose(data.inputs.numpy(), colours, atol=0.02)
     assert len(np.unique(data.inputs.numpy().round(3), axis=0)) == len(data.labels)

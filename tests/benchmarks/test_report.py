@@ -25,6 +25,7 @@ from benchmarks.report.overview import overview_section
 from benchmarks.report.section import dataset_section, result_grids
 from benchmarks.results import collect, collect_concatenated, in_registry_order, metric_keys
 from benchmarks.stored import read_stored
+from benchmarks.thumbnails import THUMBNAILS_FILE, _encoded
 
 LEVELS = ("species & kind", "group_<b>")
 KEYS = metric_keys(len(LEVELS))
@@ -47,7 +48,12 @@ def make_store(folder: Path, values=VALUES, folds=range(4), dataset="small", epo
             run.mkdir(parents=True)
             result = make_result(dataset, loss, fold, value + fold / 100, epochs + fold % 2)
             (run / "result.json").write_text(json.dumps(result))
-            np.savez(run / "test.npz", test_embeddings=rng.normal(size=(30, 4)), test_labels=labels)
+            np.savez(
+                run / "test.npz",
+                test_embeddings=rng.normal(size=(30, 4)),
+                test_labels=labels,
+                test_indices=np.arange(100, 130),
+            )
             pictures = np.zeros((2, 6, 8, 8, 3), np.uint8)
             np.savez(
                 run / "retrievals.npz",
@@ -63,14 +69,28 @@ def make_store(folder: Path, values=VALUES, folds=range(4), dataset="small", epo
                     superclasses=np.array([[0, 1, 0, 1, 0, 2]]),
                     shown=np.array([0, 1, 2, 5]),
                     pictures=pictures[0, :4],
+                    history=np.zeros((0, 1, 6), int),
+                    is_given=np.array([False]),
+                    counts=np.full(6, 10),
+                    sample_classes=np.zeros(0, int),
+                    samples=np.zeros(0, np.uint8),
+                    sample_ends=np.zeros(0, int),
                 )
         test = dict.fromkeys(KEYS, value + 0.1)
         content = {"loss": loss, "seed": 0, "folds": list(folds), "test": test}
         content["embedding_size"] = 16
         path = folder / loss.replace(":", "-") / "concatenated_seed0.json"
         path.write_text(json.dumps(content))
+    red = _encoded(np.full((64, 64, 3), (255, 0, 0), np.uint8))
+    np.savez(
+        folder / THUMBNAILS_FILE,
+        indices=np.arange(100, 130),
+        content=np.frombuffer(red * 30, np.uint8),
+        ends=len(red) * np.arange(1, 31),
+    )
     about = {
         "name": dataset,
+        "title": dataset,
         "level_names": LEVELS,
         "class_names": [[f"class {i}" for i in range(6)], ["even", "odd"]],
         "untrained_name": "raw features",

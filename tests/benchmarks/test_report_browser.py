@@ -2,14 +2,12 @@
 
 import shutil
 
-import numpy as np
 import pytest
 from test_report import make_store
 
 from benchmarks.report import colours, embedding_map, write_report
 from benchmarks.results import collect
 from benchmarks.stored import read_stored
-from benchmarks.thumbnails import THUMBNAILS_FILE, _encoded
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -20,16 +18,6 @@ PLOTS = 5
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     folder = make_store(tmp_path_factory.mktemp("runs") / "small", folds=[0, 1])
-    for path in folder.glob("*/*/test.npz"):
-        arrays = dict(np.load(path))
-        np.savez(path, **arrays, test_indices=np.arange(100, 130))
-    red = _encoded(np.full((64, 64, 3), (255, 0, 0), np.uint8))
-    np.savez(
-        folder / THUMBNAILS_FILE,
-        indices=np.arange(100, 130),
-        content=np.frombuffer(red * 30, np.uint8),
-        ends=len(red) * np.arange(1, 31),
-    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedding_map, "project", lambda embeddings: embeddings[:, :2])
         stored = read_stored(folder)

@@ -148,7 +148,8 @@ def save_test(path, count=60, kinds=12):
     rng = np.random.default_rng(0)
     labels = np.stack([np.arange(count), np.arange(count) % kinds], axis=1)
     embeddings = np.eye(kinds)[labels[:, 1]] + 0.05 * rng.normal(size=(count, kinds))
-    np.savez(path, test_embeddings=embeddings.astype(np.float32), test_labels=labels)
+    arrays = {"test_labels": labels, "test_indices": np.arange(len(labels))}
+    np.savez(path, test_embeddings=embeddings.astype(np.float32), **arrays)
     return path
 
 

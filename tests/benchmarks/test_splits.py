@@ -127,7 +127,7 @@ def test_queries_need_one_image_of_theirs_in_the_gallery():
 
 def test_it_is_said_before_training(monkeypatch, tmp_path, capsys):
     data = make_small_data(32)
-    entry = DatasetEntry("small", "vectors", (0,), False, lambda root: data)
+    entry = DatasetEntry("small", "vectors", (0,), lambda root: data)
     monkeypatch.setitem(DATASETS, "small", entry)
     monkeypatch.setitem(SETTINGS, "small", SMALL_SETTINGS)
     monkeypatch.setattr(suite, "train", None)

@@ -118,13 +118,9 @@ def test_a_given_tree_has_its_names_and_no_stability(run, small_dataset, tmp_pat
     assert not any("stability" in level for level in content["levels"])
 
 
-def test_files_of_earlier_versions_and_damaged_ones(run, small_dataset, tmp_path):
+def test_damaged_and_missing_files(run, small_dataset, tmp_path):
     folder = run()
     arrays = arrays_in(folder)
-    old = ("classes", "class_labels", "superclasses", "shown", "pictures")
-    np.savez(folder / TREE_FILE, **{name: arrays[name] for name in old})
-    page = write_run_page(tmp_path / "tree.html", folder, small_dataset.class_names)
-    assert len(content_of(page)["pictures"]) == len(arrays["shown"])
     for change in (
         {"history": arrays["history"][:, :, 1:]},
         {"counts": arrays["counts"].astype(float)},

@@ -47,11 +47,11 @@ def small_datasets():
     data, pictures = make_small_data(), make_small_pictures()
     return {
         "small": (
-            DatasetEntry("small", "vectors", (0,), False, lambda root: data),
+            DatasetEntry("small", "vectors", (0,), lambda root: data),
             SMALL_SETTINGS,
         ),
         "small_pictures": (
-            DatasetEntry("small_pictures", "pictures", (0,), False, lambda root: pictures),
+            DatasetEntry("small_pictures", "pictures", (0,), lambda root: pictures),
             # few steps: where an input of a ReLU is next to 0, rounding decides on its gradient
             replace(
                 SMALL_SETTINGS,

@@ -68,7 +68,9 @@ def test_a_damaged_list_of_pictures(workspace, call, content):
         assert "delete its folder, or choose another, and embed again" in errors
 
 
-@pytest.mark.parametrize("key", ["known", "classes", "model", "inputs", "left_out", "sizes"])
+@pytest.mark.parametrize(
+    "key", ["known", "classes", "model", "inputs", "left_out", "left_out_states", "sizes"]
+)
 def test_a_list_of_pictures_without_a_key(workspace, call, key):
     listed = json.loads((workspace / LIST).read_text())
     del listed[key]
@@ -195,7 +197,9 @@ def test_embeddings_that_python_wrote_have_no_classes(workspace, call):
     assert call("index", "py_embeddings")[0] == 0
 
 
-@pytest.mark.parametrize("key", ["inputs", "root", "sizes", "times", "left_out", "known"])
+@pytest.mark.parametrize(
+    "key", ["inputs", "root", "sizes", "times", "left_out", "left_out_states", "known"]
+)
 def test_a_gallery_that_notes_less(workspace, call, key):
     file = workspace / "gallery/index.json"
     described = json.loads(file.read_text())

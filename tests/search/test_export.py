@@ -143,17 +143,6 @@ def test_the_command_writes_a_folder_that_loads(shop, frozen, tmp_path):
     assert "choose another --out" in str(again)
 
 
-def test_a_run_of_an_older_version_needs_the_data_set(shop, frozen, tmp_path):
-    older = tmp_path / "older"
-    shutil.copytree(frozen["hpl:proxy_anchor"]["folder"], older)
-    (older / "classes.json").unlink()
-    with pytest.raises(FileNotFoundError, match="--data-root"):
-        model_of_run(older)
-    found, wanted = model_of_run(older, shop), model_of_run(frozen["hpl:proxy_anchor"]["folder"])
-    assert found.hierarchy == wanted.hierarchy
-    assert found.fingerprint == wanted.fingerprint
-
-
 def test_what_is_no_finished_run_is_refused(frozen, tmp_path):
     with pytest.raises(FileNotFoundError, match="finished run"):
         model_of_run(tmp_path)

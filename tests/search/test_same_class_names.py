@@ -103,12 +103,6 @@ def test_the_same_folder_twice(tmp_path):
         with_classes_of(again, tmp_path / "more")
 
 
-def test_models_that_earlier_versions_grew(tmp_path):
-    record = {"model": BY_SUITE, "added_classes": ["kite"]}
-    model = make_model([*NAMES, "kite"], [*PARENTS, 1], record=record)
-    assert added(model, tmp_path / "new", *CATALOGUE, "toys/kite", "toys/top")[1] == ["top"]
-
-
 def test_deeper_catalogues(tmp_path):
     table = [[0, 0, 0], [1, 1, 1]]
     names = [["apple", "kite"], ["A/x", "B/x"], ["A", "B"]]

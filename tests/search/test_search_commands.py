@@ -452,17 +452,6 @@ def test_a_listed_picture_that_was_left_out_and_is_removed(own_gallery, call):
     assert call("search", "new-gallery", "pictures/fruit/pear/1.png")[2] == ""
 
 
-def test_a_gallery_that_notes_no_states_of_what_was_left_out(own_gallery, call):
-    """As earlier versions made them."""
-    (own_gallery / "pictures/bad.jpg").write_text("no picture")
-    assert call("embed", "model", "pictures", "--out", "new", "--skip-broken")[0] == 0
-    listed = json.loads((own_gallery / "new/pictures.json").read_text())
-    del listed["left_out_states"]
-    (own_gallery / "new/pictures.json").write_text(json.dumps(listed))
-    assert call("index", "new", "--out", "new-gallery")[0] == 0
-    assert call("search", "new-gallery", "pictures/fruit/pear/1.png")[2] == ""
-
-
 def test_a_gallery_that_is_older_than_its_pictures(own_gallery, call):
     words = ("search", "gallery", "pictures/fruit/pear/1.png")
     assert "older" not in call(*words)[2]

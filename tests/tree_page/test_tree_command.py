@@ -9,6 +9,7 @@ import re
 import struct
 import unicodedata
 import zlib
+from typing import get_args
 
 import networkx as nx
 import numpy as np
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from typer import Typer
 from typer.testing import CliRunner
 
-from benchmarks.tree_page.command import Format, NameBy, tree
+from benchmarks.tree_page.command import Format, tree
 from benchmarks.tree_page.files import exported, from_dot
 from benchmarks.tree_page.names import read_names
 from benchmarks.tree_page.sources import pictures_of_classes
@@ -81,7 +82,7 @@ def test_names_after_the_member_nearest_to_the_mean(tmp_path, names):
     loss_func = make_loss("NormalizedSoftmaxLoss")
     loss_func.recluster()
     torch.save(loss_func.state_dict(), tmp_path / "loss.pt")
-    found = tree_in(tmp_path / "loss.pt", tmp_path, names=names, name_by=NameBy.member)
+    found = tree_in(tmp_path / "loss.pt", tmp_path, names=names, name_by="member")
     whole = Hierarchy(found.class_labels, [NAMES, None, None])
     vectors = torch.nn.functional.normalize(loss_func.W.t())
     assert found == trees.name_superclasses(whole, vectors)
@@ -265,10 +266,10 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path, names, kind):
 
 def test_exported_text_ends_with_a_line_end():
     whole = Hierarchy([[0, 0], [1, 0]], [["a", "b"], ["c"]])
-    for kind in Format:
-        if kind is not Format.html:
-            assert exported(whole, kind.value).endswith("\n")
-            assert not exported(whole, kind.value).endswith("\n\n")
+    for kind in get_args(Format):
+        if kind != "html":
+            assert exported(whole, kind).endswith("\n")
+            assert not exported(whole, kind).endswith("\n\n")
 
 
 # ---------------------------------------------------------------- bad input
@@ -292,7 +293,7 @@ BAD = [
     ("a.pt", {"a": {"proxies": torch.ones(3, 2)}, "b": {"W": torch.ones(2, 3)}}, {}, "2 tensors"),
     ("a.pt", {"a": WARM, "b": WARM}, {}, "holds 2 hierarchical losses"),
     ("a.pt", WARM, {}, "a loss with one level"),
-    ("a.safetensors", b"{}", {}, r"a\.safetensors is not a safetensors file"),
+    ("a.safetensors", b"{}", {}, r"a\.safetensors cannot be read as a checkpoint of tensors"),
     ("a.npy", b"nothing", {}, r"a\.npy is not an array of NumPy"),
     ("a.npy", np.arange(4), {}, r"floats of shape \(classes, dimension\).*int64 of shape \(4,\)"),
     ("a.npy", np.full((4, 2), np.nan), {}, "hold NaN"),
@@ -315,7 +316,7 @@ BAD = [
     ("a.dot", "graph { a -- c; b -- d }", {}, "the graph is undirected.* write digraph for graph"),
     ("a.dot", "digraph { a -> c } digraph { b -> d }", {}, "it has 2 graphs: give a file with one"),
     ("a.json", '["a/x", "b/y", "b/z"]', {"num_superclasses": "2"}, "holds a tree already"),
-    ("a.json", '["a/x", "b/y"]', {"name_by": NameBy.member}, "--name-by member needs proxies"),
+    ("a.json", '["a/x", "b/y"]', {"name_by": "member"}, "--name-by member needs proxies"),
     ("a.xyz", "", {}, r"the suffix '\.xyz': expected a checkpoint of the loss"),
     (
         "a.json",
@@ -368,14 +369,14 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        tree(tmp_path / "a.json", out=tmp_path / "pipe", format=Format.newick)
+        tree(tmp_path / "a.json", out=tmp_path / "pipe", format="newick")
         assert (tmp_path / "pipe").is_fifo()
         assert os.read(reader, 1000).decode() == "(('a/x')a,('b/y')b);\n"
     finally:
         os.close(reader)
 
 
-@pytest.mark.parametrize("kind", [Format.text, Format.html])
+@pytest.mark.parametrize("kind", ["text", "html"])
 def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path, kind):
     (tmp_path / "a.json").write_text('["a/x", "b/y"]')
     (tmp_path / "link").symlink_to("target")

@@ -8,15 +8,14 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .cache import made_directory
-from .files import DamagedFileError, read_arrays, write_arrays
+from ..cache import made_directory
+from ..files import DamagedFileError, read_arrays, write_arrays
 
 DTYPE = np.dtype(np.float16)  # docs/backbones.md says what it changes
 
@@ -34,17 +33,14 @@ class ActivationFile:
         name: the start of the file's name, for people who look into the directory.
         key: all that the activations depend on, as values that JSON can hold.
         num_pictures: of the data set.
-        directory: :func:`~benchmarks.cache.cache_directory` by default.
 
     Raises:
         OSError: if the directory cannot be made.
     """
 
-    def __init__(
-        self, name: str, key: Mapping[str, Any], num_pictures: int, directory: Path | None = None
-    ) -> None:
+    def __init__(self, name: str, key: Mapping[str, Any], num_pictures: int) -> None:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        self.directory = made_directory(directory)
+        self.directory = made_directory()
         self.path = self.directory / f"{name}-{digest[:16]}.bin"
         self._index_path = self.path.with_suffix(".index.npz")
         self._num_pictures = num_pictures

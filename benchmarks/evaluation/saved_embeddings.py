@@ -18,11 +18,11 @@ from pytorch_metric_learning.utils.inference import FaissKMeans
 from pml_hierarchical.accuracy import HierarchicalAccuracyCalculator
 from pml_hierarchical.accuracy.inputs import Embeddings
 
-from .commands.evaluate import EvaluateOptions
-from .device import hint_at_cuda
-from .files import check_place, linked, refuse_inputs, write_whole
-from .names import one_line
-from .storage import array_names, load_array, load_hierarchy
+from ..commands.evaluate import EvaluateOptions
+from ..device import hint_at_cuda
+from ..files import check_place, linked, refuse_inputs, write_whole
+from ..names import one_line
+from .input_files import array_names, load_array, load_hierarchy
 
 _DISTANCES: dict[str, Callable[[], distances.BaseDistance]] = {
     "cosine": distances.CosineSimilarity,

@@ -1,0 +1,1 @@
+"""Metrics of embeddings that are stored in files, for the command ``evaluate``."""
