@@ -35,7 +35,7 @@ IN_README = {
         {1: "letters", 2: "scripts and cases"},
     ),
     "glyphs, 192-epoch search": (
-        "glyphs, over Proxy-NCA alone, with settings of a longer search",
+        "glyphs, over Proxy-NCA and Normalized Softmax, with settings of a longer search",
         "a small network",
         {1: "letters", 2: "scripts and cases"},
     ),
