@@ -263,16 +263,3 @@ FACTORS: tuple[Factor, ...] = (
         _idea("projected"),
     ),
 )
-
-
-def factor_table() -> str:
-    """All factors as a table in Markdown: what docs/study.md shows."""
-    trees = {BOTH: "both", (DISCOVERED,): "discovered", (GIVEN,): "given"}
-    rows = ["| factor | values | tree | what it is |", "| --- | --- | --- | --- |"]
-    for factor in FACTORS:
-        values = ", ".join(f"`{value}`" for value in factor.values)
-        about = factor.about + (
-            f" (only for {', '.join(factor.bases)})" if factor.bases is not None else ""
-        )
-        rows.append(f"| `{factor.name}` | {values} | {trees[factor.trees]} | {about} |")
-    return "\n".join(rows)

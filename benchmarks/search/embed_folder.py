@@ -55,7 +55,7 @@ def check_apart(out: Path, pictures: FoundPictures) -> None:
 
     Raises:
         ValueError: if ``out`` is one that was given, that holds some of the pictures, or that is
-            between these. Not if there are embeddings in it, which earlier versions wrote there.
+            between these. Not if it holds embeddings: Python may have written them anywhere.
     """
     if (out / LIST_FILE).exists():
         return

@@ -136,35 +136,3 @@ def space_of(spec: LossSpec, has_trunk: bool = True) -> Space:
 def has_own_space(spec: LossSpec) -> bool:
     """Whether margins and scales of the loss itself are searched."""
     return (spec.base or spec.name) in LOSSES
-
-
-def space_table() -> str:
-    """The whole space as a table in Markdown: what docs/tuning.md shows."""
-    parts = {
-        "every loss": TRAINING,
-        "every loss, where a trunk is trained": TRUNK,
-        "losses with parameters of their own": PROXIES,
-    }
-    parts |= {f"`{name}`": space for name, space in LOSSES.items()}
-    parts |= {"HPL": HIERARCHICAL, "HPL on a loss with a scale": SCALE}
-    parts |= {"HPL, but for `hpl_given:`": DISCOVERY}
-    rows = ["| loss | setting | values |", "| --- | --- | --- |"]
-    for of, space in parts.items():
-        for parameter in space:
-            names = [parameter.name, *getattr(parameter, "also", ())]
-            shown = ", ".join(f"`{name}`" for name in names)
-            rows.append(f"| {of} | {shown} | {_values(parameter)} |")
-    return "\n".join(rows)
-
-
-def _values(parameter: Range | Choice) -> str:
-    if isinstance(parameter, Choice):
-        return " or ".join(parameter.values)
-    low, high = (
-        f"{bound:g}" if isinstance(bound, (int, float)) else str(bound)
-        for bound in (parameter.low, parameter.high)
-    )
-    notes = ["integer"] * parameter.integer + ["logarithmic"] * parameter.log
-    if parameter.only_with:
-        notes.append("only with {} {}".format(*parameter.only_with))
-    return ", ".join([f"{low} to {high}", *notes])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ablation.courses import Course
-from benchmarks.ablation.factors import Training, factor_table
+from benchmarks.ablation.factors import BOTH, DISCOVERED, FACTORS, GIVEN, Training
 from benchmarks.ablation.ideas import IDEAS
 from benchmarks.ablation.variants import (
     CHANGES,
@@ -147,6 +147,19 @@ def test_single_variants_come_with_their_reference():
         "hpl:coarse_proxies=fixed",
         "hpl_given",
     ]
+
+
+def factor_table() -> str:
+    """All factors as a table in Markdown: what docs/study.md shows."""
+    trees = {BOTH: "both", (DISCOVERED,): "discovered", (GIVEN,): "given"}
+    rows = ["| factor | values | tree | what it is |", "| --- | --- | --- | --- |"]
+    for factor in FACTORS:
+        values = ", ".join(f"`{value}`" for value in factor.values)
+        about = factor.about + (
+            f" (only for {', '.join(factor.bases)})" if factor.bases is not None else ""
+        )
+        rows.append(f"| `{factor.name}` | {values} | {trees[factor.trees]} | {about} |")
+    return "\n".join(rows)
 
 
 def test_the_docs_have_all_factors():

@@ -9,16 +9,17 @@ from benchmarks.losses import ALL_LOSSES, DEFAULT_LOSSES, find_loss, hierarchica
 from benchmarks.settings import SETTINGS
 from benchmarks.tuning.proposals import COUNT, first_trials, near
 from benchmarks.tuning.space import (
+    DISCOVERY,
     HIERARCHICAL,
     LOSSES,
     PROXIES,
+    SCALE,
     TRAINING,
     TRUNK,
     Choice,
     Range,
     has_own_space,
     space_of,
-    space_table,
 )
 from benchmarks.tuning.suggesting import (
     Extent,
@@ -236,6 +237,38 @@ def test_next_trial_depends_on_the_finished_ones_and_the_seed_alone():
         downwards = search(0, 12, lambda values: -values["warmup"])
         assert first[:6] == downwards[:6]
         assert first[6:] != downwards[6:]  # they start from the best
+
+
+def space_table() -> str:
+    """The whole space as a table in Markdown: what docs/tuning.md shows."""
+    parts = {
+        "every loss": TRAINING,
+        "every loss, where a trunk is trained": TRUNK,
+        "losses with parameters of their own": PROXIES,
+    }
+    parts |= {f"`{name}`": space for name, space in LOSSES.items()}
+    parts |= {"HPL": HIERARCHICAL, "HPL on a loss with a scale": SCALE}
+    parts |= {"HPL, but for `hpl_given:`": DISCOVERY}
+    rows = ["| loss | setting | values |", "| --- | --- | --- |"]
+    for of, space in parts.items():
+        for parameter in space:
+            names = [parameter.name, *getattr(parameter, "also", ())]
+            shown = ", ".join(f"`{name}`" for name in names)
+            rows.append(f"| {of} | {shown} | {_values(parameter)} |")
+    return "\n".join(rows)
+
+
+def _values(parameter: Range | Choice) -> str:
+    if isinstance(parameter, Choice):
+        return " or ".join(parameter.values)
+    low, high = (
+        f"{bound:g}" if isinstance(bound, (int, float)) else str(bound)
+        for bound in (parameter.low, parameter.high)
+    )
+    notes = ["integer"] * parameter.integer + ["logarithmic"] * parameter.log
+    if parameter.only_with:
+        notes.append("only with {} {}".format(*parameter.only_with))
+    return ", ".join([f"{low} to {high}", *notes])
 
 
 def test_documented_space_is_the_one_in_the_code():
