@@ -1,10 +1,10 @@
-"""From pictures to a search page: train, report, export, load without the suite, embed, search.
+"""From pictures to a search page: train, report, export, load without the benchmark, embed, search.
 
 python examples/from_folder_to_search.py PICTURES OUT [options of `pml-hierarchical run`]
 
 PICTURES is a folder as superclass/.../class/picture, or the root of another ``--dataset``. Half of
 the classes are not trained: the report scores the model on them, the exported model must reach the
-same score without the suite, and some of their pictures are the gallery that is searched.
+same score without the benchmark, and some of their pictures are the gallery that is searched.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.datasets import look_at_dataset
 
 LOSS = "hpl:proxy_anchor"
 
-# Runs in a process that can import what `pip install "pml-hierarchical[search]"` installs alone.
+# Runs in a process that can import neither the benchmark nor the packages listed below.
 WITHOUT_THE_SUITE = """
 import sys
 for name in "benchmarks jinja2 matplotlib optuna pandas record_keeper rich tabulate typer".split():

@@ -2,8 +2,9 @@
 
 python examples/train_with_pml_trainer.py FOLDER
 
-The data are those of ``train_distributed.py``. If it was stopped, call it again with the same
-folder: it continues from the last checkpoint. Records are in FOLDER/records (SQLite and CSV).
+The data are those of ``train_distributed.py``. If training was stopped, run the script again with
+the same folder: it continues from the last checkpoint. Records are in FOLDER/records (SQLite and
+CSV).
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def main(folder: str) -> None:
         models={"trunk": trunk},
         optimizers={
             "trunk_optimizer": torch.optim.AdamW(trunk.parameters(), lr=5e-3),
-            # The proxies are parameters of the loss. HookContainer saves what has a name here and
-            # in loss_funcs, so a resumed training has its hierarchy, its counters and its averages.
+            # The proxies are parameters of the loss. HookContainer saves optimizers and loss_funcs,
+            # so training resumes with the same hierarchy, step counts and optimizer states.
             "metric_loss_optimizer": torch.optim.AdamW(loss_func.parameters(), lr=1e-1),
         },
         batch_size=BATCH_SIZE,

@@ -99,13 +99,13 @@ What a column says (`tests/losses/test_features.py`):
 - **value**, **gradients**: with one level, those of PML's own loss, bit for bit, in float32 and
   float64; with three levels, those of PML's own losses summed by hand.
 - **given**, **discovered**, **mixed**: the loss trains with a given tree, with a tree of clusters,
-  and with clusters inside given superclasses, with learned and with fixed coarse proxies;
-  all are the means of their members after the first update, and fixed ones after every update.
+  and with clusters inside given superclasses, with learned and with fixed coarse proxies. Both
+  are the means of their classes' proxies after the first update, fixed ones after every update.
 - **resume**: training that is stopped, saved, loaded and continued ends with the same bits as
   uninterrupted training.
 - **DDP**: 2 and 4 processes agree with one process on the same batches to 1e-5, and have the same
-  tree after every step; with learned coarse proxies, but with fixed ones for SubCenterArcFaceLoss:
-  learned ones start as equal sub-centers there, and rounding chooses which one is trained.
+  tree after every step. Coarse proxies are learned, except for SubCenterArcFaceLoss. There they are
+  fixed, because learned sub-centers start equal and rounding would decide which one is trained.
 - **autocast**: bfloat16 on the CPU; parameters and gradients stay float32.
 - **compile**: `torch.compile(fullgraph=True)` of the loss, with updates only by the hook.
 """
