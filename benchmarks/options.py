@@ -242,7 +242,9 @@ class NetworkOptions:
                 "not both"
             )
         if self.views is not None and self.train_from is None:
-            raise ValueError("--views is a number of crops that are kept: add --train-from")
+            raise ValueError(
+                "--views has an effect only with --train-from: add that, or leave it out"
+            )
         return BackboneChoice(
             self.backbone,
             self.weights,

@@ -40,8 +40,8 @@ class Hierarchy(core.Hierarchy):
         for level, (own, size) in enumerate(zip(given, self.sizes, strict=True)):
             bad = [x for x, n in Counter(own or ()).items() if n > 1 or not isinstance(x, str)]
             if own is not None and (bad or len(own) != size):
-                got = f"level {level} has {len(own)}" + (f", among them {bad[0]!r}" if bad else "")
-                raise ValueError(f"names must be {size} different strings, but {got}")
+                wrong = f"{bad[0]!r} is repeated or no string" if bad else f"it has {len(own)}"
+                raise ValueError(f"level {level} needs {size} different strings as names: {wrong}")
 
     @classmethod
     def of(cls, value: Any) -> Hierarchy:
@@ -97,13 +97,13 @@ class Hierarchy(core.Hierarchy):
                 raise TypeError(f"paths must be a list of 'fruit/apple', ..., got {paths!r:.200}")
             parts = path.removeprefix(sep).removesuffix(sep).split(sep)
             if "" in parts or ("\\" in path and separator is None):
-                raise ValueError(f"{path!r} has an empty name, or needs separator='\\\\' (or '/')")
+                raise ValueError(f"{path!r} has an empty name, or a backslash (pass separator=)")
             nodes = [sep.join(parts[:depth]) for depth in range(len(parts), 0, -1)]
             above.update(zip(nodes, [*nodes[1:], None], strict=True))
         tree = cls.from_mapping(above)
         if tree.num_classes != len(paths):
-            often = Counter(paths).most_common(1)[0]
-            raise ValueError(f"fine classes need paths of equal depth, each once; got {often}")
+            lost = Counter(path.strip(sep) for path in paths) - Counter((tree.names or [()])[0])
+            raise ValueError(f"{min(lost)!r} is given twice, or is the beginning of a longer path")
         return cls(tree.class_labels, [paths, *(tree.names or ())[1:]])
 
     @classmethod
@@ -146,15 +146,15 @@ class Hierarchy(core.Hierarchy):
         return {"class_labels": self.class_labels.tolist(), "names": names}
 
     def parents(self, level: int) -> np.ndarray:
-        """The class above each class of ``level``, of shape ``(sizes[level],)``."""
+        """The class above each class of ``level`` (not the coarsest), ``(sizes[level],)``."""
         first = np.unique(self._column(level), return_index=True)[1]
-        return self._column(level + 1)[first]
+        return self._column(level, above=1)[first]
 
     def members(self, level: int, node: int) -> np.ndarray:
         """The fine classes below class ``node`` of ``level``, ascending."""
         found = np.flatnonzero(self._column(level) == node)
         if not len(found):
-            raise ValueError(f"level {level} has {self.sizes[level]} classes from 0, got {node}")
+            raise ValueError(f"level {level} has classes 0..{self.sizes[level] - 1}, got {node}")
         return found
 
     def ancestors(self, labels: Any, level: int) -> Any:
@@ -172,7 +172,7 @@ class Hierarchy(core.Hierarchy):
 
     def encode(self, names: Iterable[str]) -> torch.Tensor:
         """The fine labels of class names, ``int64``: how string labels become integers."""
-        known = dict(zip((self.names or [None])[0] or (), range(self.num_classes), strict=False))
+        known = {name: c for c, name in enumerate((self.names and self.names[0]) or ())}
         names = [names] if isinstance(names, str) else list(names)
         if unknown := [name for name in names if name not in known]:
             near = difflib.get_close_matches(str(unknown[0]), known, n=1, cutoff=0.0)
@@ -180,10 +180,10 @@ class Hierarchy(core.Hierarchy):
             raise ValueError(f"no fine class is called {unknown[0]!r}{hint}")
         return torch.tensor([known[name] for name in names], dtype=torch.int64)
 
-    def _column(self, level: int) -> np.ndarray:
-        if not 0 <= level < self.num_levels:
-            raise ValueError(f"level must be in 0..{self.num_levels - 1}, got {level}")
-        return self.class_labels[:, level]
+    def _column(self, level: int, above: int = 0) -> np.ndarray:
+        if not 0 <= level < self.num_levels - above:
+            raise ValueError(f"level must be in 0..{self.num_levels - 1 - above}, got {level}")
+        return self.class_labels[:, level + above]
 
     def _checked(self, labels: Any) -> np.ndarray:
         array = core.as_integers(labels, "labels")

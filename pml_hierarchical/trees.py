@@ -41,7 +41,7 @@ def to_csv(tree: Hierarchy) -> str:
         rows += zip(own, (names[level + 1][node] for node in tree.parents(level)), strict=True)
     rows += [(name, "") for name in names[-1]]
     if twice := [name for name, n in Counter(name for name, _ in rows).items() if n > 1]:
-        raise ValueError(f"a list of parents needs unique names, but two classes are {twice[0]!r}")
+        raise ValueError(f"a list of parents needs unique names, but {twice[0]!r} is used twice")
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([("name", "parent"), *rows])
     return out.getvalue()
@@ -170,7 +170,7 @@ def from_linkage(linkage: Any, num_superclasses: int | Sequence[int]) -> Hierarc
 
 
 def name_superclasses(tree: Hierarchy, vectors: Any = None) -> Hierarchy:
-    """Name the levels that have no names after their members; names that are given stay.
+    """Name superclasses after their members at levels without names; given names stay.
 
     Arguments:
         tree: with names of the fine classes, such as that of a loss with a given tree.
@@ -246,7 +246,7 @@ def agreement(found: Any, known: Any) -> dict[int, float]:
         raise ValueError("the known tree has one level: there are no superclasses to compare with")
     if known.num_classes > found.num_classes:
         wrong = f"the known tree has {known.num_classes} fine classes"
-        raise ValueError(f"{wrong}, but only {found.num_classes} were clustered")
+        raise ValueError(f"{wrong}, but the tree to compare has only {found.num_classes}")
     ours, theirs = ((tree.names and tree.names[0]) or () for tree in (found, known))
     is_named = theirs and {*theirs} <= {*ours}
     rows = found.encode(theirs).numpy() if is_named else np.arange(known.num_classes)

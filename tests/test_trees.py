@@ -226,7 +226,7 @@ def test_names_without_a_common_word_and_names_twice():
                 Hierarchy([[0, 0], [1, 1], [2, 1]], [["a", "b", "c"], ["a", "d"]])
             ),
             ValueError,
-            "two classes are 'a'",
+            "'a' is used twice",
         ),
         (lambda: trees.from_newick("((a,b)c"), ValueError, "brackets are missing"),
         (lambda: trees.from_newick("a,b;"), ValueError, "',' is not expected"),

@@ -50,8 +50,8 @@ def converge(
 ) -> None:
     """Show whether longer training helps, on validation classes.
 
-    Trains every loss for the data set's epochs and for twice as many, and writes a table and a
-    picture. Finished runs are kept.
+    Trains every loss for each of the lengths, by default 1 and 2 times the data set's epochs, and
+    writes a table and a picture. Finished runs are kept.
     """
     from ..convergence.runs import plan_convergence, run_convergence
     from ..convergence.table import write_convergence

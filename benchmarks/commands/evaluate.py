@@ -97,13 +97,16 @@ class EvaluateOptions:
         str | None,
         Option(
             metavar="K",
-            help="Look at no more neighbours than this, or 'max_bin_count'.",
+            help="Most neighbours to look at; 'max_bin_count' is the size of the largest class.",
             rich_help_panel=SEARCH,
         ),
     ] = None
     distance: Annotated[
         Literal["cosine", "dot", "euclidean", "manhattan"],
-        Option(help="How near two embeddings are.", rich_help_panel=SEARCH),
+        Option(
+            help="What neighbours are ranked by; PML's default is euclidean.",
+            rich_help_panel=SEARCH,
+        ),
     ] = "cosine"
     device: Annotated[
         str | None,

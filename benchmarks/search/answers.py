@@ -178,7 +178,7 @@ def _checked_level(tree: Hierarchy | None, level: int | None, is_needed: bool) -
     if level is None:
         return min(1, tree.num_levels - 1) if tree.num_levels > 1 or is_needed else None
     if level >= tree.num_levels:
-        raise ValueError(f"--level must be in 0..{tree.num_levels - 1}, the tree's; got {level}")
+        raise ValueError(f"--level must be in 0..{tree.num_levels - 1}, got {level}")
     return level
 
 

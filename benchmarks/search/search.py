@@ -43,12 +43,15 @@ def search(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="File to write. By default answers are printed, and a page is answers.html.",
+            help="File to write. By default answers are printed, but a page is written to "
+            "answers.html.",
         ),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Folder of the model that made the gallery; by default where it was."),
+        typer.Option(
+            help="Folder of the model that made the gallery; by default the one that embed noted."
+        ),
     ] = None,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out pictures that cannot be read.")

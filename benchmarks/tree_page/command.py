@@ -27,7 +27,9 @@ def tree(
     ],
     out: Annotated[
         Path | None,
-        Option(metavar="FILE", help="By default tree.html, and the terminal for other formats."),
+        Option(
+            metavar="FILE", help="File to write. By default tree.html; other formats are printed."
+        ),
     ] = None,
     format: Annotated[
         Format | None,
@@ -46,7 +48,7 @@ def tree(
         Option(
             metavar="K[,K2...]",
             help="How many superclasses to cluster proxies into; several levels with commas, the "
-            "finest first. By default a quarter of the number of classes, at most 1,000.",
+            "finest first. By default a quarter of the number of classes, 2 to 1,000.",
         ),
     ] = None,
     name_by: Annotated[

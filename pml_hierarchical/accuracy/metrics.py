@@ -14,9 +14,9 @@ is how millions of references stay cheap: ``ranks``, of the same shape and ascen
 (from 1) of every column, and the items left out share nothing with the query. Padding columns
 share nothing either and are ranked behind the list. ``k``, at least 1, is how many items count.
 
-All return ``float64`` of shape ``(num_queries,)``, one value per query, not yet averaged, and NaN
-where a metric is not defined for a query, as when nothing in the gallery is related to it. All
-raise ``ValueError`` for a ``k`` that is not positive and for shapes that do not fit.
+All return ``float64`` of shape ``(num_queries,)``, one per query, not yet averaged. For a query to
+which nothing is related that is NaN, but 0 in ``precision_at_k``, ``recall_at_k`` and
+``reciprocal_rank``. All raise ``ValueError`` for ``k`` below 1 and for shapes that do not fit.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ..core.superclasses import unit_vectors
 from .base import Clusterer
 from .nearest import balanced, capacity_of, nearest, nearest_below_capacity
 
-_POINTS_PER_CLUSTER = 256  # more than these do not move the means; faiss assumes so, too
+_POINTS_PER_CLUSTER = 256  # more would hardly move the means; faiss's default, too
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,9 @@ class HierarchicalAccuracyCalculator(AccuracyCalculator):
         to = self.device
         query, labels, reference, others = (c_f.numpy_to_torch(x).detach().to(to) for x in data)
         if len(query) != len(labels) or len(reference) != len(others):
-            raise ValueError("embeddings and labels must have the same length")
+            raise ValueError(f"embeddings and labels need the same length, got {[*map(len, data)]}")
         if labels.is_floating_point() or others.is_floating_point():
-            raise TypeError("labels must be integers: as float32, ids from 2**24 on collide")
+            raise TypeError(f"labels must be integers, got {labels.dtype} and {others.dtype}")
         query, reference, at = query.float(), reference.float(), slice(len(query))
         labels, others = (x.long().view(len(x), *x.shape[1:] or (1,)) for x in (labels, others))
         if own and not (torch.equal(labels, others[at]) and torch.allclose(query, reference[at])):

@@ -34,7 +34,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         base_loss: a proxy loss class of PML, or a callable that makes one.
         hierarchy: the tree of the classes, a :class:`Hierarchy`.
         num_superclasses: how many to discover, inside a given ``hierarchy``: a number, decreasing
-            ones, or ``"auto"``, the default without a tree: a quarter of the classes, up to 1,000.
+            ones, or ``"auto"``, the default without a tree: a quarter of the classes, 2 to 1,000.
         level_weights: finest first; or a number for every coarse level, with 1 for the finest.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates; ``None`` leaves them to ``ReclusterHook``.
@@ -43,7 +43,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         clusterer: ``clusterer(points, num_clusters) -> labels``, as PML's ``kmeans_func``.
         level_kwargs: settings of the base loss for single levels, ``{1: {"margin": 0.2}}``.
         engine: computes all levels at once where it can; ``None``: one PML loss per level.
-        **base_loss_kwargs: ``margin``, ``reducer``, ... of every level; regularizers of the finest.
+        **base_loss_kwargs: of every level; regularizers and class-weighted reducers of the finest.
 
     Example:
         >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
@@ -69,7 +69,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
         engine: Any = None,
         **base_loss_kwargs: Any,
     ) -> None:
-        given = Hierarchy([*zip(range(num_classes))]) if hierarchy is None else hierarchy
+        given = Hierarchy([[c] for c in range(num_classes)]) if hierarchy is None else hierarchy
         if not isinstance(given, Hierarchy):
             raise TypeError(f"hierarchy must be a Hierarchy(class_labels), got {given!r:.200}")
         if given.num_classes != num_classes:
@@ -231,7 +231,7 @@ class HierarchicalProxyLoss(BaseMetricLossFunction):
 
     @property
     def num_updates(self) -> int:
-        """How many times the coarse proxies have been computed."""
+        """How many updates there have been; see :meth:`recluster`."""
         return self.superclasses.read().num_updates
 
     @property

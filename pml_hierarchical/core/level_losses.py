@@ -43,7 +43,7 @@ class ProxyLayout:
         return replace(self, centers=centers, direction_only=bool(only or self.direction_only))
 
     def rows(self, stored: torch.Tensor) -> torch.Tensor:
-        """Stored proxies as rows ``(num_classes * centers, embedding_size)``, or rows as stored."""
+        """Stored proxies as rows ``(num_classes * centers, embedding_size)``, and the reverse."""
         return stored if self.class_dim == 0 else stored.t()
 
     def class_vectors(self, stored: torch.Tensor) -> torch.Tensor:
@@ -148,7 +148,7 @@ def values_by_pml(
 
 def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[float, ...]:
     """A weight for each level; a number is for every coarse level, and the finest then has 1."""
-    weights = getattr(weights, "tolist", lambda: weights)()  # for tensors and arrays
+    weights = weights.tolist() if hasattr(weights, "tolist") else weights  # tensors and arrays
     is_many = isinstance(weights, Iterable) and not isinstance(weights, (Mapping, Set))
     values = tuple(weights) if is_many else (1.0, *[weights] * (num_levels - 1))
     if not all(isinstance(value, Real) for value in (values if is_many else [weights])):
@@ -157,8 +157,8 @@ def checked_weights(weights: Any, num_levels: int, when: str = "") -> tuple[floa
     if len(values) != num_levels or not is_valid or (num_levels == 1 and values != (1,)):
         raise ValueError(
             f"level_weights must hold one weight for each of the {num_levels} levels, finest "
-            "first, finite, not negative, not all 0, and 1 if there is one level, where another "
-            f"has no effect; got {len(values)}: {values}{when}"
+            "first: finite, not negative and not all 0 (with a single level, 1: another weight "
+            f"has no effect); got {len(values)}: {values}{when}"
         )
     return tuple(map(float, values))
 

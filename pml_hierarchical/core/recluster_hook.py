@@ -25,8 +25,8 @@ class ReclusterHook:
         found = [m for f in modules for m in f.modules() if isinstance(m, HierarchicalProxyLoss)]
         if not found or any(loss.recluster_every is not None for loss in found):
             raise ValueError(
-                "ReclusterHook needs a HierarchicalProxyLoss with recluster_every=None: loss_funcs "
-                f"has {[type(f).__name__ for f in modules]}, {[f.recluster_every for f in found]}"
+                "ReclusterHook needs a HierarchicalProxyLoss with recluster_every=None; the losses "
+                f"{[type(f).__name__ for f in modules]} have {[f.recluster_every for f in found]}"
             )
         for loss in (one for one in found if one.is_due(self.every)):
             loss.recluster()

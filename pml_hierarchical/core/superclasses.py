@@ -16,7 +16,7 @@ def level_sizes(
     """The size of each level, finest first, and whether the level is given (the finest is).
 
     Levels to discover are put between the given ones by size. ``num_superclasses`` is an integer,
-    decreasing integers, or ``"auto"``: a quarter of the classes, at most 1,000."""
+    decreasing integers, or ``"auto"``: a quarter of the classes, from 2 to 1,000."""
     if isinstance(num_superclasses, str) and num_superclasses == "auto":
         num_superclasses = max(2, min(num_classes // 4, 1000))
     wanted, given = np.atleast_1d(num_superclasses).tolist(), (int(num_classes), *given_sizes)
@@ -53,7 +53,7 @@ def discover(
 
     Arguments:
         vectors: of the fine classes, floats of shape ``(num_classes, dimension)``.
-        table: ``int64``, ``(num_classes, num_levels)``: of the last update; ``-1`` before any.
+        table: the last ``int64 (num_classes, num_levels)``; at levels never clustered, ``-1``.
         sizes, is_given: as :func:`level_sizes` returns them.
         clusterer: ``clusterer(points, num_clusters) -> labels`` as PML's ``kmeans_func``, of
             ``float32`` on the CPU; with a true attribute ``warm_start``, it gets ``centroids=``
@@ -128,7 +128,7 @@ def share_out(num_clusters: int, counts: Tensor) -> list[int]:
     shares = (fair // total).clamp(min=1)
     while step := int((num_clusters - shares.sum()).sign()):
         gain = (step * (fair - shares * total)).masked_fill(shares + step < 1, -(2**63))
-        shares[gain.argmax()] += step  # never beyond one per point: nothing is missing by then
+        shares[gain.argmax()] += step  # a positive step means fewer clusters than points
     return shares.tolist()
 
 

@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
     start: int
     stop: int
-    pieces: tuple[tuple[int, int, int], ...]  # level, and its first and last class
+    pieces: tuple[tuple[int, int, int], ...]  # level, its first class here, and one after the last
     widths: tuple[int, ...]  # of the pieces
 
 

@@ -57,7 +57,7 @@ def smallest_log(dtype: torch.dtype) -> float:
 
 
 def _arcface(logits: Tensor, numbers: Numbers) -> tuple[Tensor, Tensor]:
-    r""":math:`s \cos(\theta + m)` and its derivative by :math:`s \cos\theta` (Deng, CVPR 2019).
+    r""":math:`s \cos(\theta + m)` and its derivative in :math:`s \cos\theta` (Deng, CVPR 2019).
 
     Where :math:`\theta > \pi - m`, PML's :math:`\cos\theta - m \sin m` keeps it falling.
     The derivative :math:`\sin(\theta + m) / \sin\theta` has no limit at :math:`\theta = 0`. The

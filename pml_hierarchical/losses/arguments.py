@@ -94,8 +94,8 @@ def check_keywords(
         if keyword not in known:
             near = difflib.get_close_matches(keyword, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
-            wrong = f"neither HierarchicalProxyLoss nor {label} has an argument {keyword!r}"
-            raise TypeError(f"{wrong}: {hint}")
+            who = f"neither HierarchicalProxyLoss nor {label}" if own_names else f"no {label}"
+            raise TypeError(f"{who} has an argument {keyword!r}: {hint}")
 
 
 def _unwrapped(base_loss: Any) -> Any:

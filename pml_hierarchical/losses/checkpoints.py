@@ -53,7 +53,7 @@ class CheckpointMixin(core.HierarchicalProxyLoss):
             if theirs.shape != ours.shape:
                 counted = "proxies" if (has_centres := self.layout.centers > 1) else "classes"
                 of_classes = "num_superclasses (or hierarchy)" if level else "num_classes"
-                of_classes += " or centres per class" * has_centres
+                of_classes += " or centres per class" if has_centres else ""
                 size = "embedding_size" if theirs.shape[dim] == ours.shape[dim] else of_classes
                 raise ValueError(
                     f"the checkpoint's proxies of level {level} have shape {tuple(theirs.shape)}, "
@@ -66,11 +66,11 @@ class CheckpointMixin(core.HierarchicalProxyLoss):
             other = (theirs != ours) & (ours >= 0)
             if other.any():
                 row, level = other.nonzero()[0].tolist()
-                number, none = theirs[row, level], "no class (yet: it was to be discovered)"
+                number, none = theirs[row, level], "no class yet (it was to be discovered)"
                 raise ValueError(
-                    f"the checkpoint was made with another given hierarchy: class {row} belongs to "
-                    f"{none if number < 0 else f'class {number}'} of level {level} there, and to "
-                    f"{ours[row, level]} here"
+                    f"the checkpoint was made with another given hierarchy: at level {level} class "
+                    f"{row} belongs to {none if number < 0 else f'class {number}'} there, and to "
+                    f"class {ours[row, level]} here"
                 )
 
     def _given_table(self) -> torch.Tensor:

@@ -90,8 +90,8 @@ class FastPath:
             if is_training and (self.class_share < 1 or self.save_memory):
                 raise ValueError(
                     f"class_share={self.class_share} and save_memory={self.save_memory} need the "
-                    "fast path, which this loss cannot take, at least not in half precision or "
-                    "under autocast: see FastPath, or set class_share=1 and save_memory=False"
+                    "fast path, which this loss cannot take (half precision and autocast rule it "
+                    "out, too): see FastPath, or set class_share=1 and save_memory=False"
                 )
             return None
         dim = settings.class_dim

@@ -31,7 +31,7 @@ class GrowthMixin(core.HierarchicalProxyLoss):
         """Grow by new classes, numbered after the old ones, whose proxies are not touched.
 
         Discovered levels that are already built include them at once, by :meth:`recluster`. The
-        parameters are new objects, so the optimizer must be passed.
+        parameters are new objects: pass the optimizer, or construct a new one afterwards.
 
         Arguments:
             num_new: the number of new classes.

@@ -58,14 +58,14 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
             paths, ``{name: parent}``, 2-D labels). With one level, this loss *is* its base loss.
         num_superclasses: how many superclasses to discover: a number, or decreasing numbers for
             several levels; ``"auto"``, the default without a ``hierarchy``, is a quarter of the
-            classes, at most 1,000. With a ``hierarchy``, discovered levels go between the
-            given ones by size, and never cross a given superclass.
+            classes, but at least 2 and at most 1,000. With a ``hierarchy``, discovered levels go
+            between the given ones by size, and never cross a given superclass.
         level_weights: the weight of each level, finest first; or a number for every coarse level,
             with 1 for the finest; or a function of the training step that returns either.
         warmup: training steps on the fine level alone.
         recluster_every: training steps between updates of discovered levels, and of coarse proxies
-            that are fixed. ``None`` leaves them to :class:`~pml_hierarchical.hooks.ReclusterHook`
-            or to calls of :meth:`recluster`.
+            that are fixed. ``None`` leaves all updates, even the first, which starts the coarse
+            levels, to :class:`~pml_hierarchical.hooks.ReclusterHook` or :meth:`recluster`.
         coarse_proxies: ``"learned"``, parameters that start at the means when the warm-up ends;
             ``"fixed"`` to the means between updates, as in the paper; or ``"live"``, the means at
             every step, through which gradients flow to the fine proxies.
@@ -80,16 +80,16 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
         engine: :class:`~pml_hierarchical.losses.FastPath` (the default) computes all levels in one
             operation where that gives what PML's losses give; ``"pml"`` always calls those.
         **base_loss_kwargs: settings of the base loss (``margin``, ``distance``, ``reducer``, ...)
-            for every level. Regularizers go to the fine level alone.
+            for every level. Regularizers and a ``ClassWeightedReducer`` go to the fine level alone.
 
     Recorded by PML's ``HookContainer``: ``loss_level0``, ``loss_level1``, ... (the unweighted loss
-    of each level in the last call; 0 before a level is active), ``num_updates``, ``share_moved``
-    (the share of fine classes that changed their superclass in the last update),
-    ``smallest_superclass``, ``largest_superclass`` (in fine classes) and ``update_seconds``.
+    of each level in the last call; 0 before a level is active), ``num_updates``, ``update_seconds``
+    and, at the finest discovered level (else level 1), ``share_moved`` (the share of fine classes
+    that the last update moved), ``smallest_superclass``, ``largest_superclass`` (in fine classes).
 
     Raises ``TypeError`` for a base loss without proxies, or an argument that neither loss has, and
     ``ValueError`` for a hierarchy, sizes or weights that do not fit; in a call, for labels out of
-    range or embeddings with NaN (on a GPU, in the first 10 calls only).
+    range or embeddings with NaN (on a GPU, in the first 10 calls only; if compiled, never).
 
     Example:
         >>> loss_func = HierarchicalProxyLoss(100, 64, num_superclasses=10, warmup=0)
@@ -145,7 +145,7 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
         Arguments:
             embeddings: ``(batch_size, embedding_size)``.
             labels: integers of any type and shape ``(batch_size,)``: a tensor, an array or a list.
-            indices_tuple: from a miner; its weights count at every level.
+            indices_tuple: from a miner; counts at every level. ``ref_emb`` is a ``ValueError``.
         """
         self.reset_stats()
         labels = checks.checked_labels(labels, embeddings, self.embedding_size)
@@ -277,7 +277,7 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
         """Discover the levels that are not given, and set each coarse proxy to the mean of its
         classes. Superclasses keep their numbers; learned proxies are set only by the first update.
         In distributed training every process calls it, and takes the result of the first. Raises
-        ``ValueError`` if the proxies hold NaN, ``RuntimeError`` if they differ between processes.
+        ``ValueError`` if proxies to be clustered hold NaN, ``RuntimeError`` if processes differ.
         """
         start, before = time.perf_counter(), self.superclasses.read()
         tree: Any = super().recluster()
@@ -323,7 +323,7 @@ class HierarchicalProxyLoss(CheckpointMixin, GrowthMixin):
             schedule = value if callable(value) else None
             super().__setattr__(name, value if schedule is None else schedule(self.step))
             self.weight_schedule = schedule
-        elif name == "clusterer" or (name == "engine" and value is not None):
+        elif name in ("clusterer", "engine"):
             super().__setattr__(name, (get_engine if name == "engine" else get_clusterer)(value))
         elif name == "warmup" or (name == "recluster_every" and value is not None):
             least = 0 if name == "warmup" else 1

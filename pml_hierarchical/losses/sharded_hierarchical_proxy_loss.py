@@ -55,7 +55,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
         **base_loss_kwargs: settings of ``base_loss``, but no distance, reducer or regularizer.
 
     Raises ``RuntimeError`` if ``torch.distributed`` is not initialised, ``TypeError`` for another
-    base loss, and ``ValueError`` for fewer classes than processes, options that cannot be divided,
+    base loss, and ``ValueError`` for fewer classes than processes, options that need all classes,
     and where ``HierarchicalProxyLoss`` does; in **all** processes if one has an unusable batch.
 
     Example:
@@ -132,7 +132,7 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
 
         Arguments:
             embeddings: of this process, ``(its batch size, embedding_size)``; the number of samples
-                may differ between processes.
+                may differ between processes, but must not be 0.
             labels: integers of shape ``(its batch size,)``.
             indices_tuple: must be ``None``: miners are not supported.
         """
@@ -317,8 +317,8 @@ class ShardedHierarchicalProxyLoss(HierarchicalProxyLoss):
 
     def extra_repr(self) -> str:
         """The line that ``print(loss)`` adds."""
-        first, stop = self.share
-        return f"{super().extra_repr()}, classes {first} to {stop - 1} on rank {self.group.rank()}"
+        held = f"{self.share[1] - self.share[0]} classes from {self.share[0]}"
+        return f"{super().extra_repr()}, {held} on rank {self.group.rank()}"
 
 
 def copy_settings(source: HierarchicalProxyLoss, target: HierarchicalProxyLoss) -> None:

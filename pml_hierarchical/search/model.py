@@ -61,7 +61,7 @@ def build(stage: Any) -> Any:
         is_network &= arguments.get("name") in models.list_models(module=models)
     if not (is_layer or is_step or is_network):
         known = f"torch.nn.*, torchvision.transforms.{{{','.join(_TRANSFORMS)}}}, {[*_NETWORKS]}"
-        raise ValueError(f"a model has no part {stage}: expected one of {known}")
+        raise ValueError(f"{stage} is not allowed: use {known}, arguments {sorted(_ARGUMENTS)}")
     if "interpolation" in arguments:
         arguments["interpolation"] = transforms.InterpolationMode(arguments["interpolation"])
     try:
@@ -124,7 +124,7 @@ class RetrievalModel(torch.nn.Module):
             vectors = torch.as_tensor(proxies).detach().float().reshape(-1, self.embedding_size)
         except (RuntimeError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split()[:50])
-            raise ValueError(f"weights, layers, transform do not fit together: {reason}") from error
+            raise ValueError(f"weights, layers, transform, proxies do not fit: {reason}") from error
         self.register_buffer("proxies", vectors.cpu().clone())
         self.hierarchy, num_classes = None, len(self.class_names)
         if num_classes or hierarchy is not None:
@@ -133,7 +133,7 @@ class RetrievalModel(torch.nn.Module):
             named = Hierarchy(tree.class_labels, [self.class_names, *names])  # they must differ
             self.hierarchy = None if hierarchy is None else name_superclasses(named)
         if len(self.proxies) != num_classes:
-            raise ValueError(f"{num_classes} classes have {len(self.proxies)} proxies")
+            raise ValueError(f"{num_classes} classes need proxies, got {tuple(np.shape(proxies))}")
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """The embeddings of what ``transform`` makes of pictures, ``(n, embedding_size)``."""
@@ -170,7 +170,7 @@ class RetrievalModel(torch.nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """A digest of weights, architecture and transform: the same one, the same embeddings."""
+        """A digest of weights, architecture and transform: if it is equal, so are embeddings."""
         digest = hashlib.sha256(json.dumps([*self.description.values()]).encode())
         for name, tensor in self.network.state_dict().items():
             values = tensor.detach().cpu().contiguous()

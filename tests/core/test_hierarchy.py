@@ -296,12 +296,12 @@ def test_is_immutable():
         (
             lambda: Hierarchy([[0, 0], [1, 0]], [["a", "a"], ["b"]]),
             ValueError,
-            "2 different strings, but level 0 has 2, among them 'a'",
+            "level 0 needs 2 different strings as names: 'a' is repeated",
         ),
         (
             lambda: Hierarchy([[0, 0], [1, 1], [2, 1]], [["a", "b", "c"], ["d", "d"]]),
             ValueError,
-            "level 1 has 2, among them 'd'",
+            "level 1 needs 2 different strings as names: 'd' is repeated",
         ),
         (
             lambda: Hierarchy.of([[0, 0], [0, 1], [1, 2]]),
@@ -314,17 +314,17 @@ def test_is_immutable():
         (
             lambda: Hierarchy.of({"a": 3, "b": "c"}),
             ValueError,
-            "strings, but level 1 has 2, among them 3",
+            "level 1 needs 2 different strings as names: 3 is repeated or no string",
         ),
         (
             lambda: Hierarchy([[0], [1]], [["a", None]]),
             ValueError,
-            "level 0 has 2, among them None",
+            "level 0 needs 2 different strings as names: None is",
         ),
         (
             lambda: Hierarchy([[0], [1]], [["a"]]),
             ValueError,
-            "2 different strings, but level 0 has 1$",
+            "level 0 needs 2 different strings as names: it has 1$",
         ),
         (lambda: Hierarchy([[0]], [["a"], ["b"]]), ValueError, "for 1 levels, got 2"),
         (lambda: Hierarchy([[0]], []), ValueError, "for 1 levels, got 0"),
@@ -364,9 +364,14 @@ def test_is_immutable():
         (
             lambda: Hierarchy.from_paths(["a/b", "a/b"]),
             ValueError,
-            r"each once; got \('a/b', 2\)",
+            "'a/b' is given twice",
         ),
-        (lambda: Hierarchy.from_paths(["a", "a/b"]), ValueError, "equal depth, each once"),
+        (
+            lambda: Hierarchy.from_paths(["a", "a/b"]),
+            ValueError,
+            "^'a' is given twice, or is the beginning of a longer path",
+        ),
+        (lambda: Hierarchy.from_paths(["/b/c", "/a/", "/a/b"]), ValueError, "^'a' is given twice"),
         (lambda: Hierarchy.from_paths([]), ValueError, "fine classes need"),
         (
             lambda: Hierarchy.of({"fruit": ["apple", "pear"]}),
@@ -383,11 +388,12 @@ def test_is_immutable():
         ),
         (lambda: Hierarchy.flat(3).ancestors([3], 0), ValueError, r"0\.\.2.*got 3\.\.3"),
         (lambda: Hierarchy.flat(3).ancestors([0], 1), ValueError, "level must be in 0..0"),
-        (lambda: Hierarchy.flat(3).members(0, 5), ValueError, "got 5"),
+        (lambda: Hierarchy.flat(3).members(0, 5), ValueError, "classes 0..2, got 5"),
+        (lambda: Hierarchy([[0, 0], [1, 0]]).parents(1), ValueError, r"in 0\.\.0, got 1"),
         (
             lambda: Hierarchy([[0, 0], [1, 0]], [["a"], ["b"]]),
             ValueError,
-            "2 different strings, but level 0 has 1$",
+            "level 0 needs 2 different strings as names: it has 1$",
         ),
     ],
 )

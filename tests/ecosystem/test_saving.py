@@ -314,7 +314,9 @@ def test_another_given_tree_is_refused_by_name():
     loss = train(make("given"), STEPS[1])
     other = ours(hierarchy=OTHER_TREE)
     before = {key: value.clone() for key, value in other.state_dict().items()}
-    with pytest.raises(ValueError, match=r"another given hierarchy: class 2 .*class 0 .*2 here"):
+    with pytest.raises(
+        ValueError, match=r"another given hierarchy: .* class 2 .*class 0 .*class 2 here"
+    ):
         other.load_state_dict(loss.state_dict())
     assert all(torch.equal(before[key], value) for key, value in other.state_dict().items())
 
@@ -332,7 +334,9 @@ def test_another_given_tree_is_refused_on_the_meta_device_too(prepare):
 
 def test_a_tree_still_to_be_discovered_into_a_given_one_is_refused():
     loss, given = train(make("discovered"), STEPS[0]), ours(hierarchy=TREE)
-    message = r"another given hierarchy: class 0 belongs to no class \(yet: .*level 1 there, and to"
+    message = (
+        r"another given hierarchy: at level 1 class 0 belongs to no class yet .* there, and to"
+    )
     with pytest.raises(ValueError, match=message):
         given.load_state_dict(loss.state_dict())
 

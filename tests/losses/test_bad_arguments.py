@@ -351,5 +351,7 @@ def test_what_cannot_be_set_later():
         loss_func.clusterer = 3
     with pytest.raises(ValueError, match="engine must be a FastPath"):
         loss_func.engine = 3
-    loss_func.warmup, loss_func.recluster_every, loss_func.engine = 5, None, None
+    loss_func.warmup, loss_func.recluster_every, loss_func.engine = 5, None, "pml"
     assert (loss_func.warmup, loss_func.recluster_every, loss_func.engine) == (5, None, None)
+    loss_func.engine = None  # the default, as in the constructor
+    assert loss_func.engine == losses.FastPath()

@@ -249,7 +249,7 @@ def test_an_optimizer_of_its_own_may_clip_gradients():
     torch.nn.utils.clip_grad_norm_(loss_func.parameters(), 0.5)
     close(loss_func.proxies.grad.full_tensor().norm(), torch.tensor(0.5), 1e-4)
     optimizer.step()
-    assert "classes 0 to 12 on rank 0" in repr(loss_func)
+    assert "13 classes from 0 on rank 0" in repr(loss_func)
 
 
 @pytest.mark.usefixtures("alone")

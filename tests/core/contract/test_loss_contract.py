@@ -295,7 +295,7 @@ def test_bad_arguments(api, kwargs, error, message):
 
 
 def test_weights_without_coarse_levels(api):
-    with pytest.raises(ValueError, match=r"level_weights .*has no effect; got 1: \(0.5,\)"):
+    with pytest.raises(ValueError, match=r"level_weights .*has no effect\); got 1: \(0.5,\)"):
         api.HierarchicalProxyLoss(C, D, num_superclasses=(), level_weights=(0.5,))
     assert one_level(api, "ProxyAnchorLoss")[0].level_weights == (1,)
 
