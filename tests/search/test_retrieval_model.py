@@ -226,7 +226,7 @@ def test_a_folder_runs_no_code_and_fetches_nothing(part):
 
 def test_what_does_not_fit_is_refused(tmp_path):
     cases = [
-        ({"class_names": ["a"], "proxies": torch.ones(2, 6)}, r"1 classes need proxies, got \(2, 6\)"),
+        ({"class_names": ["a"], "proxies": torch.ones(2, 6)}, r"need proxies, got \(2, 6\)"),
         ({"class_names": ["a"], "proxies": torch.ones(1, 5)}, "do not fit"),
         ({"class_names": ["a"]}, r"1 classes need proxies, got \(0,\)"),
         ({"weights": {"0.weight": torch.ones(1)}}, "do not fit"),
