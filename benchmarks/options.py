@@ -242,9 +242,7 @@ class NetworkOptions:
                 "not both"
             )
         if self.views is not None and self.train_from is None:
-            raise ValueError(
-                "--views has an effect only with --train-from: add that, or leave it out"
-            )
+            raise ValueError("--views has no effect here: add --train-from, or leave --views out")
         return BackboneChoice(
             self.backbone,
             self.weights,

@@ -27,7 +27,7 @@ def test_bad_input():
     tree = Hierarchy.from_parents([[0, 0, 1]])
     with pytest.raises(ValueError, match="one level"):
         agreement(tree, Hierarchy.flat(3))
-    with pytest.raises(ValueError, match="4 fine classes, but only 3"):
+    with pytest.raises(ValueError, match="4 fine classes, but the tree to compare has only 3"):
         agreement(tree, Hierarchy.from_parents([[0, 0, 1, 1]]))
 
 
