@@ -128,7 +128,7 @@ def share_out(num_clusters: int, counts: Tensor) -> list[int]:
     shares = (fair // total).clamp(min=1)
     while step := int((num_clusters - shares.sum()).sign()):
         gain = (step * (fair - shares * total)).masked_fill(shares + step < 1, -(2**63))
-        shares[gain.argmax()] += step  # a positive step means fewer clusters than points
+        shares[gain.argmax()] += step  # a positive gain means fewer clusters than points
     return shares.tolist()
 
 
