@@ -181,8 +181,8 @@ class Hierarchy(core.Hierarchy):
         return torch.tensor([known[name] for name in names], dtype=torch.int64)
 
     def _column(self, level: int, above: int = 0) -> np.ndarray:
-        if not 0 <= level < self.num_levels - above:
-            raise ValueError(f"level must be in 0..{self.num_levels - 1 - above}, got {level}")
+        if level not in (known := range(self.num_levels - above)):
+            raise ValueError(f"level must be one of {[*known]}, got {level}")
         return self.class_labels[:, level + above]
 
     def _checked(self, labels: Any) -> np.ndarray:
